@@ -1,0 +1,535 @@
+"""The vocabulary: what is configured, what is seen, what is decided. Frozen values, no behaviour beyond reading them.
+
+Durations are `timedelta`, moments are aware UTC `datetime`, counts are `int`; an unknown is `None` or a value that
+says why, never zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# ---------------------------------------------------------------------------------------------------- configured
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TargetRef:
+    """A workload with a scale subresource, by its coordinates."""
+
+    namespace: str
+    kind: str
+    name: str
+    api_version: str = "apps/v1"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cluster:
+    """A Kafka cluster as one set of credentials sees it: the unit of connections and of read batches."""
+
+    bootstrap_servers: str
+    """Comma-separated ``host:port`` list, white space removed, in the user's order."""
+    credential: str = ""
+    """Key of the credentials at the adapter (a namespaced Secret); empty: none. Never the secret itself."""
+
+
+class OffsetReset(StrEnum):
+    """Where a consumer without a committed offset begins (Kafka's ``auto.offset.reset``)."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+
+
+class IsolationLevel(StrEnum):
+    """Which end of the log counts: the high watermark, or the last stable offset (Kafka's ``isolation.level``)."""
+
+    READ_UNCOMMITTED = "read_uncommitted"
+    READ_COMMITTED = "read_committed"
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One Kafka topic as one consumer group reads it, and how much lag asks for how many replicas."""
+
+    cluster: Cluster
+    topic: str
+    group: str
+    index: int = 0
+    lag_threshold: int = 10
+    """Records of lag that one replica is meant to carry; at least 1."""
+    activation_lag_threshold: int = 0
+    """A sleeping target wakes on more lag than this."""
+    offset_reset: OffsetReset = OffsetReset.LATEST
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED
+    allow_idle_consumers: bool = False
+    """Lifts the cap at the number of partitions."""
+    limit_to_partitions_with_lag: bool = False
+    """Caps at the number of partitions that have lag, instead of all."""
+    exclude_persistent_lag: bool = False
+    """A partition whose commit has not moved since the last read does not ask for replicas (it still wakes)."""
+
+
+class SelectPolicy(StrEnum):
+    """Which of several HPA scaling policies holds (autoscaling/v2 ``selectPolicy``)."""
+
+    MAX = "Max"
+    MIN = "Min"
+    DISABLED = "Disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingPolicy:
+    """One HPA rate limit: at most `value` pods or percent in any `period` (autoscaling/v2 ``HPAScalingPolicy``)."""
+
+    type: str
+    """``Pods`` or ``Percent``."""
+    value: int
+    period: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingRules:
+    """One direction of an HPA's behavior (autoscaling/v2 ``HPAScalingRules``)."""
+
+    stabilization: timedelta
+    policies: tuple[ScalingPolicy, ...]
+    select: SelectPolicy = SelectPolicy.MAX
+    tolerance: str | None = None
+    """A quantity such as ``0.05``; None: the controller's own, 10 % by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behavior:
+    """How fast an HPA may move (autoscaling/v2 ``HorizontalPodAutoscalerBehavior``), always complete."""
+
+    scale_up: ScalingRules = ScalingRules(
+        stabilization=timedelta(0),
+        policies=(
+            ScalingPolicy("Pods", 4, timedelta(seconds=15)),
+            ScalingPolicy("Percent", 100, timedelta(seconds=15)),
+        ),
+    )
+    scale_down: ScalingRules = ScalingRules(
+        stabilization=timedelta(seconds=300),
+        policies=(ScalingPolicy("Percent", 100, timedelta(seconds=15)),),
+    )
+
+
+class Handover(StrEnum):
+    """Who moves a target between 1 and N."""
+
+    AUTO = "auto"
+    HPA = "hpa"
+    DIRECT = "direct"
+
+
+class SleepFrom(StrEnum):
+    """From which count a target may be put to idle."""
+
+    ANY = "any"
+    FLOOR = "floor"
+
+
+class WakeTo(StrEnum):
+    """To which count a target is woken."""
+
+    MIN = "min"
+    LAG = "lag"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a user asked for, complete and within bounds: every default is filled in."""
+
+    triggers: tuple[Trigger, ...]
+    min_replicas: int = 1
+    max_replicas: int = 100
+    idle_replicas: int | None = 0
+    """Where it sleeps; None: it never sleeps and min_replicas is kept."""
+    polling_interval: timedelta = timedelta(seconds=30)
+    cooldown: timedelta = timedelta(seconds=300)
+    initial_cooldown: timedelta = timedelta(seconds=300)
+    """No target sleeps before this long after its takeover."""
+    behavior: Behavior = Behavior()
+    handoff: Handover = Handover.AUTO
+    sleep_from: SleepFrom = SleepFrom.ANY
+    wake_to: WakeTo = WakeTo.MIN
+    paused: bool = False
+    keep_awake: bool = False
+    dry_run: bool = False
+    config_hash: str = ""
+    """Of what the user wrote: two policies with equal hashes were written alike."""
+
+
+# ---------------------------------------------------------------------------------------------------------- seen
+
+
+class GroupState(StrEnum):
+    """A consumer group's state, classic and KIP-848 names alike; UNKNOWN where it could not be read."""
+
+    EMPTY = "Empty"
+    DEAD = "Dead"
+    STABLE = "Stable"
+    PREPARING_REBALANCE = "PreparingRebalance"
+    COMPLETING_REBALANCE = "CompletingRebalance"
+    ASSIGNING = "Assigning"
+    RECONCILING = "Reconciling"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionOffsets:
+    """The raw offsets of one partition. With `error` set, nothing else in it may be believed."""
+
+    topic: str
+    partition: int
+    end: int | None = None
+    """High watermark, or last stable offset for read_committed."""
+    committed: int | None = None
+    """The group's next offset to read; None: no commit."""
+    log_start: int | None = None
+    """Earliest offset still there; None: not asked for, because a commit at or past it was there to see."""
+    error: str | None = None
+    """Kafka's error name, where the partition could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerOffsets:
+    """One read of one trigger: every partition of its topic, and the group."""
+
+    partitions: tuple[PartitionOffsets, ...]
+    read_at: datetime
+    """When the answers came in; the age of everything derived from it counts from here."""
+    group_state: GroupState = GroupState.UNKNOWN
+    members: int | None = None
+    """Members of the group; None: unknown, never "none"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A trigger of which nothing could be read."""
+
+    reason: str
+    """One clause for a person, naming Kafka's error and the place."""
+    since: datetime
+
+
+Reading = TriggerOffsets | Unreadable
+
+
+class PushSource(StrEnum):
+    """Who said that a record has arrived."""
+
+    TAIL = "tail"
+    GATEWAY = "gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """Somebody saw a record arrive on a topic."""
+
+    bootstrap_servers: str
+    topic: str
+    source: PushSource
+    seen_at: datetime
+    partition: int | None = None
+    offset: int | None = None
+    """Offset of the record; None where the source does not know it (the gateway)."""
+    traceparent: str | None = None
+    """W3C trace context of the record's producer, where it could be read without waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The scale subresource as read: what a PATCH must name so that it hits what was looked at."""
+
+    replicas: int
+    uid: str
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The catalog's last look at a workload: only what a decision needs."""
+
+    ref: TargetRef
+    scale: Scale
+    ready_replicas: int
+    replicas_manager: str | None = None
+    """Field manager that wrote spec.replicas last, where it is known (metadata.managedFields)."""
+
+
+# ------------------------------------------------------------------------------------------------------- decided
+
+
+class Phase(StrEnum):
+    """Where a target is in its cycle, derived from its replicas and never remembered."""
+
+    ASLEEP = "Asleep"
+    WAKING = "Waking"
+    AWAKE = "Awake"
+    PAUSED = "Paused"
+    INVALID = "Invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """The lag of one partition that a new replica could work off, and which rule gave it."""
+
+    topic: str
+    partition: int
+    lag: int | None
+    """None: unreadable."""
+    rule: str
+    """A name from the table in `core.lag`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """The lag of one trigger: what is known for certain, and whether that is all of it."""
+
+    known: int
+    """Sum over readable partitions: a lower bound, the lag itself where `complete`."""
+    complete: bool
+    """Every partition was readable."""
+    partitions: int | None
+    """Partitions of the topic; None: unknown."""
+    partitions_with_lag: int = 0
+    scalable: int = 0
+    """The part of `known` that asks for replicas (persistent lag left out where the user asked for it)."""
+    uncommitted: bool = False
+    """Some partition has no commit and the policy is `latest`: the record that wakes it would be skipped."""
+    problems: tuple[str, ...] = ()
+    """Why partitions are unreadable, one clause each, no more than a handful."""
+    read_at: datetime | None = None
+    """When the last good (complete) reading or this partial one came in; None: never read."""
+    group_state: GroupState = GroupState.UNKNOWN
+
+
+class Reason(StrEnum):
+    """Why a step gave its answer. The text of each is in `core.decide`; docs and metrics list them from here."""
+
+    LAG = "lag"
+    NO_LAG = "no-lag"
+    RECORD_ARRIVED = "record-arrived"
+    BELOW_ACTIVATION = "below-activation-threshold"
+    NO_COMMITTED_OFFSET = "no-committed-offset"
+    NEVER_READ = "never-read"
+    UNREADABLE = "unreadable"
+    PARTITION_CAP = "partition-cap"
+    MIN_REPLICAS = "min-replicas"
+    MAX_REPLICAS = "max-replicas"
+    COOLING_DOWN = "cooling-down"
+    INITIAL_COOLDOWN = "initial-cooldown"
+    WAITING_FOR_FLOOR = "waiting-for-floor"
+    REBALANCING = "rebalancing"
+    QUIET = "quiet"
+    ASLEEP = "asleep"
+    PAUSED = "paused"
+    KEEP_AWAKE = "keep-awake"
+    DRY_RUN = "dry-run"
+    LEFT_TO_HPA = "left-to-hpa"
+    RIVAL = "rival"
+    NOT_LEADER = "not-leader"
+    UNMANAGED = "unmanaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rule's say: the count before and after it, and why in a code and in words."""
+
+    name: str
+    replicas: int
+    """The count after this step."""
+    reason: Reason
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer: how many replicas, by which steps, and when to look again."""
+
+    replicas: int
+    steps: tuple[Step, ...]
+    look_again_at: datetime
+    reason: Reason
+    """Of the step that settled the count."""
+
+    @property
+    def text(self) -> str:
+        """The settling step in words."""
+        return next((step.text for step in reversed(self.steps) if step.reason == self.reason), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Everything a decision may look at, taken at one moment."""
+
+    replicas: int
+    """spec.replicas of the target."""
+    ready_replicas: int
+    lags: tuple[Lag, ...]
+    """One a trigger, in the policy's order."""
+    pushed: Push | None = None
+    by_us: bool = True
+    """The count that is there was written by us (or by the HPA that we handed off to)."""
+    rival: str | None = None
+    """Another autoscaler that drives the same target, by kind and name."""
+    handed_off: bool = False
+    """An HPA moves this target between 1 and N."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the decision carries from one look to the next."""
+
+    taken_over_at: datetime
+    last_active: datetime | None = None
+    """The last moment at which lag, or somebody else's hand, kept it awake."""
+    replicas: int | None = None
+    """The count seen at the last look, to tell a change by another hand."""
+    quiet_since: datetime | None = None
+    """Since when `sleep-from: floor` waits for the HPA's minimum."""
+
+
+# ------------------------------------------------------------------------------------------------------ recorded
+
+
+@dataclass(frozen=True, slots=True)
+class TraceIds:
+    """A W3C trace id and span id, made for every decision whether or not anything exports it."""
+
+    trace_id: str
+    """32 hexadecimal digits."""
+    span_id: str
+    """16 hexadecimal digits."""
+
+
+class Outcome(StrEnum):
+    """What became of a decision."""
+
+    APPLIED = "applied"
+    HELD = "held"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One PATCH of a scale subresource."""
+
+    started_at: datetime
+    ended_at: datetime
+    status: str
+    """``ok``, or what went wrong in one clause."""
+    attempts: int = 1
+    """How often it was sent: more than once where somebody else wrote in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One decision with everything that explains it: the single source of every view."""
+
+    ref: TargetRef
+    policy: Policy
+    seen: Observation
+    decision: Decision
+    outcome: Outcome
+    phase: Phase
+    now: datetime
+    ids: TraceIds
+    links: tuple[TraceIds, ...] = ()
+    """The batch read that it used and the previous applied decision."""
+    applied: Applied | None = None
+    started: datetime | None = None
+    """When the hold that this evaluation continues began; None: it stands alone."""
+    evaluations: int = 1
+    """How many evaluations the hold has had so far, this one included."""
+    episode_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRead:
+    """One batched read of one cluster."""
+
+    cluster: Cluster
+    ids: TraceIds
+    started_at: datetime
+    ended_at: datetime
+    triggers: int
+    unreadable: int
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodePhase:
+    """One finished stretch of a wake or a sleep: ``ready``, ``handoff``, ``first_commit``, or the whole."""
+
+    ref: TargetRef
+    episode: str
+    """``wake`` or ``sleep``."""
+    name: str
+    """The stretch, or ``""`` for the episode as a whole."""
+    episode_id: str
+    ids: TraceIds
+    started_at: datetime
+    ended_at: datetime
+    parent: TraceIds | None = None
+    link: TraceIds | None = None
+    """The decision that began it."""
+    missing: tuple[str, ...] = ()
+    """What had not been seen when a whole was closed for want of time."""
+
+
+class Severity(StrEnum):
+    """A Kubernetes Event's type."""
+
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a person should be told about a target once (a Kubernetes Event), outside any decision."""
+
+    ref: TargetRef
+    uid: str
+    severity: Severity
+    reason: str
+    """A CamelCase Event reason."""
+    message: str
+    now: datetime
+    trace_id: str | None = None
+
+
+Fact = Evaluation | BatchRead | EpisodePhase | Notice
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """What of a target outlives a restart, and what `kubectl get scaletargets` shows (status of a ScaleTarget)."""
+
+    phase: Phase
+    replicas: int
+    reason: str
+    message: str
+    since: datetime
+    """When phase or reason last changed."""
+    taken_over_at: datetime
+    lag: int | None = None
+    last_active: datetime | None = None
+    original_replicas: int | None = None
+    asleep_by_us: bool = False
+    """It is at idle by our hand: to be put back when it is managed no more."""
+    last_valid: Mapping[str, str] = field(default_factory=dict)
+    """The annotations of the last valid policy, still in force while the present ones are not valid."""
+    problems: tuple[str, ...] = ()
+    episode_id: str | None = None
+    trace_id: str | None = None
