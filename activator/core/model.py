@@ -301,6 +301,8 @@ class Lag:
     """Every partition was readable."""
     partitions: int | None
     """Partitions of the topic; None: unknown."""
+    readable: int = 0
+    """Partitions that could be read."""
     partitions_with_lag: int = 0
     scalable: int = 0
     """The part of `known` that asks for replicas (persistent lag left out where the user asked for it)."""
@@ -331,7 +333,6 @@ class Reason(StrEnum):
     WAITING_FOR_FLOOR = "waiting-for-floor"
     REBALANCING = "rebalancing"
     QUIET = "quiet"
-    ASLEEP = "asleep"
     PAUSED = "paused"
     KEEP_AWAKE = "keep-awake"
     DRY_RUN = "dry-run"
@@ -358,14 +359,18 @@ class Decision:
 
     replicas: int
     steps: tuple[Step, ...]
+    """At least one; a step that does not change or hold the count says nothing, so the last one settled it."""
     look_again_at: datetime
-    reason: Reason
-    """Of the step that settled the count."""
+
+    @property
+    def reason(self) -> Reason:
+        """Why the count is what it is."""
+        return self.steps[-1].reason
 
     @property
     def text(self) -> str:
-        """The settling step in words."""
-        return next((step.text for step in reversed(self.steps) if step.reason == self.reason), "")
+        """The same in words."""
+        return self.steps[-1].text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,354 @@
+"""The decision: an ordered list of steps from what is seen to a count, each with its reason.
+
+Every step takes the count that the steps before it arrived at and answers with another, or keeps it and says nothing:
+the last step that spoke is the one that settled the count. The order is the design:
+
+1. follow the triggers       what lag, or a record that was pushed, asks for
+2. hold while unreadable     what is not known cannot lower anything
+3. cap at partitions         a consumer without a partition is idle
+4. bounds                    min and max, or idle where nothing is active
+5. cooldown                  to idle only after the quiet period
+6. keep awake, pause, rival, dry run
+7. leave 1..N to the HPA     with an HPA handed off, only the ways into and out of idle are ours
+
+`Decision.steps` is the one explanation behind the log line, the Event, the span, the dashboard and `explain`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from activator.core.model import (
+    Decision,
+    GroupState,
+    Memory,
+    Phase,
+    Reason,
+    SleepFrom,
+    Step,
+    WakeTo,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from activator.core.model import Lag, Observation, Policy, Trigger
+
+HPA_SYNC_PERIOD = timedelta(seconds=15)
+"""How often a stock HPA controller looks (``--horizontal-pod-autoscaler-sync-period``): readings must keep up."""
+AFTER_A_CHANGE = timedelta(seconds=1)
+"""How soon a change of our own is looked at again."""
+WHILE_WAKING = timedelta(seconds=5)
+FLOOR_GRACE = timedelta(seconds=30)
+"""How much longer than the scale-down window `sleep-from: floor` waits for the HPA's minimum."""
+SOONEST = timedelta(milliseconds=100)
+"""No decision asks for a look sooner than this, so that no mistake turns into a busy loop."""
+
+_REBALANCING = frozenset(
+    {
+        GroupState.PREPARING_REBALANCE,
+        GroupState.COMPLETING_REBALANCE,
+        GroupState.ASSIGNING,
+        GroupState.RECONCILING,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What the steps hand on."""
+
+    policy: Policy
+    seen: Observation
+    memory: Memory
+    now: datetime
+    replicas: int
+    active: bool = False
+    steps: tuple[Step, ...] = ()
+    wake_at: datetime | None = None
+    """A moment at which a step's answer changes by itself."""
+
+    def say(self, name: str, replicas: int, reason: Reason, text: str) -> _Draft:
+        return replace(self, replicas=replicas, steps=(*self.steps, Step(name, replicas, reason, text)))
+
+
+def decide(policy: Policy, memory: Memory, seen: Observation, now: datetime) -> tuple[Decision, Memory]:
+    """Decide how many replicas a target should have.
+
+    Args:
+        policy: what the user asked for.
+        memory: what the decision before this one left.
+        seen: everything that may be looked at, taken at `now`.
+        now: aware UTC.
+
+    Returns:
+        The decision, whose `look_again_at` lies after `now`, and the memory for the next one. Equal arguments give
+        equal answers.
+    """
+    draft = _Draft(policy=policy, seen=seen, memory=_note_foreign_hand(memory, seen, now), now=now, replicas=0)
+    for step in STEPS:
+        draft = step(draft)
+    kept = replace(draft.memory, replicas=seen.replicas)
+    return (
+        Decision(
+            replicas=draft.replicas,
+            steps=draft.steps,
+            look_again_at=_look_again(draft),
+        ),
+        kept,
+    )
+
+
+def phase_of(policy: Policy | None, replicas: int, ready_replicas: int) -> Phase:
+    """Derive where a target is in its cycle from what it has; nothing is remembered, so nothing can be stale."""
+    if policy is None:
+        return Phase.INVALID
+    if policy.paused:
+        return Phase.PAUSED
+    if replicas <= (policy.idle_replicas or 0):
+        return Phase.ASLEEP
+    return Phase.AWAKE if ready_replicas > 0 else Phase.WAKING
+
+
+def push_is_proof(trigger: Trigger, last: Lag | None) -> bool:
+    """Tell whether a record that arrived on the trigger's topic proves that this group has work, without a read.
+
+    It does where the group had no members at the last look: nobody else can have consumed it. Where it has members
+    (somebody else's consumers share the group), and where more than one record is needed to wake, the read decides.
+    """
+    if trigger.activation_lag_threshold > 0 or last is None:
+        return False
+    return last.group_state in {GroupState.EMPTY, GroupState.DEAD}
+
+
+# -------------------------------------------------------------------------------------------------------- the steps
+
+
+def _note_foreign_hand(memory: Memory, seen: Observation, now: datetime) -> Memory:
+    """Begin a new cooldown where somebody else changed the count to more than zero.
+
+    The HPA may undo a sleep by a conflict that it retries with a stale count, people scale by hand, GitOps tools
+    write `replicas` back. Going back to zero at once would make it a fight; one cooldown gives the other side its say.
+    """
+    changed = memory.replicas is not None and memory.replicas != seen.replicas
+    if changed and not seen.by_us and seen.replicas > 0:
+        return replace(memory, last_active=now)
+    return memory
+
+
+def _follow_triggers(draft: _Draft) -> _Draft:
+    """Ask for the largest count that any trigger asks for."""
+    policy, seen = draft.policy, draft.seen
+    wanted, active = 0, False
+    said: list[tuple[int, Reason, str]] = []
+    for trigger, lag in zip(policy.triggers, seen.lags, strict=True):
+        wants, is_active, reason, text = _trigger_wants(trigger, lag)
+        said.append((wants, reason, text))
+        wanted, active = max(wanted, wants), active or is_active
+    if seen.pushed is not None:
+        active = True
+        record = "a record" if seen.pushed.offset is None else f"record {seen.pushed.partition}@{seen.pushed.offset}"
+        text = f"{record} arrived on {seen.pushed.topic} (told by the {seen.pushed.source})"
+        said.append((1, Reason.RECORD_ARRIVED, text))
+        wanted = max(wanted, 1)
+    if active:
+        draft = replace(draft, active=True, memory=replace(draft.memory, last_active=draft.now))
+    said.sort(key=lambda entry: entry[0] == wanted and (entry[1] is not Reason.NO_LAG or not active))
+    for _, reason, text in said:  # the one that settles the count speaks last
+        draft = draft.say("follow triggers", wanted if active else 0, reason, text)
+    return draft
+
+
+def _trigger_wants(trigger: Trigger, lag: Lag) -> tuple[int, bool, Reason, str]:
+    """Return the count that one trigger asks for, whether it is active, and why."""
+    place = f"group {trigger.group} on {trigger.topic}"
+    if lag.uncommitted:
+        text = (
+            f"{place} has no committed offset and offset-reset-policy latest: a consumer that starts now skips what "
+            "came before it, so it is kept running until it has committed"
+        )
+        wants = max(1, -(-lag.scalable // trigger.lag_threshold))
+        return wants, True, Reason.NO_COMMITTED_OFFSET, text
+    if lag.known > trigger.activation_lag_threshold:
+        scalable = lag.scalable
+        if trigger.limit_to_partitions_with_lag:
+            scalable = min(scalable, lag.partitions_with_lag * trigger.lag_threshold)
+        wants = max(1, -(-scalable // trigger.lag_threshold))
+        sign = "" if lag.complete else "at least "
+        text = f"{place} lags {sign}{lag.known}, {trigger.lag_threshold} a replica: asks for {wants}"
+        return wants, True, Reason.LAG, text
+    if lag.known > 0:
+        text = f"{place} lags {lag.known}, not more than activation-lag-threshold {trigger.activation_lag_threshold}"
+        return 0, False, Reason.BELOW_ACTIVATION, text
+    sign = "" if lag.complete else " in what could be read"
+    return 0, False, Reason.NO_LAG, f"{place} has no lag{sign}"
+
+
+def _hold_while_unreadable(draft: _Draft) -> _Draft:
+    """Hold what is there: an unknown lag is not a lag of zero."""
+    problems = [problem for lag in draft.seen.lags if not lag.complete for problem in lag.problems]
+    if all(lag.complete for lag in draft.seen.lags):
+        return draft
+    never = all(lag.read_at is None for lag in draft.seen.lags)
+    reason = Reason.NEVER_READ if never and not problems else Reason.UNREADABLE
+    why = "; ".join(dict.fromkeys(problems)) or "no reading yet"
+    # The quiet period is one of good readings: an outage in its middle starts it again.
+    draft = replace(draft, memory=replace(draft.memory, last_active=draft.now)) if draft.seen.replicas > 0 else draft
+    held = max(draft.replicas, draft.seen.replicas)
+    if held == draft.replicas and draft.active:
+        return draft
+    return draft.say("hold while unreadable", held, reason, f"holds {held}, because the lag is not known: {why}")
+
+
+def _cap_at_partitions(draft: _Draft) -> _Draft:
+    """Ask for no more consumers than partitions: the rest would be idle."""
+    cap = partition_cap(draft.policy, draft.seen.lags)
+    if cap is None or draft.replicas <= cap or not _readable(draft):
+        return draft
+    capped = max(cap, draft.policy.min_replicas)
+    if capped >= draft.replicas:
+        return draft
+    return draft.say("cap at partitions", capped, Reason.PARTITION_CAP, f"{cap} partitions feed no more than {cap}")
+
+
+def partition_cap(policy: Policy, lags: tuple[Lag, ...]) -> int | None:
+    """Return how many consumers the largest trigger can feed; None: no cap, or not known."""
+    if any(trigger.allow_idle_consumers for trigger in policy.triggers):
+        return None
+    counts = [lag.partitions for lag in lags]
+    if not counts or any(count is None for count in counts):
+        return None
+    return max(count for count in counts if count is not None)
+
+
+def _bounds(draft: _Draft) -> _Draft:
+    """Keep within min and max where it is active, and at idle (or min, where it never sleeps) where it is not."""
+    policy, replicas = draft.policy, draft.replicas
+    if not draft.active:
+        floor = policy.min_replicas if policy.idle_replicas is None else policy.idle_replicas
+        if replicas < floor and _readable(draft):
+            return draft.say("bounds", floor, Reason.MIN_REPLICAS, f"never below {floor}")
+        return draft
+    if replicas < policy.min_replicas:
+        text = f"min-replica-count is {policy.min_replicas}"
+        return draft.say("bounds", policy.min_replicas, Reason.MIN_REPLICAS, text)
+    if replicas > policy.max_replicas and (_readable(draft) or draft.seen.replicas < policy.max_replicas):
+        text = f"max-replica-count is {policy.max_replicas}"
+        return draft.say("bounds", policy.max_replicas, Reason.MAX_REPLICAS, text)
+    return draft
+
+
+def _cooldown(draft: _Draft) -> _Draft:
+    """Go to idle only after the quiet period, and from where the user allows it."""
+    policy, seen, memory, now = draft.policy, draft.seen, draft.memory, draft.now
+    idle = policy.idle_replicas
+    if idle is None or not draft.replicas <= idle < seen.replicas:
+        return replace(draft, memory=replace(memory, quiet_since=None))
+    if any(lag.group_state in _REBALANCING for lag in seen.lags):
+        text = "a group in rebalance is not quiet: nobody can be reading just now"
+        draft = replace(draft, memory=replace(memory, last_active=now))
+        return draft.say("cooldown", seen.replicas, Reason.REBALANCING, text)
+    quiet_from = memory.last_active or memory.taken_over_at
+    ends = max(
+        (quiet_from + policy.cooldown, Reason.COOLING_DOWN, "cooldown-period", policy.cooldown),
+        (memory.taken_over_at + policy.initial_cooldown, Reason.INITIAL_COOLDOWN, "initial-cooldown-period",
+         policy.initial_cooldown),
+    )  # fmt: skip
+    if now < ends[0]:
+        left = (ends[0] - now).total_seconds()
+        text = f"{ends[2]} of {ends[3].total_seconds():g} s has {left:.1f} s left"
+        return replace(draft, wake_at=ends[0]).say("cooldown", seen.replicas, ends[1], text)
+    if policy.sleep_from is SleepFrom.FLOOR and seen.replicas > policy.min_replicas:
+        since = memory.quiet_since or now
+        latest = since + policy.behavior.scale_down.stabilization + FLOOR_GRACE
+        if now < latest:
+            draft = replace(draft, wake_at=latest, memory=replace(memory, quiet_since=since))
+            text = f"sleep-from floor: waits for the HPA to reach {policy.min_replicas} first"
+            return draft.say("cooldown", seen.replicas, Reason.WAITING_FOR_FLOOR, text)
+    quiet = (now - quiet_from).total_seconds()
+    text = f"no lag for {quiet:.1f} s, cooldown-period is {policy.cooldown.total_seconds():g} s: to idle"
+    return draft.say("cooldown", idle, Reason.QUIET, text)
+
+
+def _keep_awake(draft: _Draft) -> _Draft:
+    """Hold at least min while the user asks for it."""
+    floor = draft.policy.min_replicas
+    if not draft.policy.keep_awake or draft.replicas >= floor:
+        return draft
+    return draft.say("keep awake", max(floor, draft.seen.replicas), Reason.KEEP_AWAKE, f"keep-awake holds {floor}")
+
+
+def _hand_over(draft: _Draft) -> _Draft:
+    """Leave 1..N to the HPA: with one handed off, ours are only the ways into and out of idle."""
+    policy, seen = draft.policy, draft.seen
+    idle = policy.idle_replicas or 0
+    if not seen.handed_off:
+        return draft
+    if seen.replicas > idle:
+        if draft.replicas <= idle or draft.replicas == seen.replicas:
+            return draft
+        text = f"the HPA moves {policy.min_replicas}..{policy.max_replicas}; it is at {seen.replicas}"
+        return draft.say("leave 1..N to the HPA", seen.replicas, Reason.LEFT_TO_HPA, text)
+    if draft.replicas > policy.min_replicas and policy.wake_to is WakeTo.MIN:
+        text = f"wakes to {policy.min_replicas}, the HPA does the rest"
+        return draft.say("leave 1..N to the HPA", policy.min_replicas, Reason.LEFT_TO_HPA, text)
+    return draft
+
+
+def _rival(draft: _Draft) -> _Draft:
+    """Touch nothing that another autoscaler drives."""
+    if draft.seen.rival is None:
+        return draft
+    text = f"{draft.seen.rival} drives this target too: remove it, or our annotations"
+    return draft.say("rival", draft.seen.replicas, Reason.RIVAL, text)
+
+
+def _pause(draft: _Draft) -> _Draft:
+    """Freeze the count; `paused` wins over `keep-awake`."""
+    if not draft.policy.paused:
+        return draft
+    return draft.say("pause", draft.seen.replicas, Reason.PAUSED, f"paused at {draft.seen.replicas}")
+
+
+def _dry_run(draft: _Draft) -> _Draft:
+    """Say what would be done, and do nothing."""
+    if not draft.policy.dry_run or draft.replicas == draft.seen.replicas:
+        return draft
+    text = f"dry run: would go from {draft.seen.replicas} to {draft.replicas}"
+    return draft.say("dry run", draft.seen.replicas, Reason.DRY_RUN, text)
+
+
+STEPS: tuple[Callable[[_Draft], _Draft], ...] = (
+    _follow_triggers,  # first what the work asks for
+    _hold_while_unreadable,  # before any rule that may lower the count
+    _cap_at_partitions,  # a min above the partitions is the user's word and wins in the next
+    _bounds,
+    _cooldown,  # after the bounds: it speaks only of going to idle
+    _keep_awake,  # after the cooldown: it overrules it
+    _hand_over,  # after everything that asks for a count
+    _rival,  # whoever else drives it, we do not
+    _pause,  # paused wins over keep-awake
+    _dry_run,  # last: it must know what would have been done
+)
+
+
+def _readable(draft: _Draft) -> bool:
+    return all(lag.complete for lag in draft.seen.lags)
+
+
+def _look_again(draft: _Draft) -> datetime:
+    """Say when to look again: by the polling interval, sooner where a step's answer changes by itself before that."""
+    policy, seen, now = draft.policy, draft.seen, draft.now
+    if draft.replicas != seen.replicas:
+        wait = AFTER_A_CHANGE
+    elif seen.replicas <= (policy.idle_replicas or 0):
+        wait = policy.polling_interval
+    elif seen.ready_replicas == 0:
+        wait = min(policy.polling_interval, WHILE_WAKING)
+    else:
+        wait = min(policy.polling_interval, HPA_SYNC_PERIOD)
+    ends = now + wait if draft.wake_at is None else min(now + wait, draft.wake_at)
+    return max(ends, now + SOONEST)

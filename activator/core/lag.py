@@ -1,0 +1,209 @@
+"""Offsets -> the lag that a new replica could really work off, partition by partition, with the rule that gave it.
+
+Lag of a partition is max(0, end - max(committed, log start)). What makes it more than one line is when those three
+numbers may be believed:
+
+- An end offset that falls is not believed until two reads agree: brokers that restart have been seen to answer 0 for
+  a moment, and a zero end is a zero lag, which would put a busy target to sleep.
+- A commit beyond an end that is believed means that the topic was recreated or truncated: the consumer will be told
+  OFFSET_OUT_OF_RANGE and start by its reset policy, so the lag is that of a group without a commit.
+- A commit before the log start counts from the log start: records that retention removed cannot be worked off.
+- Without a commit `earliest` has everything to read. `latest` has nothing to read and is not safe to sleep: such a
+  consumer joins after the record that wakes it, and skips it.
+- Control markers of transactions and aborted records take offsets but are never handed to a consumer. A stretch that
+  was probed and holds nothing else (`Phantom`) does not count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from activator.core.model import Lag, OffsetReset, PartitionLag, PartitionOffsets, Trigger, TriggerOffsets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from activator.core.model import Reading
+
+TopicPartition = tuple[str, int]
+
+_PROBLEMS_SHOWN = 3
+
+
+class Rule(StrEnum):
+    """Which line of the table gave a partition's lag."""
+
+    UNREADABLE = "unreadable"
+    END_FELL = "end-fell"
+    NO_COMMIT_EARLIEST = "no-commit-earliest"
+    NO_COMMIT_LATEST = "no-commit-latest"
+    MARKERS_ONLY = "markers-only"
+    COMMIT_BEFORE_LOG_START = "commit-before-log-start"
+    COMMITTED = "committed"
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionMemory:
+    """What one read of a partition leaves for the next."""
+
+    end: int
+    """The last end offset that was believed."""
+    suspect_end: int | None = None
+    """A lower end offset, seen once."""
+    committed: int | None = None
+    steady: bool = False
+    """Neither commit nor end had moved since the read before: a probe of what is left may be worth its bytes."""
+    phantom: tuple[int, int] | None = None
+    """[start, end) was probed and holds nothing for a consumer."""
+
+
+@dataclass(frozen=True, slots=True)
+class LagMemory:
+    """What the reads of one trigger leave for the next."""
+
+    partitions: Mapping[TopicPartition, PartitionMemory] = field(default_factory=lambda: MappingProxyType({}))
+
+    def with_phantom(self, partition: TopicPartition, start: int, end: int) -> LagMemory:
+        """Return this memory with [start, end) of a partition known to hold nothing for a consumer."""
+        known = self.partitions.get(partition)
+        if known is None:
+            return self
+        if known.phantom is not None and known.phantom[1] == start:
+            start = known.phantom[0]
+        return LagMemory({**self.partitions, partition: replace(known, phantom=(start, end))})
+
+
+@dataclass(frozen=True, slots=True)
+class Remainder:
+    """A stretch of a partition that counts as lag and may hold nothing for a consumer."""
+
+    partition: TopicPartition
+    start: int
+    end: int
+    steady: bool
+    """It has not moved since the read before."""
+
+
+def measure(trigger: Trigger, reading: Reading, memory: LagMemory) -> tuple[Lag, tuple[PartitionLag, ...], LagMemory]:
+    """Turn one reading of a trigger into its lag.
+
+    Returns:
+        The lag of the trigger, that of each partition, and the memory for the next reading (unchanged where nothing
+        could be read).
+    """
+    if not isinstance(reading, TriggerOffsets):
+        return Lag(known=0, complete=False, partitions=None, problems=(reading.reason,)), (), memory
+    lags: list[PartitionLag] = []
+    kept: dict[TopicPartition, PartitionMemory] = {}
+    scalable = 0
+    problems: list[str] = []
+    for offsets in reading.partitions:
+        key = (offsets.topic, offsets.partition)
+        before = memory.partitions.get(key)
+        end, problem = _believed_end(offsets, before)
+        if end is None or offsets.end is None:
+            problems.append(problem)
+            rule = Rule.UNREADABLE if offsets.end is None or offsets.error else Rule.END_FELL
+            lags.append(PartitionLag(offsets.topic, offsets.partition, None, rule))
+            if before is not None:
+                suspect = before.suspect_end if rule is Rule.UNREADABLE else offsets.end
+                kept[key] = replace(before, suspect_end=suspect, steady=False)
+            continue
+        lag, rule, phantom = _partition_lag(trigger, offsets, end, before)
+        lags.append(PartitionLag(offsets.topic, offsets.partition, lag, rule))
+        stuck = before is not None and offsets.committed is not None and before.committed == offsets.committed
+        scalable += 0 if trigger.exclude_persistent_lag and stuck else lag
+        kept[key] = PartitionMemory(
+            end=end,
+            committed=offsets.committed,
+            steady=before is not None and before.end == end and before.committed == offsets.committed,
+            phantom=phantom,
+        )
+    known = [entry.lag for entry in lags if entry.lag is not None]
+    total = Lag(
+        known=sum(known),
+        complete=len(known) == len(lags) > 0,
+        partitions=len(lags) or None,
+        readable=len(known),
+        partitions_with_lag=sum(1 for lag in known if lag > 0),
+        scalable=scalable,
+        uncommitted=any(entry.rule == Rule.NO_COMMIT_LATEST for entry in lags),
+        problems=tuple(problems[:_PROBLEMS_SHOWN]),
+        read_at=reading.read_at,
+        group_state=reading.group_state,
+    )
+    return total, tuple(lags), LagMemory(kept)
+
+
+def _believed_end(offsets: PartitionOffsets, before: PartitionMemory | None) -> tuple[int | None, str]:
+    """Return the end offset if it may be believed, else None and why not."""
+    place = f"{offsets.topic}-{offsets.partition}"
+    if offsets.error is not None or offsets.end is None:
+        return None, f"{place}: {offsets.error or 'no end offset in the answer'}"
+    if before is None or offsets.end >= before.end:
+        return offsets.end, ""
+    # The log fell. A second read that does not fall below the first agrees with it: the log is shorter now.
+    if before.suspect_end is not None and offsets.end >= before.suspect_end:
+        return offsets.end, ""
+    return None, f"{place}: its end offset fell from {before.end} to {offsets.end}; a second look must agree"
+
+
+def _partition_lag(
+    trigger: Trigger, offsets: PartitionOffsets, end: int, before: PartitionMemory | None
+) -> tuple[int, Rule, tuple[int, int] | None]:
+    committed, log_start = offsets.committed, offsets.log_start or 0
+    if committed is None or committed > end:
+        if trigger.offset_reset is OffsetReset.LATEST:
+            return 0, Rule.NO_COMMIT_LATEST, None
+        return _without_phantom(log_start, end, Rule.NO_COMMIT_EARLIEST, before)
+    if committed < log_start:
+        return _without_phantom(log_start, end, Rule.COMMIT_BEFORE_LOG_START, before)
+    return _without_phantom(committed, end, Rule.COMMITTED, before)
+
+
+def _without_phantom(
+    start: int, end: int, rule: Rule, before: PartitionMemory | None
+) -> tuple[int, Rule, tuple[int, int] | None]:
+    phantom = before.phantom if before is not None else None
+    # A commit inside the probed stretch leaves its rest as empty as it was; one outside says nothing about it.
+    if phantom is not None and phantom[0] <= start <= phantom[1] <= end and start < phantom[1]:
+        left = end - phantom[1]
+        return left, rule if left else Rule.MARKERS_ONLY, phantom
+    return max(0, end - start), rule, None
+
+
+def remainders(offsets: TriggerOffsets, lags: tuple[PartitionLag, ...], memory: LagMemory) -> Iterator[Remainder]:
+    """Yield the stretches worth probing for markers: lags so small that they may be nothing else.
+
+    A consumer that commits makes the remainder move; one that has nothing left to be handed cannot. The caller
+    probes steady ones where they alone keep a target awake, and any where they alone would wake it.
+    """
+    lag_of = {(entry.topic, entry.partition): entry.lag for entry in lags}
+    for partition in offsets.partitions:
+        key = (partition.topic, partition.partition)
+        known, lag = memory.partitions.get(key), lag_of.get(key)
+        if known is not None and lag and lag <= MAX_PROBED_OFFSETS:
+            yield Remainder(key, known.end - lag, known.end, known.steady)
+
+
+MAX_PROBED_OFFSETS = 1000
+"""Offsets in a remainder worth fetching: markers are one a partition and transaction, so many more are records."""
+
+
+def served_value(trigger: Trigger, lag: Lag, replicas: int) -> int | None:
+    """Return what the HPA may be told of a trigger: its lag, a floor where part is unreadable, None for "unknown".
+
+    The HPA divides it by the threshold. With one partition of many unreadable, what is known may raise the count but
+    must not lower it, so it is served no less than what holds the present count.
+    """
+    if lag.readable == 0 and lag.known == 0:
+        return None
+    value = lag.scalable
+    if trigger.limit_to_partitions_with_lag:
+        value = min(value, lag.partitions_with_lag * trigger.lag_threshold)
+    if not lag.complete:
+        value = max(value, replicas * trigger.lag_threshold)
+    return value

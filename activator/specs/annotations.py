@@ -1,0 +1,317 @@
+"""Annotations of a workload -> Policy, by one table: key, parser, default, unit, what it means.
+
+The reference in `docs/annotations.md` is made from this table, and so is the list of names that a typo is held
+against.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from activator.core.model import (
+    Behavior,
+    Cluster,
+    Handover,
+    IsolationLevel,
+    OffsetReset,
+    Policy,
+    SleepFrom,
+    Trigger,
+    WakeTo,
+)
+from activator.core.naming import ANNOTATION_PREFIX
+from activator.errors import SpecError
+from activator.specs import values
+from activator.specs.behavior import read_behavior
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def _behavior(value: str) -> Behavior:
+    try:
+        document = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"YAML of an HPA's behavior ({str(error).splitlines()[0]})") from None
+    return read_behavior(document, "behavior")
+
+
+def _handoff(value: str) -> Handover:
+    parsed = values.one_of(Handover)(value)
+    if parsed is Handover.DIRECT:
+        raise ValueError("auto or hpa; direct comes with a later version")
+    return parsed
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One row of the table."""
+
+    name: str
+    """Without the prefix."""
+    parse: Callable[[str], Any]
+    default: str | None
+    """As a user would write it; None: required, or taken from elsewhere as `doc` says."""
+    unit: str
+    doc: str
+
+
+_ZERO = timedelta(0)
+_SECOND = timedelta(seconds=1)
+
+TABLE: tuple[Annotation, ...] = (
+    Annotation("topic", values.topic, None, "topic", "The topic whose records wake the workload. Required."),
+    Annotation(
+        "consumer-group", values.text, None, "group", "The consumer group that the workload reads with. Required."
+    ),
+    Annotation(
+        "bootstrap-servers",
+        values.bootstrap_servers,
+        None,
+        "HOST:PORT,...",
+        "Where Kafka is found. The operator's `WAKEGATE_BOOTSTRAP_SERVERS` where it is left out.",
+    ),
+    Annotation("lag-threshold", values.integer(1), "10", "records", "Lag that one replica is meant to carry."),
+    Annotation(
+        "activation-lag-threshold",
+        values.integer(0),
+        "0",
+        "records",
+        "It wakes on more lag than this. Above 0, records up to this many wait, with no limit of time.",
+    ),
+    Annotation(
+        "polling-interval",
+        values.duration(_SECOND),
+        "30",
+        "duration",
+        "How often lag is read. Wakes do not wait for it; while an HPA is at work it is at most 15 s.",
+    ),
+    Annotation(
+        "cooldown-period", values.duration(_ZERO), "300", "duration", "How long there must be no lag before it sleeps."
+    ),
+    Annotation(
+        "initial-cooldown-period",
+        values.duration(_ZERO),
+        None,
+        "duration",
+        "It does not sleep sooner than this after its takeover. The cooldown-period where it is left out.",
+    ),
+    Annotation(
+        "idle-replica-count",
+        values.idle_count,
+        "0",
+        "replicas",
+        "Where it sleeps: 0, or `none` so that it never sleeps and only 1..N is managed.",
+    ),
+    Annotation(
+        "min-replica-count",
+        values.integer(0),
+        "1",
+        "replicas",
+        "What it wakes to, and the HPA's minimum. 0 means 1 with idle-replica-count 0.",
+    ),
+    Annotation(
+        "max-replica-count",
+        values.integer(1),
+        "100",
+        "replicas",
+        "The HPA's maximum; lowered to the number of partitions, unless allow-idle-consumers is true.",
+    ),
+    Annotation(
+        "offset-reset-policy",
+        values.one_of(OffsetReset),
+        "latest",
+        "earliest or latest",
+        "Where your consumer starts without a committed offset (its `auto.offset.reset`).",
+    ),
+    Annotation(
+        "isolation-level",
+        values.one_of(IsolationLevel),
+        "read_uncommitted",
+        "isolation level",
+        "Your consumer's `isolation.level`: with read_committed, records of open transactions do not count.",
+    ),
+    Annotation("allow-idle-consumers", values.switch, "false", "boolean", "Lifts the cap at the number of partitions."),
+    Annotation(
+        "limit-to-partitions-with-lag",
+        values.switch,
+        "false",
+        "boolean",
+        "Caps at the number of partitions that have lag just now.",
+    ),
+    Annotation(
+        "exclude-persistent-lag",
+        values.switch,
+        "false",
+        "boolean",
+        "A partition whose commit has not moved since the last look asks for no further replicas.",
+    ),
+    Annotation(
+        "behavior", _behavior, None, "YAML", "The HPA's `behavior`; Kubernetes' defaults for what it leaves out."
+    ),
+    Annotation("paused", values.switch, "false", "boolean", "Freezes the replicas and removes the HPA."),
+    Annotation("keep-awake", values.switch, "false", "boolean", "Holds at least the minimum. `paused` wins over it."),
+    Annotation("dry-run", values.switch, "false", "boolean", "Decides and records, and changes nothing."),
+    Annotation("handoff", _handoff, None, "auto or hpa", "Who moves 1..N. The operator's `WAKEGATE_HANDOFF` if unset."),
+    Annotation(
+        "sleep-from",
+        values.one_of(SleepFrom),
+        "any",
+        "any or floor",
+        "any: it sleeps from every count; floor: it waits for the HPA to reach the minimum first.",
+    ),
+    Annotation(
+        "wake-to",
+        values.one_of(WakeTo),
+        "min",
+        "min or lag",
+        "min: it wakes to the minimum; lag: to what the lag asks for, where that is known by then.",
+    ),
+)
+"""Every annotation that is understood, in the order of the reference."""
+
+_BY_NAME = {row.name: row for row in TABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationDefaults:
+    """What the operator's settings say for what a workload leaves out."""
+
+    bootstrap_servers: str = ""
+    allowed_bootstrap_servers: frozenset[str] = frozenset()
+    """The only HOST:PORT addresses that may be named; empty: any."""
+    handoff: Handover = Handover.AUTO
+    dry_run: bool = False
+
+
+def parse(
+    annotations: Mapping[str, str], defaults: AnnotationDefaults = AnnotationDefaults()
+) -> tuple[Policy | None, tuple[SpecError, ...]]:
+    """Read a workload's annotations.
+
+    Args:
+        annotations: all or only the ``wakegate.dev/`` ones; others are passed over.
+        defaults: the operator's settings.
+
+    Returns:
+        The policy and no mistakes, or None and every mistake there is.
+    """
+    ours = {
+        key.removeprefix(ANNOTATION_PREFIX): value
+        for key, value in annotations.items()
+        if key.startswith(ANNOTATION_PREFIX)
+    }
+    problems: list[SpecError] = []
+    read: dict[str, Any] = {}
+    for name in ours:
+        if name not in _BY_NAME:
+            near = difflib.get_close_matches(name, _BY_NAME, n=1)
+            allowed = "an annotation of the reference" if not near else "its right name"
+            suggestion = ANNOTATION_PREFIX + near[0] if near else None
+            problems.append(SpecError(ANNOTATION_PREFIX + name, "", allowed, suggestion))
+    for row in TABLE:
+        written = ours.get(row.name, row.default)
+        if written is None:
+            continue
+        try:
+            read[row.name] = row.parse(written)
+        except SpecError as error:
+            problems.append(SpecError(ANNOTATION_PREFIX + error.where, error.got, error.allowed, error.did_you_mean))
+        except ValueError as error:
+            problems.append(SpecError(ANNOTATION_PREFIX + row.name, written, str(error)))
+    wrong = {problem.where.removeprefix(ANNOTATION_PREFIX).partition(".")[0] for problem in problems}
+    problems.extend(_together(read, wrong, defaults))
+    if problems:
+        return None, tuple(problems)
+    return _policy(read, defaults, config_hash(ours)), ()
+
+
+def config_hash(annotations: Mapping[str, str]) -> str:
+    """Return a short digest of what the user wrote: equal for equal annotations in any order."""
+    canonical = json.dumps(sorted(annotations.items()), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def _together(read: Mapping[str, Any], wrong: set[str], defaults: AnnotationDefaults) -> list[SpecError]:
+    """Return the mistakes that only several annotations together make."""
+    problems = [
+        SpecError(ANNOTATION_PREFIX + name, "", "it is required")
+        for name in ("topic", "consumer-group")
+        if name not in read and name not in wrong
+    ]
+    servers = read.get("bootstrap-servers") or defaults.bootstrap_servers
+    if not servers and "bootstrap-servers" not in wrong:
+        problems.append(
+            SpecError(
+                f"{ANNOTATION_PREFIX}bootstrap-servers",
+                "",
+                "it is required, because the operator has set no WAKEGATE_BOOTSTRAP_SERVERS",
+            )
+        )
+    refused = [
+        server
+        for server in servers.split(",")
+        if defaults.allowed_bootstrap_servers and server not in defaults.allowed_bootstrap_servers
+    ]
+    if servers and refused:
+        allowed = ", ".join(sorted(defaults.allowed_bootstrap_servers))
+        problems.append(SpecError(f"{ANNOTATION_PREFIX}bootstrap-servers", ",".join(refused), allowed))
+    least, most = read.get("min-replica-count"), read.get("max-replica-count")
+    if least is not None and most is not None and least > most:
+        problems.append(
+            SpecError(
+                f"{ANNOTATION_PREFIX}min-replica-count", str(least), f"at most max-replica-count, which is {most}"
+            )
+        )
+    if least == 0 and "idle-replica-count" in read and read["idle-replica-count"] is None:
+        problems.append(
+            SpecError(f"{ANNOTATION_PREFIX}min-replica-count", "0", "at least 1 where idle-replica-count is none")
+        )
+    if read.get("allow-idle-consumers") and read.get("limit-to-partitions-with-lag"):
+        problems.append(
+            SpecError(
+                f"{ANNOTATION_PREFIX}allow-idle-consumers",
+                "true",
+                "false where limit-to-partitions-with-lag is true: one lifts the cap, the other lowers it",
+            )
+        )
+    return problems
+
+
+def _policy(read: Mapping[str, Any], defaults: AnnotationDefaults, digest: str) -> Policy:
+    trigger = Trigger(
+        cluster=Cluster(read.get("bootstrap-servers") or defaults.bootstrap_servers),
+        topic=read["topic"],
+        group=read["consumer-group"],
+        lag_threshold=read["lag-threshold"],
+        activation_lag_threshold=read["activation-lag-threshold"],
+        offset_reset=read["offset-reset-policy"],
+        isolation=read["isolation-level"],
+        allow_idle_consumers=read["allow-idle-consumers"],
+        limit_to_partitions_with_lag=read["limit-to-partitions-with-lag"],
+        exclude_persistent_lag=read["exclude-persistent-lag"],
+    )
+    return Policy(
+        triggers=(trigger,),
+        min_replicas=max(1, read["min-replica-count"]),
+        max_replicas=read["max-replica-count"],
+        idle_replicas=read["idle-replica-count"],
+        polling_interval=read["polling-interval"],
+        cooldown=read["cooldown-period"],
+        initial_cooldown=read.get("initial-cooldown-period", read["cooldown-period"]),
+        behavior=read.get("behavior", Behavior()),
+        handoff=read.get("handoff", defaults.handoff),
+        sleep_from=read["sleep-from"],
+        wake_to=read["wake-to"],
+        paused=read["paused"],
+        keep_awake=read["keep-awake"],
+        dry_run=read["dry-run"] or defaults.dry_run,
+        config_hash=digest,
+    )

@@ -1,0 +1,114 @@
+"""Parsers of single values: text as a user writes it -> a typed value, or ValueError with what is allowed."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from enum import StrEnum
+
+_TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
+_DURATION = re.compile(r"(\d+)(ms|s|m|h|d)?")
+_UNIT = {
+    None: timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+_LARGEST_PORT = 65535
+LONGEST_DURATION = timedelta(days=365)
+LARGEST_INTEGER = 2**31 - 1
+"""Replica counts and thresholds end up in int32 fields of the Kubernetes API."""
+
+Choice = TypeVar("Choice", bound="StrEnum")
+
+
+def text(value: str) -> str:
+    """Return any text that is not empty."""
+    if not value.strip():
+        raise ValueError("a text that is not empty")
+    return value.strip()
+
+
+def topic(value: str) -> str:
+    """Return a legal Kafka topic name (``org.apache.kafka.common.internals.Topic``)."""
+    if not _TOPIC.fullmatch(value.strip()):
+        raise ValueError("a Kafka topic name: 1 to 249 of the characters a-z A-Z 0-9 . _ -")
+    return value.strip()
+
+
+def bootstrap_servers(value: str) -> str:
+    """Return a comma-separated list of HOST:PORT without white space, in the order as written."""
+    servers = [part.strip() for part in value.split(",") if part.strip()]
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) <= _LARGEST_PORT:
+            raise ValueError("a comma-separated list of HOST:PORT")
+    if not servers:
+        raise ValueError("a comma-separated list of HOST:PORT")
+    return ",".join(servers)
+
+
+def integer(least: int) -> Callable[[str], int]:
+    """Return a parser of decimal integers that are at least `least` and fit into an int32."""
+
+    def parse(value: str) -> int:
+        cleaned = value.strip()
+        if not cleaned.isascii() or not cleaned.isdecimal() or not least <= int(cleaned) <= LARGEST_INTEGER:
+            raise ValueError(f"a whole number, at least {least}")
+        return int(cleaned)
+
+    return parse
+
+
+def idle_count(value: str) -> int | None:
+    """Return the count to sleep at: 0, or None for "none" (never sleeps)."""
+    match value.strip().lower():
+        case "0":
+            return 0
+        case "none":
+            return None
+    raise ValueError("0, or none to never sleep (an HPA cannot hold any other count while idle)")
+
+
+def duration(least: timedelta) -> Callable[[str], timedelta]:
+    """Return a parser of durations such as ``30``, ``30s``, ``5m``, at least `least` and at most a year."""
+
+    def parse(value: str) -> timedelta:
+        allowed = f"a duration such as 30, 30s, 5m or 1h, at least {least.total_seconds():g} s"
+        found = _DURATION.fullmatch(value.strip())
+        if found is None or len(found[1]) > len(str(LARGEST_INTEGER)):
+            raise ValueError(allowed)
+        parsed = int(found[1]) * _UNIT[found[2]]
+        if not least <= parsed <= LONGEST_DURATION:
+            raise ValueError(allowed + " and at most 365 days")
+        return parsed
+
+    return parse
+
+
+def switch(value: str) -> bool:
+    """Return a boolean. A misspelt one is an error: a target must not be paused or woken by a typo."""
+    match value.strip().lower():
+        case "true":
+            return True
+        case "false":
+            return False
+    raise ValueError("true or false")
+
+
+def one_of(choices: type[Choice]) -> Callable[[str], Choice]:
+    """Return a parser of the values of an enumeration."""
+
+    def parse(value: str) -> Choice:
+        try:
+            return choices(value.strip())
+        except ValueError:
+            raise ValueError(" or ".join(choices)) from None
+
+    return parse

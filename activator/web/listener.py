@@ -1,0 +1,148 @@
+"""One listening socket with limits: how many connections, how much they may send, how long they may take.
+
+What is served on it does not belong here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from activator.errors import UnavailableError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+    Problem = Callable[[int, str], web.Response]
+    """Says an HTTP status and a sentence in the words of the API that is served."""
+
+BODY_BYTES = 64 * 1024
+"""Largest request body; a push of a thousand topics fits."""
+_MAX_CONNECTIONS = 512
+_IDLE_SECONDS = 75.0
+"""How long a connection may sit without a complete request: also what ends one that sends its headers byte by byte.
+Longer than the 15 s between two looks of an HPA, so that the aggregator keeps its connection."""
+_REQUEST_SECONDS = 10.0
+_HANDSHAKE_SECONDS = 10.0
+_RESPONSE_SECONDS = 30.0
+"""How long a client may take to read an answer."""
+_CLOSE_SECONDS = 2.0
+
+
+class Listener:
+    """Serves one aiohttp application on one address until closed.
+
+    Raises:
+        UnavailableError: from `start`, where the address cannot be had.
+    """
+
+    def __init__(
+        self,
+        app: web.Application,
+        address: tuple[str, int],
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        max_connections: int = _MAX_CONNECTIONS,
+    ) -> None:
+        self._runner = web.AppRunner(
+            app, access_log=None, keepalive_timeout=_IDLE_SECONDS, shutdown_timeout=_CLOSE_SECONDS
+        )
+        self._host, self._port = address
+        self._ssl_context = ssl_context
+        self._max_connections = max_connections
+        self._server: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on: the one asked for, or the free one that was taken for 0."""
+        if self._server is not None and self._server.sockets:
+            return int(self._server.sockets[0].getsockname()[1])
+        return self._port
+
+    async def start(self) -> None:
+        """Listen."""
+        await self._runner.setup()
+        tls = {} if self._ssl_context is None else {"ssl_handshake_timeout": _HANDSHAKE_SECONDS}
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                self._connection, self._host, self._port, ssl=self._ssl_context, reuse_address=True, **tls
+            )
+        except OSError as error:
+            await self._runner.cleanup()
+            what = error.strerror or str(error)
+            raise UnavailableError(f"listener {self._host}:{self._port}", f"cannot listen there: {what}") from error
+
+    async def close(self) -> None:
+        """Accept nothing more, let requests under way end within two seconds, and close."""
+        if self._server is not None:
+            self._server.close()
+        await self._runner.cleanup()
+
+    def drop_connections(self) -> None:
+        """Close each connection once its present request is answered; clients come back over new ones."""
+        if self._runner.server is not None:
+            self._runner.server.pre_shutdown()
+
+    def _connection(self) -> asyncio.Protocol:
+        server = self._runner.server
+        if server is None or len(server.connections) >= self._max_connections:
+            return _Refusal()
+        return _Connection(server, loop=asyncio.get_running_loop(), access_log=None, keepalive_timeout=_IDLE_SECONDS)
+
+
+class _Connection(web.RequestHandler):
+    """A connection whose answers must be read in time: aiohttp itself would wait for a stalled reader for ever."""
+
+    __slots__ = ()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            async with asyncio.timeout(_RESPONSE_SECONDS):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError:
+            self.force_close()
+            return resp, True
+
+
+class _Refusal(asyncio.Protocol):
+    """Closes a connection over the limit at once, instead of letting it wait for an answer that is not coming."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        with suppress(AttributeError):
+            transport.abort()  # type: ignore[attr-defined]  # every stream transport has it
+
+
+def guard(problem: Problem, seconds: float = _REQUEST_SECONDS) -> Middleware:
+    """Return a middleware that bounds each request's time and answers every refusal in the API's own words.
+
+    Args:
+        problem: makes the answer from a status and a sentence.
+        seconds: for reading the body and making the answer, together.
+    """
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(seconds):
+                return await handler(request)
+        except TimeoutError:
+            return problem(408, f"the request was not complete within {seconds:g} s")
+        except web.HTTPRequestEntityTooLarge:
+            return problem(413, f"the body is larger than {BODY_BYTES} bytes; send it in parts")
+        except web.HTTPMethodNotAllowed as error:
+            allowed = ", ".join(sorted(error.allowed_methods))
+            answer = problem(405, f"{request.method} is not served at {request.path}; allowed: {allowed}")
+            answer.headers["Allow"] = allowed
+            return answer
+        except web.HTTPNotFound:
+            return problem(404, f"nothing is served at {request.path}")
+
+    return middleware
