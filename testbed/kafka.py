@@ -1,0 +1,305 @@
+"""Apache Kafka in KRaft mode: one or three nodes, each of which can be paused, killed and started again."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from testbed import builds, cache, kafka_config
+from testbed.certificates import CertificateAuthority
+from testbed.errors import PartFailedError, TestbedError
+from testbed.kafka_config import INTERNAL, Listener, NodeAddress
+from testbed.ports import LOOPBACK, ReservedPorts
+from testbed.processes import ManagedProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from confluent_kafka.admin import AdminClient
+
+READY_SECONDS = 90.0
+PROBE_SECONDS = 2.0
+REQUEST_SECONDS = 30.0
+STOP_SECONDS = 20.0
+
+
+class KafkaNode(ManagedProcess):
+    """One broker and controller; port and data stay over restarts."""
+
+    def __init__(self, address: NodeAddress, command: Sequence[str | Path], *, log: Path) -> None:
+        super().__init__(f"Kafka node {address.node_id}", command, log=log, grace_seconds=STOP_SECONDS)
+        self.address = address
+
+    @property
+    def bootstrap_server(self) -> str:
+        """Its PLAINTEXT address."""
+        return f"{LOOPBACK}:{self.address.port_of(INTERNAL)}"
+
+    def answers(self, *, brokers: int = 1) -> bool:
+        """Say whether it answers Metadata and sees at least this many brokers."""
+        return count_brokers(self.address.port_of(INTERNAL)) >= brokers
+
+    def start_and_wait(self) -> None:
+        """Start it and wait until it answers again."""
+        self.start()
+        self.wait_ready(self.answers, within_seconds=READY_SECONDS)
+
+
+@dataclass
+class KafkaCluster:
+    """A Kafka cluster on loopback.
+
+    There is always a PLAINTEXT listener; `listeners` adds more. Topics are not created by being named.
+
+    Args:
+        run_directory: where configuration, data and logs go.
+        nodes: 1 or 3.
+        properties: added to each node's server.properties, last word.
+        listeners: secured listeners beside PLAINTEXT.
+    """
+
+    run_directory: Path
+    nodes: int = 1
+    properties: Mapping[str, str] = field(default_factory=dict)
+    listeners: Sequence[Listener] = ()
+
+    def __post_init__(self) -> None:
+        """Take the ports, so that addresses are known before the start.
+
+        Raises:
+            TestbedError: the number of nodes is neither 1 nor 3.
+        """
+        if self.nodes not in (1, 3):
+            raise TestbedError(f"a Kafka cluster has 1 or 3 nodes here, not {self.nodes}")
+        per_node = 2 + len(self.listeners)
+        self._ports = ReservedPorts(self.nodes * per_node)
+        names = (INTERNAL, kafka_config.CONTROLLER, *(listener.name for listener in self.listeners))
+        self._addresses = [
+            NodeAddress(number + 1, dict(zip(names, self._ports.ports[number * per_node :], strict=False)))
+            for number in range(self.nodes)
+        ]
+        self._authority: CertificateAuthority | None = None
+        self._node_list: list[KafkaNode] = []
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """PLAINTEXT addresses of all nodes, joined by commas."""
+        return self.bootstrap_servers_of(INTERNAL)
+
+    def bootstrap_servers_of(self, listener: str) -> str:
+        """Addresses of the listener with this name, joined by commas."""
+        return ",".join(f"{LOOPBACK}:{address.port_of(listener)}" for address in self._addresses)
+
+    @property
+    def authority(self) -> CertificateAuthority:
+        """Who signed the brokers' certificates; issue clients' certificates with it."""
+        if self._authority is None:
+            self._authority = CertificateAuthority(self.run_directory / "certificates", "testbed Kafka CA")
+        return self._authority
+
+    def node(self, node_id: int) -> KafkaNode:
+        """The node with this id (1, 2, 3), to pause, resume, kill, stop or start."""
+        return self._node_list[node_id - 1]
+
+    def start(self) -> Self:
+        """Start all nodes and wait until every one of them sees all the others.
+
+        Raises:
+            MissingToolError, BuildFailedError: Kafka could not be had.
+            PartFailedError: a node did not come up; carries the end of its log.
+        """
+        jars = builds.ensure(builds.KAFKA) / "lib"
+        bootstrap = self._bootstrap_checkpoint(jars)
+        self._node_list = [self._prepare(address, jars, bootstrap) for address in self._addresses]
+        try:
+            for node in self._node_list:
+                node.start()
+            for node in self._node_list:
+                node.wait_ready(lambda node=node: node.answers(brokers=self.nodes), within_seconds=READY_SECONDS)  # type: ignore[misc]
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stop all nodes in order, at the same time (a lone controller waits for its quorum), and free the ports."""
+        with ThreadPoolExecutor(max_workers=self.nodes) as pool:
+            list(pool.map(ManagedProcess.stop, self._node_list))
+        self._ports.close()
+
+    def kill(self) -> None:
+        """SIGKILL all nodes."""
+        for node in self._node_list:
+            node.kill()
+
+    def pause(self) -> None:
+        """SIGSTOP all nodes: the cluster accepts connections and answers nothing."""
+        for node in self._node_list:
+            node.pause()
+
+    def resume(self) -> None:
+        """SIGCONT all nodes."""
+        for node in self._node_list:
+            node.resume()
+
+    def restart(self) -> None:
+        """Start nodes that are down and wait until the cluster is whole."""
+        for node in self._node_list:
+            node.start()
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until every node answers and sees all the others."""
+        for node in self._node_list:
+            node.wait_ready(lambda node=node: node.answers(brokers=self.nodes), within_seconds=READY_SECONDS)  # type: ignore[misc]
+
+    def admin(self) -> AdminClient:
+        """An admin client of librdkafka, independent of the client that the product uses."""
+        from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - a development dependency, only needed here
+
+        return AdminClient({"bootstrap.servers": self.bootstrap_servers})
+
+    def create_topic(
+        self,
+        name: str,
+        *,
+        partitions: int = 1,
+        replication: int | None = None,
+        config: Mapping[str, str] | None = None,
+    ) -> None:
+        """Create a topic and wait until every node knows it.
+
+        Args:
+            name: topic name.
+            partitions: number of partitions.
+            replication: number of replicas, default one on each node.
+            config: topic configuration, such as `{"retention.ms": "1000"}`.
+        """
+        from confluent_kafka.cimpl import NewTopic  # noqa: PLC0415 - see admin()
+
+        topic = NewTopic(name, partitions, replication or self.nodes, config=dict(config or {}))
+        admin = self.admin()
+        admin.create_topics([topic], request_timeout=REQUEST_SECONDS)[name].result(REQUEST_SECONDS)
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic."""
+        self.admin().delete_topics([name], request_timeout=REQUEST_SECONDS)[name].result(REQUEST_SECONDS)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _prepare(self, address: NodeAddress, jars: Path, bootstrap: Path) -> KafkaNode:
+        """Write one node's configuration and a data folder as `kafka-storage format` would."""
+        folder = self.run_directory / f"node-{address.node_id}"
+        data = folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        properties = kafka_config.node_properties(
+            address, self._addresses, data=data, listeners=self.listeners, tls=self._tls(address)
+        )
+        rendered = kafka_config.render_properties({**properties, **self.properties})
+        (folder / "server.properties").write_text(rendered)
+        (folder / "log4j2.yaml").write_text(kafka_config.LOG_CONFIGURATION)
+        if not (data / "meta.properties").exists():
+            (data / "meta.properties").write_text(kafka_config.meta_properties(address.node_id))
+            shutil.copy(bootstrap, data / bootstrap.name)
+        command: list[str | Path] = [
+            *java_command(jars, heap_megabytes=512 if self.nodes == 1 else 384),
+            f"-Dlog4j2.configurationFile={folder / 'log4j2.yaml'}",
+            "kafka.Kafka",
+            folder / "server.properties",
+        ]
+        return KafkaNode(address, command, log=folder / "kafka.log")
+
+    def _tls(self, address: NodeAddress) -> kafka_config.BrokerTls | None:
+        if not any(listener.uses_tls for listener in self.listeners):
+            return None
+        pair = self.authority.issue(f"broker-{address.node_id}")
+        key_store = self.run_directory / "certificates" / f"broker-{address.node_id}.pem"
+        key_store.touch(mode=0o600)
+        key_store.write_text(pair.bundle())
+        return kafka_config.BrokerTls(key_store=key_store, trust_store=self.authority.certificate)
+
+    def _bootstrap_checkpoint(self, jars: Path) -> Path:
+        """Return the `bootstrap.checkpoint` with which a new cluster begins.
+
+        Without SCRAM users it is the same for every cluster of one Kafka version, so it is made once and kept: that
+        saves each start a JVM of two seconds.
+        """
+        users = [user for listener in self.listeners for user in kafka_config.scram_arguments(listener)]
+        if users:
+            folder = self.run_directory / "format"
+            folder.mkdir(parents=True, exist_ok=True)
+            return _format(jars, folder, users)
+
+        def make(folder: Path) -> None:
+            _format(jars, folder, [])
+
+        folder = cache.ensure(cache.default_root(), f"{builds.KAFKA.key}-bootstrap", make)
+        return folder / "data" / "bootstrap.checkpoint"
+
+
+def java_command(jars: Path, *, heap_megabytes: int) -> list[str]:
+    """Begin the command line of a JVM that starts quickly and stays small."""
+    return [
+        "java",
+        f"-Xmx{heap_megabytes}m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",  # two cores: the optimizing compiler costs more than it brings in a short life
+        "-Xshare:auto",
+        "-cp",
+        f"{jars}/*",
+    ]
+
+
+def _format(jars: Path, folder: Path, users: Sequence[str]) -> Path:
+    """Let Kafka's own tool write the bootstrap checkpoint, into `folder/data`."""
+    address = NodeAddress(1, {INTERNAL: 1, kafka_config.CONTROLLER: 2})  # not kept in what is written
+    properties = kafka_config.node_properties(address, [address], data=folder / "data")
+    (folder / "format.properties").write_text(kafka_config.render_properties(properties))
+    command: list[str | Path] = [
+        *java_command(jars, heap_megabytes=256),
+        "kafka.tools.StorageTool",
+        "format",
+        "--cluster-id",
+        kafka_config.CLUSTER_ID,
+        "--config",
+        folder / "format.properties",
+    ]
+    for user in users:
+        command += ["--add-scram", user]
+    tool = ManagedProcess("Kafka's storage tool", command, log=folder / "format.log")
+    tool.start()
+    if tool.wait(READY_SECONDS) != 0:
+        tool.kill()
+        raise PartFailedError(f"{tool.name} ended with status {tool.returncode}:\n{tool.log_tail()}")
+    return folder / "data" / "bootstrap.checkpoint"
+
+
+def count_brokers(port: int) -> int:
+    """Ask the broker on this loopback port how many brokers it sees; 0 while it does not answer.
+
+    Metadata v1 with an empty topic list (Kafka protocol guide): header of api key 3, version 1, correlation id 1 and a
+    null client id; the answer begins with the correlation id and the broker count, each an int32.
+    """
+    body = struct.pack(">hhihi", 3, 1, 1, -1, 0)
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=PROBE_SECONDS) as connection:
+            connection.sendall(struct.pack(">i", len(body)) + body)
+            answer = b""
+            while len(answer) < 12:  # noqa: PLR2004 - size, correlation id, count
+                chunk = connection.recv(64)
+                if not chunk:
+                    return 0
+                answer += chunk
+    except OSError:
+        return 0
+    count: int = struct.unpack_from(">i", answer, 8)[0]
+    return count
