@@ -11,7 +11,6 @@ import os
 import ssl
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from cryptography import x509
@@ -24,6 +23,7 @@ from activator.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from pathlib import Path
 
 log = logging.getLogger(__name__)
 

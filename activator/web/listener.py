@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
 
+    from aiohttp.typedefs import Middleware
+
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-    Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
     Problem = Callable[[int, str], web.Response]
     """Says an HTTP status and a sentence in the words of the API that is served."""
 
@@ -68,10 +69,14 @@ class Listener:
     async def start(self) -> None:
         """Listen."""
         await self._runner.setup()
-        tls = {} if self._ssl_context is None else {"ssl_handshake_timeout": _HANDSHAKE_SECONDS}
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                self._connection, self._host, self._port, ssl=self._ssl_context, reuse_address=True, **tls
+                self._connection,
+                self._host,
+                self._port,
+                reuse_address=True,
+                ssl=self._ssl_context,
+                ssl_handshake_timeout=None if self._ssl_context is None else _HANDSHAKE_SECONDS,
             )
         except OSError as error:
             await self._runner.cleanup()
@@ -87,19 +92,33 @@ class Listener:
     def drop_connections(self) -> None:
         """Close each connection once its present request is answered; clients come back over new ones."""
         if self._runner.server is not None:
-            self._runner.server.pre_shutdown()
+            for connection in self._runner.server.connections:
+                if isinstance(connection, _Connection):
+                    connection.retire()
 
     def _connection(self) -> asyncio.Protocol:
         server = self._runner.server
         if server is None or len(server.connections) >= self._max_connections:
             return _Refusal()
-        return _Connection(server, loop=asyncio.get_running_loop(), access_log=None, keepalive_timeout=_IDLE_SECONDS)
+        return _Connection(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=_IDLE_SECONDS,
+            access_log=None,  # type: ignore[arg-type]  # None switches it off, as aiohttp's own runner does
+        )
 
 
 class _Connection(web.RequestHandler):
     """A connection whose answers must be read in time: aiohttp itself would wait for a stalled reader for ever."""
 
     __slots__ = ()
+
+    def retire(self) -> None:
+        """Close after the request under way, or now: `close` alone would leave an idle connection open and deaf."""
+        if self._request_in_progress or self._messages:
+            self.close()
+        else:
+            self.force_close()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
