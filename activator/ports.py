@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from activator.core.model import IsolationLevel
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime, timedelta
@@ -89,8 +91,18 @@ class LagReader(Protocol):
 class WakeSource(Protocol):
     """Watches the topics of sleeping targets and pushes at the first record."""
 
-    def join(self, ref: TargetRef, cluster: Cluster, positions: Mapping[TopicPartition, int]) -> None:
-        """Watch these partitions for a target from these offsets on; a record already there is pushed at once."""
+    def join(
+        self,
+        ref: TargetRef,
+        cluster: Cluster,
+        positions: Mapping[TopicPartition, int],
+        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    ) -> None:
+        """Watch these partitions for a target from these offsets on; a record already there is pushed at once.
+
+        Joining a cluster again replaces what was watched there. With read_committed a record is pushed once its
+        transaction has committed.
+        """
 
     def leave(self, ref: TargetRef) -> None:
         """Stop watching for a target."""

@@ -8,8 +8,10 @@ the last step that spoke is the one that settled the count. The order is the des
 3. cap at partitions         a consumer without a partition is idle
 4. bounds                    min and max, or idle where nothing is active
 5. cooldown                  to idle only after the quiet period
-6. keep awake, pause, rival, dry run
+6. keep awake
 7. leave 1..N to the HPA     with an HPA handed off, only the ways into and out of idle are ours
+8. readiness                 a woken target that stays without a ready replica is said
+9. rival, pause, dry run     what forbids acting at all
 
 `Decision.steps` is the one explanation behind the log line, the Event, the span, the dashboard and `explain`.
 """
@@ -44,6 +46,8 @@ AFTER_A_CHANGE = timedelta(seconds=1)
 WHILE_WAKING = timedelta(seconds=5)
 FLOOR_GRACE = timedelta(seconds=30)
 """How much longer than the scale-down window `sleep-from: floor` waits for the HPA's minimum."""
+NOT_READY_AFTER = timedelta(minutes=5)
+"""How long a woken target may go without a ready replica before that is said."""
 SOONEST = timedelta(milliseconds=100)
 """No decision asks for a look sooner than this, so that no mistake turns into a busy loop."""
 
@@ -88,7 +92,8 @@ def decide(policy: Policy, memory: Memory, seen: Observation, now: datetime) -> 
         The decision, whose `look_again_at` lies after `now`, and the memory for the next one. Equal arguments give
         equal answers.
     """
-    draft = _Draft(policy=policy, seen=seen, memory=_note_foreign_hand(memory, seen, now), now=now, replicas=0)
+    memory = _note_standing(policy, _note_foreign_hand(memory, seen, now), seen, now)
+    draft = _Draft(policy=policy, seen=seen, memory=memory, now=now, replicas=0)
     for step in STEPS:
         draft = step(draft)
     kept = replace(draft.memory, replicas=seen.replicas)
@@ -128,15 +133,27 @@ def push_is_proof(trigger: Trigger, last: Lag | None) -> bool:
 
 
 def _note_foreign_hand(memory: Memory, seen: Observation, now: datetime) -> Memory:
-    """Begin a new cooldown where somebody else changed the count to more than zero.
+    """Begin a new cooldown where somebody else raised the count.
 
     The HPA may undo a sleep by a conflict that it retries with a stale count, people scale by hand, GitOps tools
     write `replicas` back. Going back to zero at once would make it a fight; one cooldown gives the other side its say.
+    (A count that the HPA lowers says nothing: with each of its steps the cooldown would begin again.)
     """
-    changed = memory.replicas is not None and memory.replicas != seen.replicas
-    if changed and not seen.by_us and seen.replicas > 0:
+    raised = memory.replicas is not None and seen.replicas > memory.replicas
+    if raised and not seen.by_us:
         return replace(memory, last_active=now)
     return memory
+
+
+def _note_standing(policy: Policy, memory: Memory, seen: Observation, now: datetime) -> Memory:
+    """Note since when it is at idle, or above idle without a ready replica."""
+    asleep = seen.replicas <= (policy.idle_replicas or 0)
+    waking = not asleep and seen.ready_replicas == 0
+    return replace(
+        memory,
+        asleep_since=(memory.asleep_since or now) if asleep else None,
+        waking_since=(memory.waking_since or now) if waking else None,
+    )
 
 
 def _follow_triggers(draft: _Draft) -> _Draft:
@@ -148,7 +165,7 @@ def _follow_triggers(draft: _Draft) -> _Draft:
         wants, is_active, reason, text = _trigger_wants(trigger, lag)
         said.append((wants, reason, text))
         wanted, active = max(wanted, wants), active or is_active
-    if seen.pushed is not None:
+    if seen.pushed is not None and seen.push_is_proof:
         active = True
         record = "a record" if seen.pushed.offset is None else f"record {seen.pushed.partition}@{seen.pushed.offset}"
         text = f"{record} arrived on {seen.pushed.topic} (told by the {seen.pushed.source})"
@@ -298,6 +315,15 @@ def _hand_over(draft: _Draft) -> _Draft:
     return draft
 
 
+def _no_replica_ready(draft: _Draft) -> _Draft:
+    """Say so where a woken target has had no ready replica for long: quota, image, scheduling."""
+    since = draft.memory.waking_since
+    if since is None or draft.now - since < NOT_READY_AFTER or draft.replicas != draft.seen.replicas:
+        return draft
+    text = f"none of {draft.replicas} replicas has become ready for {(draft.now - since).total_seconds():.0f} s"
+    return draft.say("readiness", draft.replicas, Reason.NO_REPLICA_READY, text)
+
+
 def _rival(draft: _Draft) -> _Draft:
     """Touch nothing that another autoscaler drives."""
     if draft.seen.rival is None:
@@ -329,6 +355,7 @@ STEPS: tuple[Callable[[_Draft], _Draft], ...] = (
     _cooldown,  # after the bounds: it speaks only of going to idle
     _keep_awake,  # after the cooldown: it overrules it
     _hand_over,  # after everything that asks for a count
+    _no_replica_ready,  # of the count that stays
     _rival,  # whoever else drives it, we do not
     _pause,  # paused wins over keep-awake
     _dry_run,  # last: it must know what would have been done
@@ -344,8 +371,10 @@ def _look_again(draft: _Draft) -> datetime:
     policy, seen, now = draft.policy, draft.seen, draft.now
     if draft.replicas != seen.replicas:
         wait = AFTER_A_CHANGE
-    elif seen.replicas <= (policy.idle_replicas or 0):
-        wait = policy.polling_interval
+    elif draft.memory.asleep_since is not None:
+        # A group is Empty only once its consumers have left: looks that double in distance see it soon, and then a
+        # record wakes without another read. The polling interval may be minutes.
+        wait = min(policy.polling_interval, max(AFTER_A_CHANGE, now - draft.memory.asleep_since))
     elif seen.ready_replicas == 0:
         wait = min(policy.polling_interval, WHILE_WAKING)
     else:

@@ -338,7 +338,7 @@ class Reason(StrEnum):
     DRY_RUN = "dry-run"
     LEFT_TO_HPA = "left-to-hpa"
     RIVAL = "rival"
-    NOT_LEADER = "not-leader"
+    NO_REPLICA_READY = "no-replica-ready"
     UNMANAGED = "unmanaged"
 
 
@@ -383,6 +383,9 @@ class Observation:
     lags: tuple[Lag, ...]
     """One a trigger, in the policy's order."""
     pushed: Push | None = None
+    """Who brought this look forward; None: it was due."""
+    push_is_proof: bool = False
+    """The push alone proves work (see `core.decide.push_is_proof`); otherwise the lag that was read decides."""
     by_us: bool = True
     """The count that is there was written by us (or by the HPA that we handed off to)."""
     rival: str | None = None
@@ -402,6 +405,10 @@ class Memory:
     """The count seen at the last look, to tell a change by another hand."""
     quiet_since: datetime | None = None
     """Since when `sleep-from: floor` waits for the HPA's minimum."""
+    asleep_since: datetime | None = None
+    """The first look that found it at idle."""
+    waking_since: datetime | None = None
+    """The first look that found it above idle without a ready replica."""
 
 
 # ------------------------------------------------------------------------------------------------------ recorded

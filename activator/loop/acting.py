@@ -1,0 +1,182 @@
+"""The order of a wake, of a sleep, and of a target's release. The order is what makes them safe."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from activator.core import naming
+from activator.core.decide import decide
+from activator.core.model import Applied, IsolationLevel, Outcome
+from activator.errors import ConflictError, NotFoundError, UnavailableError, WakegateError
+from activator.loop import reading
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime, timedelta
+
+    from activator.core.model import Cluster, Decision, Memory, Observation, Scale, TargetRef, TraceIds
+    from activator.loop.target import Target
+    from activator.loop.world import World
+    from activator.ports import TopicPartition
+
+NON_LEADER_DELAY_SECONDS = 0.25
+"""A replica that does not lead lets the leader wake first, and wakes itself where the leader has not."""
+MOST_ATTEMPTS = 4
+"""How often one change is sent where somebody else writes in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One decision and what became of it."""
+
+    outcome: Outcome
+    decision: Decision
+    memory: Memory
+    seen: Observation
+    applied: Applied | None = None
+    retry_after: timedelta | None = None
+    """How long the dependency that failed asked us to wait."""
+    links: tuple[TraceIds, ...] = ()
+    """Batch reads made on the way."""
+
+
+async def wake(world: World, target: Target, act: Act) -> Act | None:
+    """Bring a target from idle to the decided count: publish what woke it, then PATCH.
+
+    No lease is needed: the PATCH names the resourceVersion that was read, so of several replicas one succeeds, and
+    whoever comes second gets a conflict, rereads, and is done.
+
+    Returns:
+        The act, applied or failed; None where somebody else had woken it already.
+    """
+    world.metrics.publish(target.ref, list(target.samples(at_least=1)))
+    if not world.leads():
+        await asyncio.sleep(NON_LEADER_DELAY_SECONDS)
+        if not target.asleep:
+            return None
+    started = world.now()
+    attempt = 0
+    try:
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            try:
+                scale = await world.scaler.set(target.ref, act.decision.replicas, target.workload.scale)
+            except ConflictError:
+                take_scale(target, await world.scaler.get(target.ref))
+                if not target.asleep:
+                    return None
+            else:
+                take_scale(target, scale, by_us=True)
+                target.asleep_by_us = False
+                return replace(act, outcome=Outcome.APPLIED, applied=Applied(started, world.now(), "ok", attempt))
+        raise _fought_over(target.ref)
+    except WakegateError as error:
+        return _failed(world, act, started, error, attempt)
+
+
+async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, Scale], Awaitable[None]]) -> Act | None:
+    """Put a target to idle, on evidence of one moment.
+
+    1. the scale as it is, so that the PATCH hits what was looked at
+    2. a fresh read: the one that led here may be a whole round trip old
+    3. the tail joins at the end offsets of that very read: a record from here on is pushed
+    4. what must outlive us is written
+    5. the PATCH, with that uid and resourceVersion, while the lease has more left than it can take
+
+    Returns:
+        The act: applied, failed, or held where the fresh look says so; None where somebody else wrote in between, a
+        record arrived, or we do not lead (any more).
+    """
+    started = world.now()
+    try:
+        scale = await world.scaler.get(target.ref)
+        take_scale(target, scale)
+        links = await reading.read(world, reading.clusters_of(target), [target])
+        await reading.probe_markers(world, target)
+        seen = replace(act.seen, replicas=scale.replicas, lags=target.lags(), pushed=None, push_is_proof=False)
+        decision, memory = decide(target.policy, target.memory, seen, world.now())
+        act = Act(Outcome.HELD, decision, memory, seen, links=links)
+        if decision.replicas > target.idle or target.asleep:
+            return act
+        join_tail(world, target)
+        await save(target, scale)
+        if target.pushed is not None or not world.leads():
+            leave_tail(world, target)
+            return None
+        started = world.now()
+        take_scale(target, await world.scaler.set(target.ref, decision.replicas, scale), by_us=True)
+    except ConflictError:
+        leave_tail(world, target)
+        return None
+    except UnavailableError as error:  # an answer that was lost may have been a yes: keep watching
+        return _failed(world, act, started, error, 1)
+    except WakegateError as error:
+        leave_tail(world, target)
+        return _failed(world, act, started, error, 1)
+    target.asleep_by_us = True
+    return replace(act, outcome=Outcome.APPLIED, applied=Applied(started, world.now(), "ok"))
+
+
+async def release(world: World, ref: TargetRef, goal: int, *, asleep_by_us: bool) -> tuple[Scale, Scale] | None:
+    """Give a target back: its HPA removed, and no fewer replicas than `goal`, unless somebody else put it to zero.
+
+    Returns:
+        Its scale before and after; None where it does not exist any more.
+
+    Raises:
+        WakegateError: it could not be done just now.
+    """
+    await world.handoff.remove(ref)
+    for _ in range(MOST_ATTEMPTS):
+        try:
+            before = await world.scaler.get(ref)
+            if before.replicas >= goal or (before.replicas == 0 and not asleep_by_us):
+                return before, before
+            return before, await world.scaler.set(ref, goal, before)
+        except ConflictError:
+            continue
+        except NotFoundError:
+            return None
+    raise _fought_over(ref)
+
+
+def take_scale(target: Target, scale: Scale, *, by_us: bool = False) -> None:
+    """Believe a scale that was read or written just now."""
+    manager = naming.FIELD_MANAGER if by_us else target.workload.replicas_manager
+    ready = min(target.workload.ready_replicas, scale.replicas)
+    target.workload = replace(target.workload, scale=scale, replicas_manager=manager, ready_replicas=ready)
+
+
+def join_tail(world: World, target: Target) -> None:
+    """Watch a target's partitions from the end offsets of its last reading."""
+    joined: dict[tuple[Cluster, TopicPartition], int] = {}
+    for cluster in reading.clusters_of(target):
+        positions: dict[TopicPartition, int] = {}
+        triggers = [trigger for trigger in target.policy.triggers if trigger.cluster == cluster]
+        for trigger in triggers:
+            for place, known in target.tracker(trigger).memory.partitions.items():
+                positions[place] = min(known.end, positions.get(place, known.end))
+        # With one trigger reading uncommitted records among them, a record counts once it is in the log.
+        committed_only = all(trigger.isolation is IsolationLevel.READ_COMMITTED for trigger in triggers)
+        isolation = IsolationLevel.READ_COMMITTED if committed_only else IsolationLevel.READ_UNCOMMITTED
+        world.wakes.join(target.ref, cluster, positions, isolation)
+        joined |= {(cluster, place): offset for place, offset in positions.items()}
+    target.joined = joined
+
+
+def leave_tail(world: World, target: Target) -> None:
+    """Stop watching."""
+    if target.joined is not None:
+        world.wakes.leave(target.ref)
+        target.joined = None
+
+
+def _fought_over(ref: TargetRef) -> ConflictError:
+    return ConflictError(f"{ref} was changed by somebody else {MOST_ATTEMPTS} times in a row")
+
+
+def _failed(world: World, act: Act, started: datetime, error: WakegateError, attempts: int) -> Act:
+    retry_after = error.retry_after if isinstance(error, UnavailableError) else None
+    applied = Applied(started, world.now(), str(error), attempts)
+    return replace(act, outcome=Outcome.FAILED, applied=applied, retry_after=retry_after)

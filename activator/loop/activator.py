@@ -1,0 +1,400 @@
+"""Who is due, who is woken, and the walk of one look: read, decide, act, record."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from activator.core.agenda import Agenda
+from activator.core.decide import decide, push_is_proof
+from activator.core.model import Outcome, Reason
+from activator.errors import WakegateError
+from activator.loop import acting, notices, reading, takeover, telling
+from activator.loop.keeping import Keeper
+from activator.loop.releasing import Releasing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from activator.core.model import Cluster, Push, Scale, TargetRef, TargetState, TraceIds, Workload
+    from activator.loop.target import Target
+    from activator.loop.world import World
+    from activator.ports import ManagedWorkload
+
+ACTS_AT_ONCE = 64
+"""Targets acted upon at the same time: a storm of wakes is spread over no more requests than this."""
+FIRST_BACK_OFF = timedelta(milliseconds=250)
+LONGEST_BACK_OFF = timedelta(seconds=5)
+"""A failed act is tried again no later than this, so that everything is normal 10 s after a dependency is back."""
+CLOSE_LOOKS = ((timedelta(seconds=30), timedelta(seconds=1)), (timedelta(minutes=10), timedelta(seconds=5)))
+"""While a wake has no commit yet: for how long after it, and how often, its target is looked at."""
+NON_LEADER_LOOK = timedelta(seconds=15)
+LEADERSHIP_LOOK_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Activator:
+    """The loop. It is the listener of the catalog, of the tail and of `POST /wake`."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._targets: dict[TargetRef, Target] = {}
+        self._by_topic: defaultdict[tuple[frozenset[str], str], set[TargetRef]] = defaultdict(set)
+        self._agenda = Agenda()
+        self._keeper = Keeper(world)
+        self._releasing = Releasing(world, self._keeper)
+        self._restored: dict[TargetRef, TargetState] = {}
+        self._reading: set[tuple[Cluster, ...]] = set()
+        self._waiting: defaultdict[tuple[Cluster, ...], dict[TargetRef, Push | None]] = defaultdict(dict)
+        self._news = asyncio.Event()
+        self._acts = asyncio.Semaphore(ACTS_AT_ONCE)
+        self._synced = False
+
+    @property
+    def targets(self) -> Mapping[TargetRef, Target]:
+        """Every managed target, for views that only read."""
+        return self._targets
+
+    @property
+    def is_synced(self) -> bool:
+        """The catalog has delivered all there is."""
+        return self._synced
+
+    # ----------------------------------------------------------------------------------------------- what comes in
+
+    def upsert(self, managed: ManagedWorkload) -> None:
+        """Take a workload that is new or changed."""
+        target = self._targets.get(managed.workload.ref)
+        if target is None:
+            self._take_over(managed)
+        else:
+            self._take_workload(target, managed.workload)
+            self._take_configuration(target, managed)
+        self._news.set()
+
+    def remove(self, ref: TargetRef, workload: Workload | None) -> None:
+        """Take note that a workload is no longer managed; None: it is gone, and what we made goes with it."""
+        target = self._targets.pop(ref, None)
+        self._agenda.forget(ref)
+        self._world.metrics.withdraw(ref)
+        state = self._restored.pop(ref, None)
+        if target is not None:
+            self._index(target, remove=True)
+            acting.leave_tail(self._world, target)
+            state = target.state(self._world.now())
+        if state is not None and workload is not None:
+            self._releasing.begin(ref, state)
+        self._news.set()
+
+    def synced(self) -> None:
+        """Take note that the first complete list was delivered: what was kept of others is to be given back."""
+        self._synced = True
+        self._release_absent()
+
+    def push(self, push: Push) -> None:
+        """Take note that a record has arrived on a topic: every sleeper on it is looked at now."""
+        servers = frozenset(push.bootstrap_servers.split(","))
+        for ref in self._by_topic.get((servers, push.topic), ()):
+            target = self._targets[ref]
+            if target.busy:
+                target.pushed = target.pushed or push
+            elif target.asleep and not target.policy.paused and not _is_old(target, push):
+                self._agenda.wake(ref, push)
+                self._news.set()
+
+    # --------------------------------------------------------------------------------------------------- the cycle
+
+    async def restore(self) -> None:
+        """Read what outlived the last process. Raises UnavailableError: nothing may be decided before it succeeds."""
+        for ref, state in (await self._world.states.load()).items():
+            self._keeper.restored(ref, state)
+            target = self._targets.get(ref)
+            if target is None:
+                self._restored[ref] = state
+            else:
+                takeover.adopt_state(target, state, self._world.now())
+        self._release_absent()
+
+    async def run(self) -> None:
+        """Look, decide and act until cancelled. `restore` comes first."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keeper.run())
+            tasks.create_task(self._lead())
+            while True:
+                self._begin_due(tasks)
+                await self._wait()
+
+    async def _wait(self) -> None:
+        deadline = self._agenda.next_deadline()
+        wait = None if deadline is None else max(0.0, (deadline - self._world.now()).total_seconds())
+        try:
+            async with asyncio.timeout(wait):
+                await self._news.wait()
+        except TimeoutError:
+            return
+        self._news.clear()
+
+    def _begin_due(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin a look at every target that is due: at once where a push proves work, else in a batch per cluster."""
+        for due in self._agenda.take_due(self._world.now()):
+            target = self._targets.get(due.ref)
+            if target is None:
+                continue
+            if due.push is not None and _proves(target, due.push):
+                self._begin_look(tasks, target, due.push, ())
+            else:
+                waiting = self._waiting[reading.clusters_of(target)]
+                waiting[due.ref] = waiting.get(due.ref) or due.push
+        for clusters in list(self._waiting):
+            if clusters not in self._reading:
+                self._reading.add(clusters)
+                tasks.create_task(self._read(tasks, clusters, self._waiting.pop(clusters)))
+
+    async def _read(
+        self, tasks: asyncio.TaskGroup, clusters: tuple[Cluster, ...], batch: dict[TargetRef, Push | None]
+    ) -> None:
+        """Read one batch, then look at each of its targets by itself.
+
+        One batch of a cluster is under way at a time: what becomes due on a slow cluster meanwhile is read together
+        afterwards. A target may be woken by a push while its batch is under way.
+        """
+        targets = [self._targets[ref] for ref in batch if ref in self._targets]
+        links: tuple[TraceIds, ...] = ()
+        try:
+            links = await reading.read(self._world, clusters, targets)
+        except Exception:  # noqa: BLE001 - a mistake of ours in one read must not be the end of the loop for all
+            _log.exception("a read of %s failed in a way nobody foresaw; it is tried again", clusters)
+        finally:
+            self._reading.discard(clusters)
+            self._news.set()
+        for target in targets:
+            if self._targets.get(target.ref) is target:
+                self._begin_look(tasks, target, batch[target.ref], links)
+
+    def _begin_look(
+        self, tasks: asyncio.TaskGroup, target: Target, push: Push | None, links: tuple[TraceIds, ...]
+    ) -> None:
+        if target.busy:
+            target.again, target.pushed = True, target.pushed or push
+            return
+        target.busy = True
+        tasks.create_task(self._look(target, push, links))
+
+    async def _look(self, target: Target, push: Push | None, links: tuple[TraceIds, ...]) -> None:
+        """Look at one target; whatever comes of it, it is looked at again."""
+        try:
+            async with self._acts:
+                await self._decide_and_act(target, push, links)
+        except Exception:  # noqa: BLE001 - one poisoned target in a thousand touches no other
+            _log.exception("a look at %s failed in a way nobody foresaw; it is tried again", target.ref)
+            self._later(target)
+        finally:
+            target.busy = False
+            if self._targets.get(target.ref) is not target:
+                self._agenda.forget(target.ref)
+            elif target.pushed is not None and target.asleep and not _is_old(target, target.pushed):
+                self._agenda.wake(target.ref, target.pushed)
+            elif target.again:
+                self._agenda.bring_forward(target.ref, self._world.now())
+            target.pushed, target.again = None, False
+            self._news.set()
+
+    async def _decide_and_act(self, target: Target, push: Push | None, links: tuple[TraceIds, ...]) -> None:
+        proof = push is not None and _proves(target, push)
+        if not proof:
+            await reading.probe_markers(self._world, target)
+        now = self._world.now()
+        seen = target.observe(self._world.handoff.look(target.ref), push, proof=proof)
+        decision, memory = decide(target.policy, target.memory, seen, now)
+        act: acting.Act | None = acting.Act(Outcome.HELD, decision, memory, seen)
+        leads = self._world.leads()
+        if decision.reason is Reason.RIVAL:
+            act = acting.Act(Outcome.REFUSED, decision, memory, seen)
+        elif decision.replicas > seen.replicas:
+            act = await acting.wake(self._world, target, acting.Act(Outcome.HELD, decision, memory, seen))
+        elif decision.replicas < seen.replicas:
+            act = acting.Act(Outcome.HELD, decision, memory, seen)
+            act = await acting.sleep(self._world, target, act, self._save_asleep) if leads else None
+        if act is None:  # somebody else has done it, or may: look at what there is now
+            self._later(target)
+            return
+        target.memory = act.memory
+        self._finish(target, act, push, links, now)
+        await self._follow_up(target, act, now)
+
+    def _finish(
+        self, target: Target, act: acting.Act, push: Push | None, links: tuple[TraceIds, ...], now: datetime
+    ) -> None:
+        """Record an act, follow the episode, and say when to look again."""
+        applied = act.outcome is Outcome.APPLIED
+        evaluation = telling.evaluate(self._world, target, act, links, now)
+        if applied:
+            evaluation = telling.begin_episode(self._world, target, evaluation, push)
+        if applied or self._world.leads():
+            self._world.recorder.record(evaluation)
+        telling.follow_episode(self._world, target, now)
+        if not target.asleep or target.policy.paused:
+            acting.leave_tail(self._world, target)
+        self._world.metrics.publish(target.ref, list(target.samples(at_least=1 if act.seen.push_is_proof else 0)))
+        if act.outcome is Outcome.FAILED:
+            target.pushed = target.pushed or push
+            self._later(target, retry_after=act.retry_after)
+            return
+        target.failures = 0
+        self._agenda.schedule(target.ref, self._next_look(target, act.decision.look_again_at))
+        self._keeper.offer(target.ref, target.workload.scale.uid, target.state(now))
+
+    async def _follow_up(self, target: Target, act: acting.Act, now: datetime) -> None:
+        """See to what follows a decision: the tail of a sleeper, the HPA, and the Event that tells of a takeover."""
+        complete = all(lag.complete for lag in target.lags())
+        if target.asleep and target.joined is None and complete and not target.policy.paused:
+            acting.join_tail(self._world, target)
+        if not self._world.leads() or not complete:  # a changed policy waits for a reading under it, too
+            return
+        try:
+            if target.policy.paused or act.seen.rival is not None:
+                await self._world.handoff.remove(target.ref)
+            elif not target.policy.dry_run:
+                uid, cap = target.workload.scale.uid, target.partition_cap()
+                await self._world.handoff.ensure(target.ref, uid, target.policy, cap)
+        except WakegateError as error:
+            self._world.recorder.record(notices.handoff_failed(target.workload, error, now))
+        if not target.announced:
+            target.announced = True
+            self._world.recorder.record(notices.taken_over(target, now))
+
+    def _later(self, target: Target, *, retry_after: timedelta | None = None) -> None:
+        """Look again after a failure, or a change of mind: soon, then less and less soon."""
+        target.failures += 1
+        wait = min(FIRST_BACK_OFF * 2 ** min(target.failures - 1, 10), LONGEST_BACK_OFF)
+        if not self._world.leads() and retry_after is None and not target.asleep:
+            wait = min(target.policy.polling_interval, NON_LEADER_LOOK)  # the leader acts, the catalog tells us
+        self._agenda.schedule(target.ref, self._world.now() + max(wait, retry_after or wait))
+
+    def _next_look(self, target: Target, at: datetime) -> datetime:
+        """Look more often while a wake has no commit yet: the HPA needs a fresh lag, and a person an answer."""
+        if target.episode is None or target.episode.kind != "wake":
+            return at
+        now = self._world.now()
+        often = next((often for longest, often in CLOSE_LOOKS if now - target.episode.changed_at < longest), None)
+        return min(at, now + often) if often is not None else at
+
+    async def _save_asleep(self, target: Target, scale: Scale) -> None:
+        """Write what must outlive us before a target is put to sleep."""
+        state = target.state(self._world.now(), going_to_sleep=True)
+        await self._keeper.save(target.ref, scale.uid, state)
+
+    # -------------------------------------------------------------------------------------- taking over and leading
+
+    def _take_over(self, managed: ManagedWorkload) -> None:
+        """Begin to manage a workload, as what was kept of it says."""
+        ref, now = managed.workload.ref, self._world.now()
+        kept = self._restored.pop(ref, None)
+        policy, annotations = managed.policy, managed.annotations
+        if policy is None and kept is not None and kept.last_valid:
+            (policy, _), annotations = self._world.parse(kept.last_valid), kept.last_valid
+        if managed.problems:
+            notice = notices.invalid(managed.workload, managed.problems, now, in_force=policy is not None)
+            self._world.recorder.record(notice)
+        if policy is None:
+            self._keeper.offer(ref, managed.workload.scale.uid, takeover.invalid_state(managed, now))
+            if kept is not None and kept.asleep_by_us:
+                self._releasing.begin(ref, kept)
+            return
+        self._releasing.cancel(ref)
+        target = takeover.take_over(managed, policy, annotations, kept, now)
+        self._targets[ref] = target
+        self._index(target)
+        self._agenda.schedule(ref, now)
+
+    def _take_workload(self, target: Target, workload: Workload) -> None:
+        """Believe the catalog, unless we know better by a write of our own that it has not seen yet."""
+        if _is_older(workload.scale, target.workload.scale):
+            return
+        before, target.workload, now = target.workload, workload, self._world.now()
+        if workload.scale.replicas != before.scale.replicas:
+            notice = notices.foreign_write(target, before, now)
+            if notice is not None and self._world.leads():
+                self._world.recorder.record(notice)
+            self._agenda.bring_forward(target.ref, now)
+        elif workload.ready_replicas != before.ready_replicas:
+            telling.follow_episode(self._world, target, now)
+
+    def _take_configuration(self, target: Target, managed: ManagedWorkload) -> None:
+        """Put a changed policy in force; a broken one leaves the last valid one there, and is told."""
+        if managed.policy is None:
+            if managed.problems == target.problems:
+                return
+            notice = notices.invalid(target.workload, managed.problems, self._world.now(), in_force=True)
+            self._world.recorder.record(notice)
+        elif managed.policy == target.policy and not target.problems:
+            return
+        else:
+            self._index(target, remove=True)
+            target.adopt(managed.policy, managed.annotations)
+            target.announced = False
+            self._index(target)
+            acting.leave_tail(self._world, target)
+        target.problems = managed.problems
+        self._agenda.bring_forward(target.ref, self._world.now())
+
+    def _index(self, target: Target, *, remove: bool = False) -> None:
+        for trigger in target.policy.triggers:
+            refs = self._by_topic[frozenset(trigger.cluster.bootstrap_servers.split(",")), trigger.topic]
+            (refs.discard if remove else refs.add)(target.ref)
+
+    async def _lead(self) -> None:
+        """Take up what only a leader does whenever this replica has become one."""
+        led = False
+        while True:
+            leads = self._world.leads()
+            if leads and not led:
+                try:
+                    await self.restore()
+                except WakegateError as error:
+                    _log.warning("leading, but what was kept could not be read yet, trying again: %s", error)
+                    leads = False
+            led = leads
+            if led:
+                await self._releasing.run_due()
+            await asyncio.sleep(LEADERSHIP_LOOK_SECONDS)
+
+    def _release_absent(self) -> None:
+        """Give back what was kept of workloads that are managed no more."""
+        if self._synced:
+            for ref, state in self._restored.items():
+                self._releasing.begin(ref, state)
+            self._restored.clear()
+
+
+def _is_old(target: Target, push: Push) -> bool:
+    """Tell whether a target had counted the record already when it went to sleep."""
+    if push.partition is None or push.offset is None or target.joined is None:
+        return False
+    place = (push.topic, push.partition)
+    joined = [offset for (_, known), offset in target.joined.items() if known == place]
+    return bool(joined) and push.offset < min(joined)
+
+
+def _proves(target: Target, push: Push) -> bool:
+    """Tell whether a push proves work for one of a target's triggers without a read."""
+    return any(
+        trigger.topic == push.topic and push_is_proof(trigger, target.tracker(trigger).lag)
+        for trigger in target.policy.triggers
+    )
+
+
+def _is_older(scale: Scale, known: Scale) -> bool:
+    """Tell whether a scale was read before the one that is known: a cache may lag behind our own last PATCH.
+
+    Resource versions of one object are comparable as numbers (KEP-5504); where they are not numbers, news is news.
+    """
+    versions = (scale.resource_version, known.resource_version)
+    if scale.uid != known.uid or not all(version.isdecimal() for version in versions):
+        return False
+    return int(versions[0]) < int(versions[1])

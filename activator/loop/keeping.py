@@ -1,0 +1,96 @@
+"""What outlives a restart: kept on change, lag and last active coarsely, never in the path of a wake."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from activator.errors import WakegateError
+
+if TYPE_CHECKING:
+    from activator.core.model import TargetRef, TargetState
+    from activator.loop.world import World
+
+COARSE = timedelta(seconds=30)
+"""Lag and last active are written no more often than this while nothing else changes."""
+AFTER_A_FAILURE_SECONDS = 5.0
+AT_ONCE = 8
+"""Writes under way at the same time."""
+
+_log = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Writes target states in the background, each target's latest only."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._saved: dict[TargetRef, TargetState] = {}
+        self._waiting: dict[TargetRef, tuple[str, TargetState]] = {}
+        self._work = asyncio.Event()
+
+    def restored(self, ref: TargetRef, state: TargetState) -> None:
+        """Take note of what is kept already."""
+        self._saved[ref] = state
+
+    def offer(self, ref: TargetRef, uid: str, state: TargetState) -> None:
+        """Write a state some time soon, where it differs enough from what is kept."""
+        if self._is_news(ref, state):
+            self._waiting[ref] = (uid, state)
+            self._work.set()
+
+    async def save(self, ref: TargetRef, uid: str, state: TargetState) -> None:
+        """Write a state before returning. Raises what the store raises."""
+        self._waiting.pop(ref, None)
+        await self._world.states.save(ref, uid, state)
+        self._saved[ref] = state
+
+    async def forget(self, ref: TargetRef) -> None:
+        """Delete what is kept. Raises what the store raises."""
+        self._waiting.pop(ref, None)
+        self._saved.pop(ref, None)
+        await self._world.states.forget(ref)
+
+    async def run(self) -> None:
+        """Write what waits, until cancelled."""
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            if not self._world.leads():  # another replica writes; the next change of ours will be offered again
+                self._waiting.clear()
+                continue
+            while self._waiting:
+                batch = [self._waiting.popitem() for _ in range(min(AT_ONCE, len(self._waiting)))]
+                failed = await asyncio.gather(*(self._write(ref, uid, state) for ref, (uid, state) in batch))
+                if any(failed):
+                    await asyncio.sleep(AFTER_A_FAILURE_SECONDS)
+
+    async def _write(self, ref: TargetRef, uid: str, state: TargetState) -> bool:
+        try:
+            await self._world.states.save(ref, uid, state)
+        except WakegateError as error:
+            _log.warning("the state of %s was not kept, it is tried again in a moment: %s", ref, error)
+            self._waiting.setdefault(ref, (uid, state))
+            return True
+        self._saved[ref] = state
+        return False
+
+    def _is_news(self, ref: TargetRef, state: TargetState) -> bool:
+        waiting = self._waiting.get(ref)
+        kept = waiting[1] if waiting else self._saved.get(ref)
+        if kept is None:
+            return True
+        # The message carries figures that move with every look; it is written with whatever else changes.
+        blurred = replace(
+            state, lag=kept.lag, last_active=kept.last_active, trace_id=kept.trace_id, message=kept.message
+        )
+        if blurred != kept:
+            return True
+        if state.last_active is not None and (
+            kept.last_active is None or state.last_active - kept.last_active >= COARSE
+        ):
+            return True
+        return (state.lag or 0) != (kept.lag or 0) and 0 in {state.lag, kept.lag}

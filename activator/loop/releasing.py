@@ -1,0 +1,121 @@
+"""Targets that are managed no more: put back to what they were, their HPA and what was kept of them removed.
+
+Only the leader releases, and it tries until it is done: a target must not stay asleep because the API server was down
+for a moment. What is kept of it is deleted last, so that a crash on the way begins it again.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from activator.core.decide import phase_of
+from activator.core.model import (
+    Applied,
+    Decision,
+    Evaluation,
+    Observation,
+    Outcome,
+    Policy,
+    Reason,
+    Step,
+)
+from activator.errors import WakegateError
+from activator.loop import acting
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from activator.core.model import Scale, TargetRef, TargetState
+    from activator.loop.keeping import Keeper
+    from activator.loop.world import World
+
+_AGAIN = timedelta(seconds=2)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A target to give back."""
+
+    policy: Policy | None
+    original_replicas: int
+    asleep_by_us: bool
+    due: datetime
+
+    @property
+    def goal(self) -> int:
+        """No fewer replicas than this are left behind."""
+        return max(self.original_replicas, self.policy.min_replicas if self.policy else 1)
+
+
+class Releasing:
+    """What is still to be given back."""
+
+    def __init__(self, world: World, keeper: Keeper) -> None:
+        self._world = world
+        self._keeper = keeper
+        self._releases: dict[TargetRef, Release] = {}
+
+    def begin(self, ref: TargetRef, state: TargetState, policy: Policy | None = None) -> None:
+        """Give a target back as soon as this replica leads."""
+        if policy is None and state.last_valid:
+            policy, _ = self._world.parse(state.last_valid)
+        self._releases[ref] = Release(
+            policy=policy,
+            original_replicas=state.original_replicas or 0,
+            asleep_by_us=state.asleep_by_us,
+            due=self._world.now(),
+        )
+
+    def cancel(self, ref: TargetRef) -> None:
+        """Do not give it back: it is managed again."""
+        self._releases.pop(ref, None)
+
+    def clear(self) -> None:
+        """Leave it to another replica."""
+        self._releases.clear()
+
+    async def run_due(self) -> None:
+        """Give back all that is due; what fails is tried again."""
+        now = self._world.now()
+        for ref, release in [entry for entry in self._releases.items() if entry[1].due <= now]:
+            try:
+                await self._release(ref, release)
+            except WakegateError as error:
+                _log.warning("%s could not be released, it is tried again in a moment: %s", ref, error)
+                if ref in self._releases:
+                    self._releases[ref] = Release(
+                        release.policy, release.original_replicas, release.asleep_by_us, self._world.now() + _AGAIN
+                    )
+            else:
+                self._releases.pop(ref, None)
+
+    async def _release(self, ref: TargetRef, release: Release) -> None:
+        started = self._world.now()
+        scales = await acting.release(self._world, ref, release.goal, asleep_by_us=release.asleep_by_us)
+        if scales is not None:
+            self._tell(ref, release, *scales, started)
+        await self._keeper.forget(ref)
+
+    def _tell(self, ref: TargetRef, release: Release, before: Scale, after: Scale, started: datetime) -> None:
+        now = self._world.now()
+        changed = before.replicas != after.replicas
+        text = f"managed no more: given back with {after.replicas} replicas and without its HPA"
+        policy = release.policy or Policy(triggers=())
+        self._world.recorder.record(
+            Evaluation(
+                ref=ref,
+                policy=policy,
+                seen=Observation(replicas=before.replicas, ready_replicas=0, lags=()),
+                decision=Decision(after.replicas, (Step("release", after.replicas, Reason.UNMANAGED, text),), now),
+                outcome=Outcome.APPLIED if changed else Outcome.HELD,
+                phase=phase_of(policy, after.replicas, 0),
+                now=now,
+                ids=self._world.new_ids(None),
+                applied=Applied(started, now, "ok") if changed else None,
+            )
+        )

@@ -1,0 +1,225 @@
+"""What is held of one target between two looks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from activator.core import naming
+from activator.core.decide import partition_cap, phase_of
+from activator.core.lag import LagMemory, measure, served_value
+from activator.core.model import (
+    Evaluation,
+    Lag,
+    Memory,
+    Observation,
+    Outcome,
+    Phase,
+    Reason,
+    TargetState,
+    TriggerOffsets,
+)
+from activator.ports import MetricSample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
+
+    from activator.core.episode import Episode
+    from activator.core.model import (
+        Cluster,
+        PartitionLag,
+        Policy,
+        Push,
+        Reading,
+        TargetRef,
+        TraceIds,
+        Trigger,
+        Workload,
+    )
+    from activator.errors import SpecError
+    from activator.ports import HandoffView, TopicPartition
+
+LONGEST_HOLD = timedelta(minutes=5)
+"""A hold is told as one stretch for no longer than this, so that a backend sees it while it lasts."""
+
+NEVER_READ = Lag(known=0, complete=False, partitions=None)
+
+
+@dataclass(slots=True)
+class Tracker:
+    """What is known of one trigger."""
+
+    memory: LagMemory = field(default_factory=LagMemory)
+    lag: Lag = NEVER_READ
+    partitions: tuple[PartitionLag, ...] = ()
+    offsets: TriggerOffsets | None = None
+    """The last reading that was more than an error."""
+
+    def take(self, trigger: Trigger, reading: Reading) -> None:
+        """Take a reading in."""
+        last = self.lag
+        self.lag, self.partitions, self.memory = measure(trigger, reading, self.memory)
+        if isinstance(reading, TriggerOffsets):
+            self.offsets = reading
+        else:  # what was known of the topic's size and the group stays the best guess there is
+            self.lag = replace(self.lag, partitions=last.partitions, read_at=last.read_at, group_state=last.group_state)
+
+    def commits(self) -> Iterator[tuple[TopicPartition, int]]:
+        """Yield the committed offset of each partition that has one."""
+        for partition, known in self.memory.partitions.items():
+            if known.committed is not None:
+                yield partition, known.committed
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Evaluations that changed nothing, for the same reason: told as one stretch."""
+
+    ids: TraceIds
+    outcome: Outcome
+    reason: Reason
+    replicas: int
+    started: datetime
+    evaluations: int = 1
+
+
+@dataclass(slots=True)
+class Target:
+    """One managed workload, between two looks."""
+
+    workload: Workload
+    policy: Policy
+    annotations: Mapping[str, str]
+    """Those of `policy`: the last valid ones."""
+    memory: Memory
+    original_replicas: int
+    problems: tuple[SpecError, ...] = ()
+    """What is wrong with the present annotations, while those of `policy` stay in force."""
+    asleep_by_us: bool = False
+    trackers: dict[Trigger, Tracker] = field(default_factory=dict)
+    joined: dict[tuple[Cluster, TopicPartition], int] | None = None
+    """Where the tail watches from; None: it does not."""
+    busy: bool = False
+    pushed: Push | None = None
+    """A push that came while it was busy."""
+    again: bool = False
+    """It became due while it was busy."""
+    failures: int = 0
+    hold: Hold | None = None
+    last_applied: TraceIds | None = None
+    last_ids: TraceIds | None = None
+    episode: Episode | None = None
+    episode_id: str | None = None
+    announced: bool = False
+    """The Event that tells what will happen has been sent."""
+    reason: str = ""
+    message: str = ""
+    since: datetime | None = None
+    foreign_writes: list[tuple[datetime, str]] = field(default_factory=list)
+
+    @property
+    def ref(self) -> TargetRef:
+        """Whose this is."""
+        return self.workload.ref
+
+    @property
+    def idle(self) -> int:
+        """The count at which it is asleep; a target that never sleeps is "asleep" at zero by another's hand."""
+        return self.policy.idle_replicas or 0
+
+    @property
+    def asleep(self) -> bool:
+        """It is at its idle count."""
+        return self.workload.scale.replicas <= self.idle
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is in its cycle."""
+        return phase_of(self.policy, self.workload.scale.replicas, self.workload.ready_replicas)
+
+    def tracker(self, trigger: Trigger) -> Tracker:
+        """Return what is known of a trigger."""
+        return self.trackers.setdefault(trigger, Tracker())
+
+    def lags(self) -> tuple[Lag, ...]:
+        """Return the lag of every trigger, in the policy's order."""
+        return tuple(self.tracker(trigger).lag for trigger in self.policy.triggers)
+
+    def commits(self) -> dict[TopicPartition, int]:
+        """Return the committed offsets that the last readings saw."""
+        return {place: offset for tracker in self.trackers.values() for place, offset in tracker.commits()}
+
+    def adopt(self, policy: Policy, annotations: Mapping[str, str]) -> None:
+        """Put another policy in force: what is known of triggers that it does not have is dropped."""
+        self.trackers = {trigger: self.tracker(trigger) for trigger in policy.triggers}
+        self.policy, self.annotations = policy, annotations
+
+    def observe(self, view: HandoffView, push: Push | None, *, proof: bool) -> Observation:
+        """Gather what a decision may look at."""
+        return Observation(
+            replicas=self.workload.scale.replicas,
+            ready_replicas=self.workload.ready_replicas,
+            lags=self.lags(),
+            pushed=push,
+            push_is_proof=proof,
+            by_us=self.workload.replicas_manager == naming.FIELD_MANAGER,
+            rival=view.rival,
+            handed_off=True,
+        )
+
+    def partition_cap(self) -> int | None:
+        """Return the number of consumers that can be busy, where it is known and wanted."""
+        return partition_cap(self.policy, self.lags())
+
+    def samples(self, *, at_least: int = 0) -> Iterator[MetricSample]:
+        """Yield what the HPA may be served: a lag, or why there is none.
+
+        Args:
+            at_least: a lower bound that something other than the reading proved (a record that was pushed).
+        """
+        for trigger in self.policy.triggers:
+            lag = self.tracker(trigger).lag
+            if lag.read_at is None and not at_least:
+                continue
+            value = served_value(trigger, lag, self.workload.scale.replicas)
+            yield MetricSample(
+                namespace=self.ref.namespace,
+                name=naming.metric_name(trigger),
+                selector={naming.TARGET_LABEL: naming.target_label(self.ref)},
+                value=max(value or 0, at_least) if at_least else value,
+                problem="" if value is not None else "; ".join(lag.problems) or "no reading yet",
+                read_at=lag.read_at or self.memory.taken_over_at,
+            )
+
+    def note(self, evaluation: Evaluation) -> None:
+        """Keep of an evaluation what the status shows."""
+        reason = evaluation.decision.reason
+        if reason != self.reason or self.since is None:
+            self.since = evaluation.now
+        self.reason, self.message = reason, evaluation.decision.text
+        self.last_ids = evaluation.ids
+        if evaluation.outcome is Outcome.APPLIED:
+            self.last_applied = evaluation.ids
+
+    def state(self, now: datetime, *, going_to_sleep: bool = False) -> TargetState:
+        """Return what outlives a restart; `going_to_sleep`: it will be at idle by our hand in a moment."""
+        lags = self.lags()
+        problems = tuple(str(problem) for problem in self.problems)
+        return TargetState(
+            phase=Phase.INVALID if problems else self.phase,
+            replicas=self.workload.scale.replicas,
+            reason="invalid-configuration" if problems else self.reason or Reason.NEVER_READ,
+            message=f"{problems[0]}; the last valid configuration stays in force" if problems else self.message,
+            since=self.since or now,
+            taken_over_at=self.memory.taken_over_at,
+            lag=sum(lag.known for lag in lags) if all(lag.read_at for lag in lags) else None,
+            last_active=self.memory.last_active,
+            original_replicas=self.original_replicas,
+            asleep_by_us=self.asleep_by_us or going_to_sleep,
+            last_valid=dict(self.annotations),
+            problems=problems,
+            episode_id=self.episode_id,
+            trace_id=self.last_ids.trace_id if self.last_ids else None,
+        )
