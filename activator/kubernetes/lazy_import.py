@@ -45,9 +45,7 @@ def _stubs() -> dict[str, ModuleType]:
     if spec is None or not spec.submodule_search_locations:
         return {}
     root = Path(spec.submodule_search_locations[0])
-    sources = {
-        PACKAGE + name: root.joinpath(*name.split("."), "__init__.py") for name in _SUBPACKAGES
-    }
+    sources = {PACKAGE + name: root.joinpath(*name.split("."), "__init__.py") for name in _SUBPACKAGES}
     if not all(source.is_file() for source in sources.values()):
         return {}
     return {name: _stub(name, source) for name, source in sources.items()}

@@ -1,0 +1,114 @@
+"""Where the API server is and who we are: in-cluster, or the kubeconfig that everybody uses; tokens kept fresh.
+
+Only this file imports kubernetes_asyncio, inside its functions: `wakegate --help` and the laptop demo never pay for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from activator.errors import SettingsError
+from activator.kubernetes.lazy_import import import_lazily
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from kubernetes_asyncio.client import ApiClient, Configuration
+
+log = logging.getLogger(__name__)
+
+CREDENTIALS_CHECKED_EVERY = timedelta(seconds=60)
+"""How often a kubeconfig's token is looked at again; exec plugins run only when their token is about to expire."""
+_CREDENTIALS_DEADLINE = timedelta(seconds=20)
+"""An exec plugin may ask a cloud provider for a token."""
+
+
+async def load(environment: Mapping[str, str] = os.environ) -> Configuration:
+    """Find the API server: KUBECONFIG where it is set, else in-cluster, else ~/.kube/config.
+
+    KUBECONFIG wins over the Pod's own account because somebody set it on purpose.
+
+    Raises:
+        SettingsError: there is no usable configuration; the message says what was tried.
+    """
+    import_lazily()
+    from kubernetes_asyncio.client import Configuration  # noqa: PLC0415 - see the module's docstring
+    from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config  # noqa: PLC0415
+
+    configuration = Configuration()
+    # The CAs of EKS and MicroK8s lack extensions that Python 3.13 and later insist on.
+    configuration.disable_strict_ssl_verification = True
+    kubeconfig = environment.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    try:
+        if "KUBECONFIG" not in environment and environment.get("KUBERNETES_SERVICE_HOST"):
+            load_incluster_config(configuration, environ=environment)  # type: ignore[no-untyped-call]
+            return configuration  # with a hook of its own that reads the token file again every minute
+        _check_there_is_one(kubeconfig)
+        loader = await asyncio.wait_for(
+            load_kube_config(config_file=kubeconfig, client_configuration=configuration, persist_config=False),
+            _CREDENTIALS_DEADLINE.total_seconds(),
+        )
+    except (ConfigException, OSError, ValueError, KeyError, TypeError, AssertionError, TimeoutError) as error:
+        raise SettingsError(f"kubeconfig {kubeconfig} cannot be used: {str(error) or type(error).__name__}") from error
+    _strip_token(configuration)
+    configuration.refresh_api_key_hook = _refresher(loader.load_and_set)
+    return configuration
+
+
+def _check_there_is_one(kubeconfig: str) -> None:
+    if not any(Path(path).expanduser().is_file() for path in kubeconfig.split(os.pathsep) if path):
+        raise SettingsError(
+            "no Kubernetes cluster: not in a Pod (KUBERNETES_SERVICE_HOST is not set) and no kubeconfig at "
+            f"{kubeconfig}; set KUBECONFIG"
+        )
+
+
+def new_api_client(configuration: Configuration, connections: int) -> ApiClient:
+    """Make a REST client with a connection pool of its own and wakegate's User-Agent."""
+    from kubernetes_asyncio.client import ApiClient  # noqa: PLC0415 - see the module's docstring
+
+    configuration.connection_pool_maxsize = connections
+    api = ApiClient(configuration)
+    api.user_agent = f"wakegate/{_version()}"
+    return api
+
+
+def _refresher(load_and_set: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+    """Return the hook that kubernetes_asyncio awaits before every request: one request a minute reloads the token.
+
+    The others go out with the token there is, which is good for minutes yet: plugins renew five minutes early.
+    """
+    checked_at = time.monotonic()
+
+    async def refresh(configuration: Any) -> None:
+        nonlocal checked_at
+        if time.monotonic() - checked_at < CREDENTIALS_CHECKED_EVERY.total_seconds():
+            return
+        checked_at = time.monotonic()
+        try:
+            await asyncio.wait_for(load_and_set(configuration), _CREDENTIALS_DEADLINE.total_seconds())
+            _strip_token(configuration)
+        except Exception as error:  # noqa: BLE001 - plugins fail in any way; the token there is may still be good
+            log.warning("the kubeconfig's credentials could not be renewed, the old ones stay: %s", error)
+
+    return refresh
+
+
+def _strip_token(configuration: Any) -> None:
+    """Take the line end off a token that came from a file: no header may hold one."""
+    if token := configuration.api_key.get("BearerToken"):
+        configuration.api_key["BearerToken"] = token.strip()
+
+
+def _version() -> str:
+    try:
+        return version("wakegate")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "unknown"
