@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from testbed import builds
 from testbed.control_plane import ControlPlane
 from testbed.control_plane_flags import HpaTimes
 from testbed.errors import ApiError, TestbedError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from testbed.api import ApiClient
+    from testbed.builds import Part
     from testbed.kafka_config import Listener
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -99,6 +101,9 @@ class Testbed:
         Raises:
             TestbedError: a part could not be had or did not come up; those that did are stopped again.
         """
+        # One after the other and before anything runs: two builds at once would only slow each other down.
+        for part in parts_needed(self.options):
+            builds.ensure(part)
         begin = time.monotonic()
         try:
             self._start_parts()
@@ -131,6 +136,20 @@ class Testbed:
         process = ManagedProcess(name, command, log=log, env=env, cwd=cwd, grace_seconds=grace_seconds)
         self._exits.callback(process.stop)
         return process
+
+    def processes(self) -> list[ManagedProcess]:
+        """Every process of the parts, after the start."""
+        found: list[ManagedProcess] = []
+        if self.options.kafka_nodes:
+            found += [self.kafka.node(number + 1) for number in range(self.options.kafka_nodes)]
+        if self.options.control_plane:
+            plane = self.control_plane
+            found += [plane.etcd, plane.api_server, plane.controller_manager]
+        if self.options.jaeger:
+            found.append(self.jaeger.process)
+        if self.options.kubelet:
+            found.append(self.kubelet)
+        return found
 
     def reserve_ports(self, count: int) -> list[int]:
         """Loopback ports that nobody else gets while this testbed lives."""
@@ -200,6 +219,16 @@ class Testbed:
         self._exits.callback(self.kubelet.stop)
         self.kubelet.start()
         self.kubelet.wait_ready(lambda: _has_node(self.control_plane.api), within_seconds=KUBELET_READY_SECONDS)
+
+
+def parts_needed(options: TestbedOptions) -> list[Part]:
+    """What must have been built for these options."""
+    wanted = (
+        (options.kafka_nodes > 0, builds.KAFKA),
+        (options.jaeger, builds.JAEGER),
+        (options.control_plane, builds.CONTROL_PLANE),
+    )
+    return [part for is_wanted, part in wanted if is_wanted]
 
 
 def _has_node(api: ApiClient) -> bool:

@@ -15,7 +15,7 @@ import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
@@ -93,7 +93,7 @@ class RecordingConsumer(ConsumerRebalanceListener):
         self._processed: dict[TopicPartition, int] = {}
         self._generation = 0
         self._last_commit = 0.0
-        self._consumer: AIOKafkaConsumer
+        self._consumer: Any  # aiokafka's methods have no annotations: narrowed where values enter
 
     def stop(self) -> None:
         """Finish the record in hand, commit, leave."""
@@ -117,7 +117,7 @@ class RecordingConsumer(ConsumerRebalanceListener):
     async def _join(self) -> bool:
         """Start the client, again and again while Kafka is away; False if stopped meanwhile."""
         while not self._stopping.is_set():
-            self._consumer = AIOKafkaConsumer(
+            self._consumer = AIOKafkaConsumer(  # type: ignore[no-untyped-call]
                 bootstrap_servers=self._settings.bootstrap_servers,
                 group_id=self._settings.group,
                 client_id=self._settings.pod,
