@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from activator.local.broker_protocol import ApiError, ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _DAY_MS = 24 * 60 * 60 * 1000
 
@@ -19,6 +22,8 @@ class BrokerConfig:
     """Cap of all record batches together; beyond it the oldest batches of the broker go, whatever their retention."""
     max_partitions: int = 20_000
     """Cap of all partitions together; a topic beyond it is refused with POLICY_VIOLATION."""
+    max_groups: int = 20_000
+    """Cap of all groups together; a member of one more is refused with GROUP_MAX_SIZE_REACHED."""
     num_partitions: int = 1
     """Partitions of a topic that is created without a number."""
     auto_create_topics_enable: bool = False
@@ -86,31 +91,33 @@ TOPIC_CONFIG_TYPES = {
 _SMALLEST = {MAX_MESSAGE_BYTES: 0, RETENTION_BYTES: -1, RETENTION_MS: -1}
 _ALLOWED = {CLEANUP_POLICY: ("delete",), TIMESTAMP_TYPE: ("CreateTime", "LogAppendTime")}
 
-_WITHOUT_EFFECT = frozenset({
-    "compression.type",
-    "delete.retention.ms",
-    "file.delete.delay.ms",
-    "flush.messages",
-    "flush.ms",
-    "follower.replication.throttled.replicas",
-    "index.interval.bytes",
-    "leader.replication.throttled.replicas",
-    "local.retention.bytes",
-    "local.retention.ms",
-    "max.compaction.lag.ms",
-    "message.timestamp.after.max.ms",
-    "message.timestamp.before.max.ms",
-    "min.cleanable.dirty.ratio",
-    "min.compaction.lag.ms",
-    "min.insync.replicas",
-    "preallocate",
-    "remote.storage.enable",
-    "segment.bytes",
-    "segment.index.bytes",
-    "segment.jitter.ms",
-    "segment.ms",
-    "unclean.leader.election.enable",
-})
+_WITHOUT_EFFECT = frozenset(
+    {
+        "compression.type",
+        "delete.retention.ms",
+        "file.delete.delay.ms",
+        "flush.messages",
+        "flush.ms",
+        "follower.replication.throttled.replicas",
+        "index.interval.bytes",
+        "leader.replication.throttled.replicas",
+        "local.retention.bytes",
+        "local.retention.ms",
+        "max.compaction.lag.ms",
+        "message.timestamp.after.max.ms",
+        "message.timestamp.before.max.ms",
+        "min.cleanable.dirty.ratio",
+        "min.compaction.lag.ms",
+        "min.insync.replicas",
+        "preallocate",
+        "remote.storage.enable",
+        "segment.bytes",
+        "segment.index.bytes",
+        "segment.jitter.ms",
+        "segment.ms",
+        "unclean.leader.election.enable",
+    }
+)
 """Settings of Kafka that mean nothing in memory and on one node: accepted and shown, so that real tools work."""
 
 

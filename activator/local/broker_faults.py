@@ -7,12 +7,16 @@ or it is removed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from activator.local.broker_protocol import ApiKey, ErrorCode
+from activator.local.broker_protocol import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from activator.local.broker_protocol import ApiKey, ErrorCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,10 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class EndOffset:
-    """ListOffsets and Fetch misreport the partition's end as this offset, although the records are there."""
+    """ListOffsets misreports the partition's end as this offset, although the records are there.
+
+    For records that are really gone there is `Broker.truncate`.
+    """
 
     offset: int
 
@@ -66,9 +73,7 @@ class Fault:
 
     def concerns(self, topic: str | None, partition: int | None, group: str | None) -> bool:
         """Whether the rule names no other topic, partition or group than these."""
-        return (
-            self.topic in {None, topic} and self.partition in {None, partition} and self.group in {None, group}
-        )
+        return self.topic in {None, topic} and self.partition in {None, partition} and self.group in {None, group}
 
 
 class Faults:
@@ -101,6 +106,9 @@ class Faults:
             for fault in faults:
                 self.remove(fault)
 
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
     def __iter__(self) -> Iterator[Fault]:
         return iter(tuple(self._left))
 
@@ -130,11 +138,30 @@ class Faults:
                 return fault.action.code
         return None
 
-    def end_offset(self, api: ApiKey, topic: str, partition: int) -> int | None:
-        """The end offset that is misreported for this partition, if a rule says so."""
+    def check(
+        self, api: ApiKey, *, topic: str | None = None, partition: int | None = None, group: str | None = None
+    ) -> None:
+        """Raise what `error` would answer.
+
+        Raises:
+            ApiError: with the code that the rule says.
+        """
+        code = self.error(api, topic=topic, partition=partition, group=group)
+        if code is not None:
+            raise ApiError(code)
+
+    def expects_error(self, api: ApiKey, *, topic: str, partition: int) -> bool:
+        """Whether `error` would answer one; it counts nothing."""
+        return any(
+            fault.api == api and isinstance(fault.action, Fail) and fault.concerns(topic, partition, None)
+            for fault in self._left
+        )
+
+    def end_offset(self, topic: str, partition: int) -> int | None:
+        """The end offset that ListOffsets misreports for this partition, if a rule says so."""
         for fault in self:
             action = fault.action
-            if fault.api == api and isinstance(action, EndOffset) and fault.concerns(topic, partition, None):
+            if isinstance(action, EndOffset) and fault.concerns(topic, partition, None):
                 self._use(fault)
                 return action.offset
         return None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from activator.local.broker_batch import Batch, RecordFormat
 from activator.local.broker_protocol import LEADER_EPOCH, NO_OFFSET, NO_TIMESTAMP, ApiError, ErrorCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.local.broker_batch import Batch, RecordFormat
 
 _REMEMBERED_BATCHES = 5  # Kafka: a producer may have five requests in flight
 _REMEMBERED_PRODUCERS = 1_000  # per partition; Kafka forgets by time (a day), memory here is bounded by number
-_BATCH_OVERHEAD = 400  # bytes of Python objects around a stored batch
+BATCH_OVERHEAD = 400  # bytes of Python objects around a stored batch
 
 
 class Appended(NamedTuple):
@@ -186,7 +189,7 @@ class PartitionLog:
         Raises:
             ApiError: OFFSET_OUT_OF_RANGE beyond the end.
         """
-        if offset > self.end_offset:
+        if not 0 <= offset <= self.end_offset:
             raise ApiError(ErrorCode.OFFSET_OUT_OF_RANGE)
         self._drop_while(lambda stored: stored.batch.last_offset < offset)
         self.start_offset = max(self.start_offset, offset)
@@ -213,7 +216,7 @@ class PartitionLog:
     @property
     def memory_bytes(self) -> int:
         """What the partition's batches take in memory."""
-        return self.size_bytes + len(self._batches) * _BATCH_OVERHEAD
+        return self.size_bytes + len(self._batches) * BATCH_OVERHEAD
 
     @property
     def oldest_append_ms(self) -> float | None:
@@ -228,7 +231,7 @@ class PartitionLog:
             nonlocal freed
             if stored.appended_ms > not_after_ms or freed >= memory_bytes:
                 return False
-            freed += len(stored.batch.data) + _BATCH_OVERHEAD
+            freed += len(stored.batch.data) + BATCH_OVERHEAD
             return True
 
         self._drop_while(wanted)

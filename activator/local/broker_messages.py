@@ -4,7 +4,8 @@ Source: the message definitions of Apache Kafka 4.1 (clients/src/main/resources/
 against its compiled schemas. The lower bounds are Kafka 4's own (KIP-896); the upper bounds leave out what the broker
 does not do: topic ids in Fetch and Produce (KIP-516), the new group protocol (KIP-848), share groups, transactions.
 One name for one thing: a topic is `name`, a partition's number is `partition` and an error is `error_code` in every
-message, where the definitions have `topic`, `index` or `partition_index` in turn; so one rule finds what a request is about.
+message, where the definitions have `topic`, `index` or `partition_index` in turn: one rule finds what a request
+is about.
 """
 
 from __future__ import annotations

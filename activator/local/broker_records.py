@@ -1,16 +1,20 @@
-"""Records going in and looked up: Produce, InitProducerId, ListOffsets, DeleteRecords, and what retention takes away."""
+"""Records going in, looked up and going away: Produce, InitProducerId, ListOffsets, DeleteRecords, retention."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from activator.local.broker_batch import ZSTD, RecordFormat, parse_produced
-from activator.local.broker_config import BrokerConfig
-from activator.local.broker_faults import Faults
-from activator.local.broker_log import NOT_FOUND, PartitionLog, TimestampOffset
+from activator.local.broker_batch import ZSTD, Batch, RecordFormat, parse_produced
+from activator.local.broker_log import BATCH_OVERHEAD, NOT_FOUND, PartitionLog, TimestampOffset
 from activator.local.broker_protocol import LEADER_EPOCH, ApiError, ApiKey, Body, ErrorCode, Request
-from activator.local.broker_topics import Topics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.local.broker_config import BrokerConfig, TopicConfig
+    from activator.local.broker_faults import Faults
+    from activator.local.broker_topics import Topics
 
 _LATEST, _EARLIEST, _MAX_TIMESTAMP = -1, -2, -3
 _FIRST_VERSION_WITH_ZSTD = 7
@@ -61,24 +65,15 @@ class Records:
     def _append(self, request: Request, name: str, data: Body, now_ms: float) -> Body:
         partition = data["partition"]
         try:
-            error = self._faults.error(ApiKey.PRODUCE, topic=name, partition=partition)
-            if error is not None:
-                raise ApiError(error)
+            self._faults.check(ApiKey.PRODUCE, topic=name, partition=partition)
             log = self._topics.partition(name, partition)
             config = self._topics[name].config
-            batch = parse_produced(data["records"], self._format)
-            if batch.codec == ZSTD and request.version < _FIRST_VERSION_WITH_ZSTD:
-                raise ApiError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, "Produce below version 7 cannot carry zstd")
-            if len(batch.data) > config.max_message_bytes:
-                raise ApiError(
-                    ErrorCode.MESSAGE_TOO_LARGE,
-                    f"a batch of {len(batch.data)} bytes; max.message.bytes is {config.max_message_bytes}",
-                )
+            batch = self._batch_of(data["records"], request.version, config)
             done = log.append(batch, now_ms, log_append_time=config.log_append_time, records=self._format)
         except ApiError as refused:
             return _refused(data, refused)
         if not done.duplicate:
-            self._keep_to_memory(len(batch.data))
+            self._keep_to_memory(len(batch.data) + BATCH_OVERHEAD)
             self._changed(name, partition)
         return {
             "partition": partition,
@@ -86,6 +81,22 @@ class Records:
             "log_append_time_ms": done.log_append_time_ms,
             "log_start_offset": log.start_offset,
         }
+
+    def _batch_of(self, records: memoryview | None, version: int, config: TopicConfig) -> Batch:
+        """The batch, if the topic takes it.
+
+        Raises:
+            ApiError: as `parse_produced`; MESSAGE_TOO_LARGE over the topic's limit.
+        """
+        batch = parse_produced(records, self._format)
+        if batch.codec == ZSTD and version < _FIRST_VERSION_WITH_ZSTD:
+            raise ApiError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, "Produce below version 7 cannot carry zstd")
+        if len(batch.data) > config.max_message_bytes:
+            raise ApiError(
+                ErrorCode.MESSAGE_TOO_LARGE,
+                f"a batch of {len(batch.data)} bytes; max.message.bytes is {config.max_message_bytes}",
+            )
+        return batch
 
     def init_producer_id(self, request: Request, _now_ms: float) -> Body:
         """A new producer id; asking for one with a transactional id is refused."""
@@ -114,9 +125,7 @@ class Records:
     def _list_offset(self, name: str, wanted: Body) -> Body:
         partition, timestamp = wanted["partition"], wanted["timestamp"]
         try:
-            error = self._faults.error(ApiKey.LIST_OFFSETS, topic=name, partition=partition)
-            if error is not None:
-                raise ApiError(error)
+            self._faults.check(ApiKey.LIST_OFFSETS, topic=name, partition=partition)
             log = self._topics.partition(name, partition)
             check_leader_epoch(wanted["current_leader_epoch"])
             found = self._look_up(name, partition, log, timestamp)
@@ -127,7 +136,7 @@ class Records:
 
     def _look_up(self, name: str, partition: int, log: PartitionLog, timestamp: int) -> TimestampOffset:
         if timestamp == _LATEST:
-            misreported = self._faults.end_offset(ApiKey.LIST_OFFSETS, name, partition)
+            misreported = self._faults.end_offset(name, partition)
             return TimestampOffset(-1, log.end_offset if misreported is None else misreported)
         if timestamp == _EARLIEST:
             return TimestampOffset(-1, log.start_offset)
@@ -151,8 +160,6 @@ class Records:
         partition, offset = wanted["partition"], wanted["offset"]
         try:
             log = self._topics.partition(name, partition)
-            if offset < -1:
-                raise ApiError(ErrorCode.OFFSET_OUT_OF_RANGE)
             start = log.delete_before(log.end_offset if offset == -1 else offset)
         except ApiError as refused:
             return {"partition": partition, "error_code": refused.code}

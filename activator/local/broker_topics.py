@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from activator.local.broker_config import TOPIC_CONFIG_TYPES, BrokerConfig, ConfigSource, ConfigType, TopicConfig
-from activator.local.broker_faults import Faults
 from activator.local.broker_log import PartitionLog
 from activator.local.broker_protocol import NODE_ID, ApiError, ApiKey, Body, ErrorCode, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from activator.local.broker_faults import Faults
 
 _LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _NO_ID = uuid.UUID(int=0).bytes
@@ -191,7 +194,9 @@ class Topics:
                 f"Topic '{name}' collides with an existing topic: '.' and '_' are the same in metric names.",
             )
         if partitions < 1:
-            raise ApiError(ErrorCode.INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value.")
+            raise ApiError(
+                ErrorCode.INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value."
+            )
         self._check_room(partitions)
         return TopicConfig.parse(self._config, configs)
 
@@ -208,9 +213,16 @@ class Topics:
         named = Counter(topic["name"] for topic in request.body["topics"])
         answers = []
         for wanted in {topic["name"]: topic for topic in request.body["topics"]}.values():
+            if named[wanted["name"]] > 1:
+                answers.append(
+                    {
+                        "name": wanted["name"],
+                        "error_code": ErrorCode.INVALID_REQUEST,
+                        "error_message": "Duplicate topic name.",
+                    }
+                )
+                continue
             try:
-                if named[wanted["name"]] > 1:
-                    raise ApiError(ErrorCode.INVALID_REQUEST, "Duplicate topic name.")
                 answers.append(self._create_wanted(wanted, validate_only=request.body["validate_only"]))
             except ApiError as error:
                 answers.append({"name": wanted["name"], "error_code": error.code, "error_message": error.message})
@@ -218,9 +230,7 @@ class Topics:
 
     def _create_wanted(self, wanted: Body, *, validate_only: bool) -> Body:
         name = wanted["name"]
-        error = self._faults.error(ApiKey.CREATE_TOPICS, topic=name)
-        if error is not None:
-            raise ApiError(error)
+        self._faults.check(ApiKey.CREATE_TOPICS, topic=name)
         partitions = self._wanted_partitions(wanted)
         configs = {config["name"]: config["value"] for config in wanted["configs"]}
         answer: Body = {"name": name, "num_partitions": partitions, "replication_factor": 1}
@@ -328,7 +338,7 @@ class Topics:
         else:
             raise ApiError(
                 ErrorCode.INVALID_REQUEST,
-                f"Resource type {kind} with name '{name}': this broker describes topics (2) and itself (4, '{NODE_ID}').",
+                f"Resource type {kind} with name '{name}': this broker describes topics (2) and itself (4, {NODE_ID}).",
             )
         keys = resource["configuration_keys"]
         return entries if keys is None else [entry for entry in entries if entry["name"] in keys]

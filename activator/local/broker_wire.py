@@ -59,8 +59,8 @@ BOOLEAN, INT8, INT16, INT32, INT64 = Fixed("?"), Fixed("b"), Fixed("h"), Fixed("
 UUID = Fixed("16s")
 STRING = Variable(True, lambda view: str(view, "utf-8"), lambda text: text.encode())
 BYTES = Variable(False, bytes, bytes)
-RECORDS = Variable(False, lambda view: view, bytes)
-"""Record batches: read as a view of the frame, so that the log copies them once."""
+RECORDS = Variable(False, lambda view: view, b"".join)
+"""Record batches: read as a view of the frame, so that the log copies them once; written from a list of batches."""
 
 NULL_UUID = uuid.UUID(int=0).bytes
 
@@ -251,7 +251,9 @@ def _run(fields: Sequence[Field]) -> tuple[tuple[str, ...], struct.Struct]:
     return tuple(one.name for one in fields), struct.Struct(">" + "".join(one.type.format for one in fields))  # type: ignore[union-attr]
 
 
-_Part: TypeAlias = tuple[Callable[[memoryview, int, dict[str, Any]], int], Callable[[dict[str, Any], list[bytes]], None]]
+_Part: TypeAlias = tuple[
+    Callable[[memoryview, int, dict[str, Any]], int], Callable[[dict[str, Any], list[bytes]], None]
+]
 
 
 def _fixed_part(fields: Sequence[Field]) -> _Part:

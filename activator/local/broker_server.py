@@ -1,0 +1,339 @@
+"""The embedded Kafka on a TCP port: sockets, clock and wire format around the state machine of `broker`.
+
+    async with EmbeddedBroker(now=utc_now) as broker:
+        broker.create_topic("orders", partitions=5)
+        producer = AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers)
+
+As in Kafka a connection's requests are served one at a time and in order: a long poll holds up what comes after it
+on the same connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import struct
+from dataclasses import dataclass
+from itertools import count
+from random import Random
+from typing import TYPE_CHECKING, Self, cast
+
+from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.util import calc_crc32c
+
+from activator.local.broker import Broker
+from activator.local.broker_config import BrokerConfig
+from activator.local.broker_messages import APIS
+from activator.local.broker_protocol import ApiKey, Body, Disconnect, ErrorCode, Outcome, Reply, Request
+from activator.local.broker_wire import STRING, WireError, skip_tagged_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+    from types import TracebackType
+
+    from activator.local.broker_faults import Faults
+    from activator.local.broker_log import PartitionLog
+
+_log = logging.getLogger(__name__)
+
+_SIZE = struct.Struct(">i")
+_HEADER = struct.Struct(">hhi")
+_CLIENT_ID_SIZE = struct.Struct(">h")
+_LARGEST_REQUEST_BYTES = 100 * 1024 * 1024  # Kafka's socket.request.max.bytes
+_READ_AHEAD_BYTES = 1024 * 1024  # of requests that wait behind one being served
+
+
+class _RecordFormat:
+    """What the state machine needs to know about records, from aiokafka."""
+
+    def crc32c(self, data: memoryview) -> int:
+        return calc_crc32c(data)  # type: ignore[arg-type]  # any buffer will do
+
+    def timestamps(self, batch: bytes) -> Iterable[tuple[int, int]]:
+        for record in DefaultRecordBatch(batch):
+            yield record.offset, record.timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is needed to write the answer to a request."""
+
+    api: ApiKey
+    version: int
+    correlation_id: int
+
+
+class EmbeddedBroker:
+    """An in-memory Kafka on `host` and `port` (0: any free one) for the length of an `async with` block.
+
+    `now` gives the time that records are stamped and retained by; it is read once, deadlines go by the event loop's
+    clock from there. Everything here is to be called on the event loop that runs it.
+
+    Raises:
+        OSError: on entering, when the port cannot be had.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], datetime],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        config: BrokerConfig | None = None,
+    ) -> None:
+        self.host = host
+        self.port = port
+        # Session and member ids must differ from those of a broker that ran on this port before; they guard nothing.
+        self._broker = Broker(config or BrokerConfig(), _RecordFormat(), Random())  # noqa: S311
+        self._now = now
+        self._zero_ms = 0.0
+        self._server: asyncio.Server | None = None
+        self._connections: dict[int, _Connection] = {}
+        self._tokens = count(1)
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._zero_ms = self._now().timestamp() * 1000 - loop.time() * 1000
+        self._server = await loop.create_server(lambda: _Connection(self, loop), self.host, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._broker.start(self.host, self.port, self.now_ms())
+        self._arm()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        for connection in tuple(self._connections.values()):
+            connection.abort()
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """`host:port`, as clients take it."""
+        return f"{self.host}:{self.port}"
+
+    @property
+    def faults(self) -> Faults:
+        """The scripted faults; add and remove them at any time."""
+        return self._broker.faults
+
+    @property
+    def memory_bytes(self) -> int:
+        """What all record batches take in memory."""
+        return self._broker.memory_bytes
+
+    def create_topic(self, name: str, partitions: int = 1, configs: dict[str, str | None] | None = None) -> None:
+        """Make a topic without a client.
+
+        Raises:
+            ApiError: with the code that CreateTopics answers.
+        """
+        self._broker.create_topic(name, partitions, configs)
+        self._deliver(self._broker.flush())
+
+    def delete_topic(self, name: str) -> None:
+        """Remove a topic.
+
+        Raises:
+            ApiError: UNKNOWN_TOPIC_OR_PARTITION.
+        """
+        self._broker.delete_topic(name)
+        self._deliver(self._broker.flush())
+
+    def truncate(self, topic: str, partition: int, offset: int) -> None:
+        """Lose the records from `offset` on, as a broker does that comes back without its last writes.
+
+        Raises:
+            ApiError: UNKNOWN_TOPIC_OR_PARTITION.
+        """
+        self._broker.truncate(topic, partition, offset)
+        self._deliver(self._broker.flush())
+
+    def expire_offsets(self, group_id: str) -> None:
+        """Forget a group's committed offsets now, as if their retention were over."""
+        self._broker.expire_offsets(group_id)
+
+    def log(self, topic: str, partition: int) -> PartitionLog:
+        """One partition, to be looked at.
+
+        Raises:
+            ApiError: UNKNOWN_TOPIC_OR_PARTITION.
+        """
+        return self._broker.log(topic, partition)
+
+    def disconnect_all(self) -> None:
+        """Close every connection, as a broker does that is restarted."""
+        for connection in tuple(self._connections.values()):
+            connection.abort()
+
+    # -- between the connections and the state machine ------------------------------------------------------------
+
+    def now_ms(self) -> float:
+        """The broker's time in milliseconds since the epoch."""
+        return self._zero_ms + asyncio.get_running_loop().time() * 1000
+
+    def _opened(self, connection: _Connection) -> int:
+        token = next(self._tokens)
+        self._connections[token] = connection
+        return token
+
+    def _closed(self, token: int) -> None:
+        self._connections.pop(token, None)
+        self._broker.cancel(token)
+
+    def _handle(self, request: Request) -> None:
+        self._deliver(self._broker.handle(request, self.now_ms()))
+        self._arm()
+
+    def _run_due(self) -> None:
+        self._timer = None
+        self._deliver(self._broker.run_due(self.now_ms()))
+        self._arm()
+
+    def _deliver(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            connection = self._connections.get(outcome.token)
+            match outcome:
+                case _ if connection is None:  # it closed while its request waited
+                    pass
+                case Reply(_, body):
+                    connection.reply(body)
+                case Disconnect():
+                    connection.abort()
+
+    def _arm(self) -> None:
+        """Wake up at the next deadline; a timer that is armed too early finds nothing due and arms itself anew."""
+        deadline_ms = self._broker.next_deadline_ms()
+        if deadline_ms is None:
+            return
+        when = (deadline_ms - self._zero_ms) / 1000
+        if self._timer is not None:
+            if self._timer.when() <= when:
+                return
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(when, self._run_due)
+
+
+class _Connection(asyncio.Protocol):
+    """One client: frames in, one request at a time, frames out."""
+
+    def __init__(self, broker: EmbeddedBroker, loop: asyncio.AbstractEventLoop) -> None:
+        self._broker = broker
+        self._loop = loop
+        self._buffer = bytearray()
+        self._asked: _Asked | None = None
+        self._writable = True
+        self._token = 0
+        self._client_host = ""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._client_host = f"/{transport.get_extra_info('peername')[0]}"
+        self._token = self._broker._opened(self)  # noqa: SLF001 - the two halves of this file
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
+        self._transport = None
+        self._buffer.clear()
+        self._broker._closed(self._token)  # noqa: SLF001
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if self._asked is not None or not self._writable:
+            if len(self._buffer) > _READ_AHEAD_BYTES and self._transport is not None:
+                self._transport.pause_reading()
+            return
+        self._next_request()
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._next_request()
+
+    def abort(self) -> None:
+        """Close at once, whatever is unsent."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _next_request(self) -> None:
+        """Serve the next whole frame in the buffer, if no other request is being served."""
+        if self._asked is not None or not self._writable or self._transport is None:
+            return
+        if len(self._buffer) >= _SIZE.size:
+            (size,) = _SIZE.unpack_from(self._buffer)
+            if not 0 <= size <= _LARGEST_REQUEST_BYTES:
+                _log.warning("closed %s: it announced a request of %d bytes", self._client_host, size)
+                self.abort()
+                return
+            end = _SIZE.size + size
+            if len(self._buffer) >= end:
+                with memoryview(self._buffer) as view:
+                    frame = bytes(view[_SIZE.size : end])
+                del self._buffer[:end]
+                self._serve(memoryview(frame))
+        if not self._transport.is_reading() and len(self._buffer) <= _READ_AHEAD_BYTES:
+            self._transport.resume_reading()
+
+    def _serve(self, frame: memoryview) -> None:
+        try:
+            request = self._decode(frame)
+            if request is not None:
+                self._broker._handle(request)  # noqa: SLF001
+        except (WireError, ValueError, IndexError, struct.error) as error:
+            _log.warning("closed %s: not a request this broker knows: %s", self._client_host, error)
+            self.abort()
+        except Exception:  # noqa: BLE001 - one client's request must not end the broker
+            _log.exception("closed %s: a request could not be served", self._client_host)
+            self.abort()
+
+    def _decode(self, frame: memoryview) -> Request | None:
+        """The request in a frame; ApiVersions is answered here, for versions are a matter of the wire."""
+        key, version, correlation_id = _HEADER.unpack_from(frame)
+        api = APIS.get(key)
+        if api is None or (version not in api.versions and key != ApiKey.API_VERSIONS):
+            raise WireError(f"API key {key} in version {version}")
+        self._asked = _Asked(api.key, version, correlation_id)
+        if key == ApiKey.API_VERSIONS:
+            self._answer_versions(version)
+            return None
+        (size,) = _CLIENT_ID_SIZE.unpack_from(frame, _HEADER.size)
+        position = _HEADER.size + _CLIENT_ID_SIZE.size
+        client_id = STRING.decode(frame[position : position + max(0, size)])
+        position += max(0, size)
+        if version >= api.flexible:
+            position = skip_tagged_fields(frame, position)
+        body, _ = api.request.codec(version).read(frame, position)
+        return Request(self._token, api.key, version, client_id, self._client_host, body)
+
+    def _answer_versions(self, version: int) -> None:
+        """A version that is too new is answered in version 0, so that the client can ask again (KIP-511)."""
+        known = version in APIS[ApiKey.API_VERSIONS].versions
+        if not known:
+            self._asked = _Asked(ApiKey.API_VERSIONS, 0, self._asked.correlation_id if self._asked else 0)
+        keys = [{"api_key": api.key, "min_version": api.first, "max_version": api.last} for api in APIS.values()]
+        error = ErrorCode.NONE if known else ErrorCode.UNSUPPORTED_VERSION
+        self.reply({"error_code": error, "api_keys": keys})
+
+    def reply(self, body: Body | None) -> None:
+        """Answer the request that is being served (None: without a word), and go on to the next."""
+        asked, self._asked = self._asked, None
+        if asked is None or self._transport is None:
+            return
+        if body is not None:
+            api = APIS[asked.api]
+            chunks = [_SIZE.pack(asked.correlation_id)]
+            if asked.version >= api.flexible and asked.api != ApiKey.API_VERSIONS:  # its header never has tags
+                chunks.append(b"\0")
+            api.response.codec(asked.version).write(body, chunks)
+            payload = b"".join(chunks)
+            self._transport.write(_SIZE.pack(len(payload)) + payload)
+        if self._buffer:
+            self._loop.call_soon(self._next_request)
