@@ -1,0 +1,240 @@
+"""Connections to the brokers of a cluster: one a broker and purpose, made when needed, with a deadline on every call.
+
+Built on aiokafka's connection (framing, TLS, SASL, version negotiation) and not on its `AIOKafkaClient`, which asks
+for the metadata of all topics in the background, holds one connect lock over all brokers (so that one black-holed
+broker delays the others), and may create topics by asking for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
+
+from activator.errors import DeniedError, UnavailableError
+from activator.kafka.connection import Address, bootstrap_addresses, no_credentials, open_connection
+from activator.kafka.wire import Frame
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from activator.core.model import Cluster
+    from activator.kafka.connection import BrokerConnection, Credentials
+    from activator.kafka.requests import BrokerRow
+    from activator.kafka.wire import KafkaRequest
+
+Answer = TypeVar("Answer")
+
+REQUEST_SECONDS = 4.0
+"""How long a broker may take to answer, unless the request itself waits for records."""
+ANY_BROKER_SECONDS = 5.0
+"""How long to look for a broker that answers at all."""
+FIRST_BACKOFF_SECONDS = 0.2
+MAX_BACKOFF_SECONDS = 3.0
+DENIED_BACKOFF_SECONDS = 10.0
+CLOSE_SECONDS = 2.0
+
+
+class Purpose(StrEnum):
+    """What a connection is for: a broker serves its requests in turn, so a waiting fetch needs one of its own."""
+
+    LAG = "lag"
+    TAIL = "tail"
+    TAIL_COMMITTED = "tail-committed"
+
+
+@dataclass
+class _Link:
+    """One broker's connection for one purpose, and how it fared."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    connection: BrokerConnection | None = None
+    failures: int = 0
+    retry_at: float = 0.0
+    problem: UnavailableError | DeniedError | None = None
+
+    def check(self) -> None:
+        """Raise the last problem again while its back-off lasts, so that one dead broker costs one deadline a read."""
+        if self.problem is not None and asyncio.get_running_loop().time() < self.retry_at:
+            raise type(self.problem)(*self.problem.args)
+
+    def failed(self, problem: UnavailableError | DeniedError) -> None:
+        """Begin a back-off, twice as long as the last; long at once where the credentials were refused."""
+        longest = DENIED_BACKOFF_SECONDS if isinstance(problem, DeniedError) else MAX_BACKOFF_SECONDS
+        first = longest if isinstance(problem, DeniedError) else FIRST_BACKOFF_SECONDS
+        backoff = min(longest, first * 2 ** min(self.failures, 10))
+        spread = random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries of many clients, guards nothing
+        self.retry_at = asyncio.get_running_loop().time() + backoff * spread
+        self.failures, self.problem = self.failures + 1, problem
+
+    def answered(self) -> None:
+        """The broker is well."""
+        self.failures, self.problem = 0, None
+
+
+class ClusterClient:
+    """All connections to one cluster with one set of credentials."""
+
+    def __init__(
+        self, cluster: Cluster, credentials: Credentials = no_credentials, client_id: str = "wakegate"
+    ) -> None:
+        self.cluster = cluster
+        self.where = f"Kafka {cluster.bootstrap_servers}"
+        self.requests_sent = 0
+        self._credentials = credentials
+        self._client_id = client_id
+        self._addresses: dict[int, Address] = {}
+        self._links: dict[tuple[Address, Purpose], _Link] = {}
+
+    def place(self, node_id: int) -> str:
+        """Name a broker as errors do."""
+        address = self._addresses.get(node_id)
+        return f"Kafka {address}" if address else f"{self.where}, broker {node_id}"
+
+    def learn(self, broker: BrokerRow) -> None:
+        """Take the address of one broker from an answer that names it."""
+        self._addresses[broker.node_id] = Address(broker.host, broker.port)
+
+    def learn_all(self, brokers: Iterable[BrokerRow]) -> None:
+        """Take the addresses of all brokers there are, and close the connections to any other (bootstrap servers)."""
+        self._addresses = {broker.node_id: Address(broker.host, broker.port) for broker in brokers}
+        for key in [key for key in self._links if key[0] not in self._addresses.values()]:
+            if (connection := self._links.pop(key).connection) is not None:
+                connection.close()
+
+    async def request(
+        self,
+        node_id: int,
+        request: KafkaRequest[Answer],
+        *,
+        purpose: Purpose = Purpose.LAG,
+        seconds: float = REQUEST_SECONDS,
+    ) -> Answer:
+        """Ask one broker. Raises UnavailableError, DeniedError."""
+        return await self._ask(self._address(node_id), request, purpose, seconds)
+
+    async def request_any(self, request: KafkaRequest[Answer]) -> Answer:
+        """Ask whichever broker answers, known ones before those of the bootstrap list.
+
+        Raises UnavailableError, DeniedError.
+        """
+        problem: UnavailableError | DeniedError | None = None
+        try:
+            async with asyncio.timeout(ANY_BROKER_SECONDS):
+                for address in self._candidates():
+                    try:
+                        return await self._ask(address, request, Purpose.LAG, REQUEST_SECONDS)
+                    except (UnavailableError, DeniedError) as error:
+                        problem = error
+        except TimeoutError:
+            problem = UnavailableError(self.where, f"no broker answered within {ANY_BROKER_SECONDS:g} s")
+        raise problem or UnavailableError(self.where, "names no broker")
+
+    async def offers(self, node_id: int, request: type[KafkaRequest[Answer]]) -> bool:
+        """Tell whether a broker offers a version of a request that we speak. Raises as `request` does."""
+        connection, _ = await self._connected(self._address(node_id), Purpose.LAG)
+        return connection.version_of(request.API_KEY, request.VERSIONS) is not None
+
+    async def any_offers(self, request: type[KafkaRequest[Answer]]) -> bool:
+        """Tell whether the broker that `request_any` would ask offers a request. Raises as `request` does."""
+        for address in self._candidates():
+            try:
+                connection, _ = await self._connected(address, Purpose.LAG)
+            except (UnavailableError, DeniedError):
+                continue
+            return connection.version_of(request.API_KEY, request.VERSIONS) is not None
+        return False
+
+    async def close(self) -> None:
+        """Close every connection."""
+        links, self._links = list(self._links.values()), {}
+        connections = [link.connection for link in links if link.connection is not None]
+        if closing := [closed for connection in connections if (closed := connection.close()) is not None]:
+            await asyncio.wait(closing, timeout=CLOSE_SECONDS)
+
+    def connections(self) -> int:
+        """Count the open connections."""
+        return sum(link.connection is not None and link.connection.is_open() for link in self._links.values())
+
+    def _address(self, node_id: int) -> Address:
+        address = self._addresses.get(node_id)
+        if address is None:
+            raise UnavailableError(self.where, f"broker {node_id} is not among the brokers just now")
+        return address
+
+    def _candidates(self) -> list[Address]:
+        known = list(self._addresses.values())
+        # A broker that is connected and well answers at once; one in its back-off is asked last.
+        known.sort(key=lambda address: self._link(address, Purpose.LAG).failures)
+        return [*known, *(address for address in bootstrap_addresses(self.cluster) if address not in known)]
+
+    def _link(self, address: Address, purpose: Purpose) -> _Link:
+        return self._links.setdefault((address, purpose), _Link())
+
+    async def _ask(self, address: Address, request: KafkaRequest[Answer], purpose: Purpose, seconds: float) -> Answer:
+        connection, fresh = await self._connected(address, purpose)
+        link = self._link(address, purpose)
+        try:
+            try:
+                answer = await self._send(connection, request, seconds)
+            except UnavailableError as error:
+                if fresh or connection.is_open() or isinstance(error.__cause__, TimeoutError):
+                    raise
+                # The broker may have closed it long ago, which tells nothing about the broker now.
+                connection, _ = await self._connected(address, purpose)
+                answer = await self._send(connection, request, seconds)
+        except UnavailableError as error:
+            if not connection.is_open():  # else only this one request cannot be asked of this broker
+                link.failed(error)
+            raise
+        link.answered()
+        return answer
+
+    async def _send(self, connection: BrokerConnection, request: KafkaRequest[Answer], seconds: float) -> Answer:
+        version = connection.version_of(request.API_KEY, request.VERSIONS)
+        if version is None:
+            spoken = " or ".join(f"v{version}" for version in request.VERSIONS)
+            raise UnavailableError(f"Kafka {connection.address}", f"does not offer {type(request).__name__} {spoken}")
+        self.requests_sent += 1
+        return request.decode(await connection.send(Frame(request, version), seconds=seconds), version)
+
+    async def _connected(self, address: Address, purpose: Purpose) -> tuple[BrokerConnection, bool]:
+        """Return an open connection and whether it was opened just now."""
+        link = self._link(address, purpose)
+        async with link.lock:
+            if link.connection is not None and link.connection.is_open():
+                return link.connection, False
+            link.check()
+            try:
+                link.connection = await open_connection(
+                    address,
+                    self._credentials(self.cluster),
+                    client_id=f"{self._client_id}-{purpose}",
+                )
+            except (UnavailableError, DeniedError) as error:
+                link.failed(error)
+                raise
+            self._links[address, purpose] = link  # another answer may have dropped it meanwhile: it must be closed once
+            return link.connection, True
+
+
+class Connections:
+    """The clients of all clusters, one a cluster and credential."""
+
+    def __init__(self, credentials: Credentials = no_credentials, *, client_id: str = "wakegate") -> None:
+        self._credentials = credentials
+        self._client_id = client_id
+        self._clients: dict[Cluster, ClusterClient] = {}
+
+    def client(self, cluster: Cluster) -> ClusterClient:
+        """Return the client of a cluster; it connects when it is first asked something."""
+        if cluster not in self._clients:
+            self._clients[cluster] = ClusterClient(cluster, self._credentials, self._client_id)
+        return self._clients[cluster]
+
+    async def close(self) -> None:
+        """Close every connection to every cluster."""
+        clients, self._clients = list(self._clients.values()), {}
+        await asyncio.gather(*(client.close() for client in clients))

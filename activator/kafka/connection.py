@@ -1,0 +1,189 @@
+"""How one connection to a broker is made and how what goes wrong on it is told.
+
+A leaf: the gateway imports it too, so it knows nothing of the rest of the house but errors and the vocabulary.
+Deadlines, pools and retries stand in `client.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.conn import AIOKafkaConnection, collect_hosts
+from aiokafka.errors import (
+    AuthenticationMethodNotSupported,
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+from activator.errors import DeniedError, UnavailableError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterator
+
+    from activator.core.model import Cluster
+
+CONNECT_SECONDS = 3.0
+"""For TCP, TLS, ApiVersions and SASL together: a black-holed broker must not hold a read for longer."""
+IDLE_SECONDS = 300.0
+"""Connections that carried nothing for so long are closed; brokers do so after ten minutes themselves."""
+LONGEST_REQUEST_SECONDS = 60.0
+"""aiokafka's own deadline on a request: a net under that of the caller, never the one that counts."""
+
+_DENIED = (SaslAuthenticationFailed, UnsupportedSaslMechanismError, AuthenticationMethodNotSupported)
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityOptions:
+    """How to prove who we are to a cluster, in the words of Kafka's client configuration."""
+
+    security_protocol: str = "PLAINTEXT"
+    """PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
+    ssl_context: ssl.SSLContext | None = None
+    sasl_mechanism: str = "PLAIN"
+    """PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or GSSAPI."""
+    sasl_username: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
+    sasl_oauth_token_provider: Any = None
+    """An `aiokafka.abc.AbstractTokenProvider`."""
+    sasl_kerberos_service_name: str = "kafka"
+    sasl_kerberos_domain_name: str | None = None
+
+    def client_arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments that every aiokafka client, producer and connection takes."""
+        return {
+            "security_protocol": self.security_protocol,
+            "ssl_context": self.ssl_context,
+            "sasl_mechanism": self.sasl_mechanism,
+            "sasl_plain_username": self.sasl_username,
+            "sasl_plain_password": self.sasl_password,
+            "sasl_oauth_token_provider": self.sasl_oauth_token_provider,
+            "sasl_kerberos_service_name": self.sasl_kerberos_service_name,
+            "sasl_kerberos_domain_name": self.sasl_kerberos_domain_name,
+        }
+
+
+if TYPE_CHECKING:
+    Credentials = Callable[[Cluster], SecurityOptions]
+    """Looks up the security options of a cluster; asked at every connect, so that a rotated secret is taken up."""
+
+
+def no_credentials(_cluster: Cluster) -> SecurityOptions:
+    """Contact every cluster in plain text and as nobody."""
+    return SecurityOptions()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """Where a broker listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def bootstrap_addresses(cluster: Cluster) -> tuple[Address, ...]:
+    """Parse ``host:port,host:port`` in the user's order. Raises UnavailableError where it cannot be parsed."""
+    try:
+        hosts = collect_hosts(cluster.bootstrap_servers, randomize=False)  # type: ignore[no-untyped-call]
+    except ValueError as error:
+        raise UnavailableError(f"Kafka {cluster.bootstrap_servers}", f"not a list of host:port: {error}") from error
+    return tuple(Address(host, port) for host, port, _ in hosts)
+
+
+class BrokerConnection:
+    """One open TCP connection to a broker, with versions negotiated and authenticated."""
+
+    def __init__(self, address: Address, connection: AIOKafkaConnection) -> None:
+        self.address = address
+        self._connection: Any = connection  # aiokafka ships no types
+
+    def version_of(self, api_key: int, spoken: tuple[int, ...]) -> int | None:
+        """Pick the highest version of a request that both sides speak; None: there is none."""
+        lowest, highest = self._connection._versions.get(api_key, (1, 0))  # noqa: SLF001 - it has no getter
+        return max((version for version in spoken if lowest <= version <= highest), default=None)
+
+    async def send(self, frame: Any, *, seconds: float) -> Any:
+        """Send one request and return what its frame decodes. Raises UnavailableError, and is closed by it."""
+        try:
+            with translated(f"Kafka {self.address}", f"did not answer {frame} within {seconds:g} s"):
+                async with asyncio.timeout(seconds):
+                    return await self._connection.send(frame)
+        except UnavailableError:
+            self._connection.close()  # answers come in order: behind a late one every other would be late too
+            raise
+
+    def is_open(self) -> bool:
+        """Tell whether neither side has closed it, as far as is known."""
+        return bool(self._connection.connected())
+
+    def close(self) -> asyncio.Future[None] | None:
+        """Close it, and return what is done once the socket is closed; None: it never was open."""
+        closed: asyncio.Future[None] | None = self._connection.close()
+        return closed
+
+
+async def open_connection(address: Address, security: SecurityOptions, *, client_id: str) -> BrokerConnection:
+    """Connect, negotiate versions and authenticate within `CONNECT_SECONDS`.
+
+    Raises:
+        UnavailableError: nobody answered, or not in Kafka's protocol.
+        DeniedError: the broker refused the credentials.
+    """
+    connection: Any = AIOKafkaConnection(  # type: ignore[no-untyped-call]
+        address.host,
+        address.port,
+        client_id=client_id,
+        request_timeout_ms=int(LONGEST_REQUEST_SECONDS * 1000),
+        max_idle_ms=int(IDLE_SECONDS * 1000),
+        **security.client_arguments(),
+    )
+    with translated(f"Kafka {address}", f"did not answer within {CONNECT_SECONDS:g} s of connecting"):
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+    return BrokerConnection(address, connection)
+
+
+@contextmanager
+def translated(where: str, late: str = "did not answer in time") -> Iterator[None]:
+    """Turn what aiokafka, asyncio and the operating system raise into the house's errors, once.
+
+    Args:
+        where: the place, as `UnavailableError` wants it.
+        late: what to say of a deadline that has passed.
+    """
+    try:
+        yield
+    except TimeoutError as error:
+        raise UnavailableError(where, late) from error
+    except _DENIED as error:
+        raise DeniedError(f"{where}: refused the credentials: {error}") from error
+    except KafkaConnectionError as error:
+        raise UnavailableError(where, _why_closed(error)) from error
+    except KafkaError as error:
+        raise UnavailableError(where, str(error)) from error
+    except OSError as error:
+        raise UnavailableError(where, error.strerror or str(error)) from error
+    except (KeyError, AssertionError, AttributeError) as error:
+        # aiokafka's connection indexes its own tables unguarded and asserts where a close has raced with a send.
+        raise UnavailableError(where, f"the connection was closed while in use ({error!r})") from error
+
+
+def _why_closed(error: BaseException) -> str:
+    cause = error.__cause__
+    if isinstance(cause, EOFError):
+        return "closed the connection"
+    if isinstance(cause, OSError):
+        return f"closed the connection: {cause.strerror or cause}"
+    return "closed the connection" if cause is None else f"closed the connection: {cause!r}"

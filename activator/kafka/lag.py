@@ -1,0 +1,180 @@
+"""`LagReader`: the offsets of many triggers of one cluster in a handful of requests.
+
+One read is a walk of four steps, each batched by the broker that answers it:
+
+1. Metadata of topics that are not known, or were last seen 30 s ago.
+2. What the groups have committed, and beside it what state they are in.
+3. Where the logs end. After the commits, never before: a consumer moves on in between, and a commit beyond the end
+   would look like a topic that was recreated. This way round the lag can only be overstated.
+4. Where the logs begin, for those partitions only whose answer it changes: where there is no commit, or the commit is
+   not the end. A commit that equals the end has no lag wherever the log begins.
+
+A dead or denied broker, topic or group makes its own partitions errors and touches no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from activator.core.model import (
+    GroupState,
+    IsolationLevel,
+    PartitionOffsets,
+    Reading,
+    Trigger,
+    TriggerOffsets,
+    Unreadable,
+)
+from activator.kafka.groups import UNKNOWN_GROUP, Groups, GroupView
+from activator.kafka.offsets import list_offsets
+from activator.kafka.requests import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP
+from activator.kafka.topology import Failure, Topology
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from activator.core.model import Cluster
+    from activator.kafka.client import ClusterClient, Connections
+    from activator.kafka.groups import Commits
+    from activator.kafka.offsets import OffsetOrFailure
+    from activator.kafka.topology import Topic
+    from activator.ports import TopicPartition
+
+TRIGGERS_PER_TURN = 200
+"""Readings joined before the event loop is given up."""
+
+
+class KafkaLagReader:
+    """`ports.LagReader` over real brokers."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._topologies: dict[Cluster, Topology] = {}
+
+    async def read(self, cluster: Cluster, triggers: Sequence[Trigger], now: datetime) -> Mapping[Trigger, Reading]:
+        """Answer every trigger with its offsets or with why they are unreadable."""
+        client = self._connections.client(cluster)
+        topology = self._topologies.setdefault(cluster, Topology(client))
+        return await _Sweep(client, topology, triggers, now).run()
+
+
+class _Sweep:
+    """One read of one cluster, step by step."""
+
+    def __init__(self, client: ClusterClient, topology: Topology, triggers: Sequence[Trigger], now: datetime) -> None:
+        self._client = client
+        self._topology = topology
+        self._groups = Groups(client, topology)
+        self._triggers = triggers
+        self._now = now
+        self._topics: Mapping[str, Topic | Failure] = {}
+        self._commits: Mapping[str, Commits | Failure] = {}
+        self._states: Mapping[str, GroupView] = {}
+        self._ends: dict[IsolationLevel, dict[TopicPartition, OffsetOrFailure]] = {}
+        self._starts: dict[TopicPartition, OffsetOrFailure] = {}
+
+    async def run(self) -> Mapping[Trigger, Reading]:
+        """Take the four steps and join what they gave."""
+        self._topics = await self._topology.topics({trigger.topic for trigger in self._triggers})
+        wanted = self._wanted_commits()
+        self._commits, self._states = await asyncio.gather(
+            self._groups.committed(wanted), self._groups.described(wanted)
+        )
+        await self._read_ends()
+        await self._read_starts()
+        return await self._joined()
+
+    def _wanted_commits(self) -> dict[str, dict[str, list[int]]]:
+        wanted: dict[str, dict[str, list[int]]] = defaultdict(dict)
+        for trigger in self._triggers:
+            if not isinstance(topic := self._topics[trigger.topic], Failure):
+                wanted[trigger.group][trigger.topic] = sorted(topic.leaders)
+        return wanted
+
+    def _readable(self) -> list[tuple[Trigger, list[TopicPartition]]]:
+        """Triggers whose topic and group could be read, with their partitions."""
+        return [
+            (trigger, [(trigger.topic, number) for number in sorted(topic.leaders)])
+            for trigger in self._triggers
+            if not isinstance(topic := self._topics[trigger.topic], Failure)
+            and not isinstance(self._commits.get(trigger.group), Failure | None)
+        ]
+
+    async def _read_ends(self) -> None:
+        wanted: dict[IsolationLevel, set[TopicPartition]] = defaultdict(set)
+        for trigger, partitions in self._readable():
+            wanted[trigger.isolation].update(partitions)
+        answers = await asyncio.gather(
+            *(
+                list_offsets(
+                    self._client,
+                    self._topology,
+                    partitions,
+                    LATEST_TIMESTAMP,
+                    read_committed=isolation is IsolationLevel.READ_COMMITTED,
+                )
+                for isolation, partitions in wanted.items()
+            )
+        )
+        self._ends = dict(zip(wanted, answers, strict=True))
+
+    async def _read_starts(self) -> None:
+        wanted = {
+            where
+            for trigger, partitions in self._readable()
+            for where in partitions
+            if self._start_matters(self._ends[trigger.isolation][where], self._committed(trigger.group, where))
+        }
+        if wanted:
+            self._starts = await list_offsets(self._client, self._topology, wanted, EARLIEST_TIMESTAMP)
+
+    @staticmethod
+    def _start_matters(end: OffsetOrFailure, committed: int | Failure | None) -> bool:
+        return not isinstance(end, Failure) and not isinstance(committed, Failure) and committed != end
+
+    def _committed(self, group: str, where: TopicPartition) -> int | Failure | None:
+        commits = self._commits[group]
+        return commits if isinstance(commits, Failure) else commits.get(where)
+
+    async def _joined(self) -> dict[Trigger, Reading]:
+        readings = {}
+        for number, trigger in enumerate(self._triggers, 1):
+            readings[trigger] = self._reading(trigger)
+            if number % TRIGGERS_PER_TURN == 0:
+                await asyncio.sleep(0)
+        return readings
+
+    def _reading(self, trigger: Trigger) -> Reading:
+        topic = self._topics[trigger.topic]
+        if isinstance(topic, Failure):
+            return Unreadable(topic.text, self._now)
+        commits = self._commits.get(
+            trigger.group, Failure(f"{self._client.where}: no answer for group {trigger.group!r}")
+        )
+        if isinstance(commits, Failure):
+            return Unreadable(commits.text, self._now)
+        partitions = tuple(self._partition(trigger, (trigger.topic, number)) for number in sorted(topic.leaders))
+        if partitions and all(partition.error for partition in partitions):
+            return Unreadable(f"{self._client.where}: topic {trigger.topic!r}: {partitions[0].error}", self._now)
+        view = self._states.get(trigger.group, UNKNOWN_GROUP)
+        if view.state is GroupState.DEAD and any(offset is not None for offset in commits.values()):
+            view = UNKNOWN_GROUP  # what has committed exists: a kind of group that neither request describes
+        return TriggerOffsets(partitions, self._now, view.state, view.members)
+
+    def _partition(self, trigger: Trigger, where: TopicPartition) -> PartitionOffsets:
+        topic, number = where
+        end = self._ends[trigger.isolation][where]
+        committed = self._committed(trigger.group, where)
+        start = self._starts.get(where)
+        if isinstance(end, Failure):
+            return PartitionOffsets(topic, number, error=end.text)
+        if isinstance(committed, Failure):
+            return PartitionOffsets(topic, number, error=committed.text)
+        if isinstance(start, Failure):
+            return PartitionOffsets(topic, number, error=start.text)
+        if start is not None and start > end:
+            end = start  # trimmed past the end between the two answers: it lies there at least
+        return PartitionOffsets(topic, number, end, committed, start)

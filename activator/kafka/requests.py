@@ -1,0 +1,382 @@
+"""The requests of the lag reader, each in the newest version that pays and the oldest that brokers in use offer.
+
+Every decoder is a generator of rows (see `wire.gently`). Layouts: https://kafka.apache.org/protocol.html; the ranges
+lie within what Kafka 4 still accepts (KIP-896).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from activator.kafka.wire import KafkaRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from activator.kafka.wire import Reader, Writer
+
+EARLIEST_TIMESTAMP = -2
+LATEST_TIMESTAMP = -1
+NO_OFFSET = -1
+NO_LEADER = -1
+
+_GROUP_KEY = 0
+_CONSUMER = -1  # replica id
+
+_PARTITION_AND_TIMESTAMP = struct.Struct(">iq")
+_LISTED_OFFSET = struct.Struct(">ihqq")
+_COMMIT_V3 = struct.Struct(">iq")
+_COMMIT_V8 = struct.Struct(">iqi")
+_METADATA_PARTITION = struct.Struct(">hii")
+
+
+class BrokerRow(NamedTuple):
+    """A broker of the cluster."""
+
+    node_id: int
+    host: str
+    port: int
+
+
+class TopicRow(NamedTuple):
+    """A topic as a broker sees it."""
+
+    error: int
+    topic: str
+    leaders: dict[int, int]
+    """Leader by partition number, `NO_LEADER` where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata(KafkaRequest[Iterator[BrokerRow | TopicRow]]):
+    """Who leads the partitions of these topics (and no others); never creates a topic."""
+
+    API_KEY: ClassVar = 3
+    VERSIONS: ClassVar = (5,)
+    FLEXIBLE_FROM: ClassVar = 9
+
+    topics: Sequence[str]
+
+    def encode(self, out: Writer, _version: int) -> None:
+        """Write the body. An empty list asks for brokers alone; null would ask for every topic there is."""
+        out.array(len(self.topics))
+        for topic in self.topics:
+            out.string(topic)
+        out.int8(0)  # allow_auto_topic_creation
+
+    def decode(self, answer: Reader, _version: int) -> Iterator[BrokerRow | TopicRow]:
+        """Yield the brokers, then the topics."""
+        answer.int32()  # throttle time
+        for _ in range(answer.array()):
+            yield BrokerRow(answer.int32(), answer.string(), answer.int32())
+            answer.skip_strings(1)  # rack
+        answer.skip_strings(1)  # cluster id
+        answer.int32()  # controller
+        for _ in range(answer.array()):
+            error, topic = answer.int16(), answer.string()
+            answer.int8()  # is internal
+            leaders = {}
+            for _ in range(answer.array()):
+                _, partition, leader = answer.unpack(_METADATA_PARTITION)
+                leaders[partition] = leader
+                answer.skip_int32_arrays(3)  # replicas, in sync, offline
+            yield TopicRow(error, topic, leaders)
+
+
+class CoordinatorRow(NamedTuple):
+    """The coordinator of a group."""
+
+    error: int
+    group: str
+    broker: BrokerRow
+
+
+@dataclass(frozen=True, slots=True)
+class FindCoordinators(KafkaRequest[Iterator[CoordinatorRow]]):
+    """The coordinators of many groups (KIP-699, Kafka 3.0)."""
+
+    API_KEY: ClassVar = 10
+    VERSIONS: ClassVar = (4,)
+    FLEXIBLE_FROM: ClassVar = 3
+
+    groups: Sequence[str]
+
+    def encode(self, out: Writer, _version: int) -> None:
+        """Write the body."""
+        out.int8(_GROUP_KEY)
+        out.array(len(self.groups))
+        for group in self.groups:
+            out.string(group)
+        out.tags()
+
+    def decode(self, answer: Reader, _version: int) -> Iterator[CoordinatorRow]:
+        """Yield one row a group."""
+        answer.int32()  # throttle time
+        for _ in range(answer.array()):
+            group = answer.string()
+            broker = BrokerRow(answer.int32(), answer.string(), answer.int32())
+            error = answer.int16()
+            answer.skip_strings(1)  # message
+            answer.tags()
+            yield CoordinatorRow(error, group, broker)
+
+
+@dataclass(frozen=True, slots=True)
+class FindCoordinator(KafkaRequest[Iterator[CoordinatorRow]]):
+    """The coordinator of one group, for brokers before Kafka 3.0."""
+
+    API_KEY: ClassVar = 10
+    VERSIONS: ClassVar = (1,)
+    FLEXIBLE_FROM: ClassVar = 3
+
+    group: str
+
+    def encode(self, out: Writer, _version: int) -> None:
+        """Write the body."""
+        out.string(self.group)
+        out.int8(_GROUP_KEY)
+
+    def decode(self, answer: Reader, _version: int) -> Iterator[CoordinatorRow]:
+        """Yield the one row."""
+        answer.int32()  # throttle time
+        error = answer.int16()
+        answer.skip_strings(1)  # message
+        yield CoordinatorRow(error, self.group, BrokerRow(answer.int32(), answer.string(), answer.int32()))
+
+
+class OffsetRow(NamedTuple):
+    """One offset of one partition; -1: none."""
+
+    topic: str
+    partition: int
+    error: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListOffsets(KafkaRequest[Iterator[OffsetRow]]):
+    """Where logs end or begin. v2 brought the isolation level, v3 is the same."""
+
+    API_KEY: ClassVar = 2
+    VERSIONS: ClassVar = (2, 3)
+    FLEXIBLE_FROM: ClassVar = 6
+
+    partitions: Mapping[str, Sequence[int]]
+    timestamp: int
+    """`EARLIEST_TIMESTAMP` or `LATEST_TIMESTAMP`."""
+    read_committed: bool = False
+    """The end is the last stable offset instead of the high watermark."""
+
+    def encode(self, out: Writer, _version: int) -> None:
+        """Write the body."""
+        out.int32(_CONSUMER)
+        out.int8(self.read_committed)
+        out.array(len(self.partitions))
+        for topic, numbers in self.partitions.items():
+            out.string(topic)
+            out.array(len(numbers))
+            out.raw(b"".join([_PARTITION_AND_TIMESTAMP.pack(number, self.timestamp) for number in numbers]))
+
+    def decode(self, answer: Reader, _version: int) -> Iterator[OffsetRow]:
+        """Yield one row a partition."""
+        answer.int32()  # throttle time
+        for _ in range(answer.array()):
+            topic = answer.string()
+            for _ in range(answer.array()):
+                partition, error, _, offset = answer.unpack(_LISTED_OFFSET)
+                yield OffsetRow(topic, partition, error, offset)
+
+
+class GroupErrorRow(NamedTuple):
+    """An error that holds for a whole group; code 0 ends a group that has none."""
+
+    group: str
+    error: int
+
+
+class CommitRow(NamedTuple):
+    """A group's committed offset of one partition; -1: none."""
+
+    group: str
+    topic: str
+    partition: int
+    error: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetFetchGroups(KafkaRequest[Iterator[CommitRow | GroupErrorRow]]):
+    """The committed offsets of many groups (KIP-709, Kafka 3.0).
+
+    `require_stable` stays off: while a transactional commit is pending the last stable one is answered, which can only
+    overstate the lag.
+    """
+
+    API_KEY: ClassVar = 9
+    VERSIONS: ClassVar = (8,)
+    FLEXIBLE_FROM: ClassVar = 6
+
+    groups: Mapping[str, Mapping[str, Sequence[int]]]
+    """Partitions by topic, by group."""
+
+    def encode(self, out: Writer, _version: int) -> None:
+        """Write the body."""
+        out.array(len(self.groups))
+        for group, topics in self.groups.items():
+            out.string(group)
+            _write_topics(out, topics)
+            out.tags()
+        out.int8(0)  # require_stable
+        out.tags()
+
+    def decode(self, answer: Reader, _version: int) -> Iterator[CommitRow | GroupErrorRow]:
+        """Yield one row a partition and, after them, one a group."""
+        answer.int32()  # throttle time
+        for _ in range(answer.array()):
+            group = answer.string()
+            for _ in range(answer.array()):
+                topic = answer.string()
+                for _ in range(answer.array()):
+                    partition, offset, _ = answer.unpack(_COMMIT_V8)
+                    answer.skip_strings(1)  # metadata
+                    yield CommitRow(group, topic, partition, answer.int16(), offset)
+                    answer.tags()
+                answer.tags()
+            yield GroupErrorRow(group, answer.int16())
+            answer.tags()
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetFetch(KafkaRequest[Iterator[CommitRow | GroupErrorRow]]):
+    """The committed offsets of one group, for brokers before Kafka 3.0."""
+
+    API_KEY: ClassVar = 9
+    VERSIONS: ClassVar = (3,)
+    FLEXIBLE_FROM: ClassVar = 6
+
+    group: str
+    partitions: Mapping[str, Sequence[int]]
+
+    def encode(self, out: Writer, _version: int) -> None:
+        """Write the body."""
+        out.string(self.group)
+        _write_topics(out, self.partitions)
+
+    def decode(self, answer: Reader, _version: int) -> Iterator[CommitRow | GroupErrorRow]:
+        """Yield one row a partition and then the group's."""
+        answer.int32()  # throttle time
+        for _ in range(answer.array()):
+            topic = answer.string()
+            for _ in range(answer.array()):
+                partition, offset = answer.unpack(_COMMIT_V3)
+                answer.skip_strings(1)  # metadata
+                yield CommitRow(self.group, topic, partition, answer.int16(), offset)
+        yield GroupErrorRow(self.group, answer.int16())
+
+
+class GroupRow(NamedTuple):
+    """A group's state and number of members."""
+
+    error: int
+    group: str
+    state: str
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeGroups(KafkaRequest[Iterator[GroupRow]]):
+    """State and members of classic groups; a KIP-848 group is answered as Dead."""
+
+    API_KEY: ClassVar = 15
+    VERSIONS: ClassVar = (3, 5)
+    FLEXIBLE_FROM: ClassVar = 5
+
+    groups: Sequence[str]
+
+    def encode(self, out: Writer, _version: int) -> None:
+        """Write the body."""
+        _write_groups(out, self.groups)
+
+    def decode(self, answer: Reader, version: int) -> Iterator[GroupRow]:
+        """Yield one row a group."""
+        with_instance_id = version >= 4  # noqa: PLR2004 - KIP-345 came with v4
+        answer.int32()  # throttle time
+        for _ in range(answer.array()):
+            error, group, state = answer.int16(), answer.string(), answer.string()
+            answer.skip_strings(2)  # protocol type and protocol
+            members = answer.array()
+            for _ in range(members):
+                answer.skip_strings(4 if with_instance_id else 3)  # member, instance, client, host
+                answer.skip_bytes(2)  # subscription and assignment
+                answer.tags()
+            answer.int32()  # authorized operations
+            answer.tags()
+            yield GroupRow(error, group, state, members)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerGroupDescribe(KafkaRequest[Iterator[GroupRow]]):
+    """State and members of groups on the new protocol (KIP-848, Kafka 4.0)."""
+
+    API_KEY: ClassVar = 69
+    VERSIONS: ClassVar = (0,)
+    FLEXIBLE_FROM: ClassVar = 0
+
+    groups: Sequence[str]
+
+    def encode(self, out: Writer, _version: int) -> None:
+        """Write the body."""
+        _write_groups(out, self.groups)
+
+    def decode(self, answer: Reader, _version: int) -> Iterator[GroupRow]:
+        """Yield one row a group."""
+        answer.int32()  # throttle time
+        for _ in range(answer.array()):
+            error = answer.int16()
+            answer.skip_strings(1)  # message
+            group, state = answer.string(), answer.string()
+            answer.int32()  # group epoch
+            answer.int32()  # assignment epoch
+            answer.skip_strings(1)  # assignor
+            members = answer.array()
+            for _ in range(members):
+                _skip_member(answer)
+            answer.int32()  # authorized operations
+            answer.tags()
+            yield GroupRow(error, group, state, members)
+
+
+def _write_groups(out: Writer, groups: Sequence[str]) -> None:
+    out.array(len(groups))
+    for group in groups:
+        out.string(group)
+    out.int8(0)  # include_authorized_operations
+    out.tags()
+
+
+def _write_topics(out: Writer, topics: Mapping[str, Sequence[int]]) -> None:
+    out.array(len(topics))
+    for topic, numbers in topics.items():
+        out.string(topic)
+        out.int32_array(numbers)
+        out.tags()
+
+
+def _skip_member(answer: Reader) -> None:
+    answer.skip_strings(3)  # member, instance, rack
+    answer.int32()  # member epoch
+    answer.skip_strings(2)  # client, host
+    answer.skip_strings(answer.array())  # subscribed topics
+    answer.skip_strings(1)  # subscribed regular expression
+    for _ in ("assignment", "target assignment"):
+        for _ in range(answer.array()):
+            answer.int64()  # topic id, first half
+            answer.int64()  # and second
+            answer.skip_strings(1)
+            answer.skip_int32_arrays(1)
+            answer.tags()
+        answer.tags()
+    answer.tags()
