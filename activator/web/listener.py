@@ -127,7 +127,8 @@ class _Connection(web.RequestHandler):
             async with asyncio.timeout(_RESPONSE_SECONDS):
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
-            self.force_close()
+            if self.transport is not None:
+                self.transport.abort()  # `close` would wait for the very reader that does not read
             return resp, True
 
 

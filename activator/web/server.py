@@ -139,14 +139,17 @@ def _topics(body: bytes) -> tuple[tuple[str, str], ...]:
 
 
 def _topic(index: int, entry: Any) -> tuple[str, str]:
-    def text(key: str) -> str:
-        value = entry.get(key) if isinstance(entry, dict) else None
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError(f"[{index}].{key} is {value!r}; allowed: a text that is not empty")
-        return value
+    return _text(index, entry, "bootstrapServers", separator=","), _text(index, entry, "topic")
 
-    servers = ",".join(part.strip() for part in text("bootstrapServers").split(",") if part.strip())
-    return servers, text("topic").strip()
+
+def _text(index: int, entry: Any, key: str, separator: str | None = None) -> str:
+    """Return a text without the white space around it, and around its parts where it is a list."""
+    value = entry.get(key) if isinstance(entry, dict) else None
+    parts = (value.split(separator) if separator else [value]) if isinstance(value, str) else []
+    text = (separator or "").join(part.strip() for part in parts if part.strip())
+    if not text:
+        raise ValueError(f"[{index}].{key} is {value!r}; allowed: a text that is not empty")
+    return text
 
 
 def _probe(problems: Sequence[str]) -> web.Response:

@@ -1,0 +1,146 @@
+"""The limits of a listener: connections, sizes, times."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from aiohttp import web
+
+from activator.web import listener
+from activator.web.listener import Listener, guard
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Serve = Callable[..., Awaitable[Listener]]
+
+
+def problem(status: int, message: str) -> web.Response:
+    """Answer in plain text."""
+    return web.Response(text=message, status=status)
+
+
+async def echo(request: web.Request) -> web.Response:
+    """Answer with the body."""
+    return web.Response(body=await request.read())
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Return a function that starts a listener around the echo handler and is cleaned up after."""
+    started: list[Listener] = []
+
+    async def start(*, seconds: float = 10.0, max_connections: int = 10, handler: object = echo) -> Listener:
+        app = web.Application(middlewares=[guard(problem, seconds)])
+        app.router.add_post("/", handler)  # type: ignore[arg-type]  # a test's handler
+        made = Listener(app, ("127.0.0.1", 0), max_connections=max_connections)
+        await made.start()
+        started.append(made)
+        return made
+
+    yield start
+    for made in started:
+        await made.close()
+
+
+async def connect(to: Listener) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection."""
+    return await asyncio.open_connection("127.0.0.1", to.port)
+
+
+async def test_a_connection_over_the_limit_is_closed_at_once(serve: Serve) -> None:
+    """A third client learns in a moment that there is no room, and gets it when another has gone."""
+    made = await serve(max_connections=2)
+    held = [await connect(made) for _ in range(2)]
+    for _, writer in held:  # an answered request proves that the server has taken the connection
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    for reader, _ in held:
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    reader, writer = await connect(made)
+    assert await reader.read() == b""
+    for _, taken in [*held, (reader, writer)]:
+        taken.close()
+
+
+async def test_a_body_that_does_not_come_is_answered_in_time(serve: Serve) -> None:
+    """A sender that stops in the middle holds a connection for a bounded time."""
+    made = await serve(seconds=0.05)
+    reader, writer = await connect(made)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 408")
+    writer.close()
+
+
+async def test_headers_that_do_not_end_close_the_connection(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends its headers byte by byte does not prolong its time with each byte."""
+    monkeypatch.setattr(listener, "_IDLE_SECONDS", 0.1)
+    made = await serve()
+    reader, writer = await connect(made)
+    writer.write(b"POST / HTTP/1.1\r\nHost")
+    assert await reader.read() == b""
+    writer.close()
+
+
+async def test_headers_over_the_limit_are_refused(serve: Serve) -> None:
+    """A header line has a size."""
+    made = await serve()
+    reader, writer = await connect(made)
+    writer.write(b"POST / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.0 400")
+    writer.close()
+
+
+async def test_an_answer_that_is_not_read_is_given_up(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that stalls does not hold its connection for ever."""
+    gone = asyncio.Event()
+
+    class Watched(listener._Connection):
+        """A connection that says when it is lost."""
+
+        def connection_lost(self, exc: BaseException | None) -> None:
+            super().connection_lost(exc)
+            gone.set()
+
+    monkeypatch.setattr(listener, "_RESPONSE_SECONDS", 0.1)
+    monkeypatch.setattr(listener, "_Connection", Watched)
+
+    async def large(_request: web.Request) -> web.Response:
+        return web.Response(body=b"x" * 64_000_000)
+
+    made = await serve(handler=large)
+    reader, writer = await connect(made)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")  # and then reads no more than its buffer holds
+    await gone.wait()
+    writer.close()
+
+
+async def test_dropping_connections_spares_the_request_under_way(serve: Serve) -> None:
+    """An idle connection is closed; one that waits for its answer gets it first."""
+    entered, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request: web.Request) -> web.Response:
+        entered.set()
+        await answer.wait()
+        return web.Response(text="done")
+
+    made = await serve(handler=slow)
+    idle_reader, idle_writer = await connect(made)
+    busy_reader, busy_writer = await connect(made)
+    busy_writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    await entered.wait()
+    made.drop_connections()
+    assert await idle_reader.read() == b""
+    answer.set()
+    assert (await busy_reader.read()).endswith(b"done")
+    idle_writer.close()
+    busy_writer.close()
+
+
+async def test_closing_twice_and_before_the_start_is_safe() -> None:
+    """Whatever happened at the start, the end is clean."""
+    made = Listener(web.Application(), ("127.0.0.1", 0))
+    await made.close()
+    await made.close()
