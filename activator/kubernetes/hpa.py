@@ -1,0 +1,203 @@
+"""Handoff: our HPAs, made and removed; and whose HPAs else there are, from one watch."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from activator.core.naming import FIELD_MANAGER, hpa_name
+from activator.errors import UnavailableError
+from activator.kubernetes import paths
+from activator.kubernetes.client import REQUEST_DEADLINE
+from activator.kubernetes.hpa_object import API_VERSION, MANAGED_BY_LABEL, PLURAL, build, says
+from activator.kubernetes.reflector import Key, Reflector
+from activator.ports import HandoffView
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from activator.core.model import Policy, TargetRef
+    from activator.kubernetes.client import Document, KubernetesClient
+
+_Workload = tuple[str, str, str, str]
+"""Namespace, API group, kind and name: an HPA may name another version of the same group."""
+
+
+@dataclass(frozen=True, slots=True)
+class _SeenHpa:
+    """What is kept of an HPA: of a foreign one only whom it drives."""
+
+    drives: _Workload
+    resource_version: str
+    scaling_active: bool | None = None
+    message: str = ""
+    metadata: Document | None = None
+    """Labels and owners, of ours only."""
+    spec: Document | None = None
+    """Of ours only."""
+
+
+class KubernetesHandoff:
+    """Follows the HPAs of some namespaces (none named: of all) and keeps ours as the policies ask."""
+
+    def __init__(self, client: KubernetesClient, namespaces: Sequence[str] = ()) -> None:
+        self._client = client
+        self._seen: dict[Key, _SeenHpa] = {}
+        self._drivers: dict[_Workload, set[Key]] = {}
+        self._applied: dict[Key, tuple[Document, Document | None]] = {}
+        followed = paths.followed(API_VERSION, PLURAL, namespaces)
+        self._unlisted = set(followed)
+        self._listed = asyncio.Event()
+        self._reflectors = [Reflector(client, path, _Follower(self, path)) for path in followed]
+
+    async def run(self) -> None:
+        """Follow all HPAs until cancelled; survives outages by itself."""
+        async with asyncio.TaskGroup() as group:
+            for reflector in self._reflectors:
+                group.create_task(reflector.run(), name="reflector of HPAs")
+
+    async def listed(self) -> None:
+        """Wait until every HPA has been seen once: before that, `look` knows of no rival."""
+        await self._listed.wait()
+
+    def look(self, ref: TargetRef) -> HandoffView:
+        """Tell what is known now, without leaving the process."""
+        ours = self._seen.get(_key(ref))
+        rivals = sorted(name for _, name in self._drivers.get(_workload(ref), set()) - {_key(ref)})
+        return HandoffView(
+            rival=f"HorizontalPodAutoscaler {rivals[0]}" if rivals else None,
+            ours=ours is not None,
+            scaling_active=ours.scaling_active if ours else None,
+            message=ours.message if ours else "",
+        )
+
+    async def ensure(self, ref: TargetRef, uid: str, policy: Policy, partitions: int | None) -> None:
+        """Make the HPA what the policy asks for; nothing is sent where it is so already.
+
+        Raises InvalidError, DeniedError, UnavailableError (also while HPAs have not been listed yet), ConflictError.
+        """
+        await self._until_listed()
+        wanted = build(ref, uid, policy, partitions)
+        key = _key(ref)
+        if self._is_there(key, wanted):
+            return
+        self.take(await self._client.apply(_path(ref), wanted))
+        self._applied[key] = wanted, self._seen[key].spec
+
+    async def remove(self, ref: TargetRef) -> None:
+        """Delete our HPA where there is one. Raises DeniedError, UnavailableError."""
+        await self._until_listed()
+        key = _key(ref)
+        if key in self._seen or key in self._applied:
+            await self._client.delete(_path(ref))
+            self._applied.pop(key, None)
+            self.lose(key)
+
+    def take(self, document: Document) -> None:
+        """Keep what is needed of an HPA, unless a later version of it is known already (from our own apply)."""
+        key = document["metadata"]["namespace"], document["metadata"]["name"]
+        hpa = _decode(document)
+        before = self._seen.get(key)
+        if before and _is_later(before.resource_version, hpa.resource_version):
+            return
+        self.lose(key)
+        self._seen[key] = hpa
+        self._drivers.setdefault(hpa.drives, set()).add(key)
+
+    def lose(self, key: Key) -> None:
+        """Forget an HPA that is gone."""
+        if hpa := self._seen.pop(key, None):
+            drivers = self._drivers[hpa.drives]
+            drivers.discard(key)
+            if not drivers:
+                del self._drivers[hpa.drives]
+
+    def took_all(self, path: str) -> None:
+        """Take note that one collection has been seen whole."""
+        self._unlisted.discard(path)
+        if not self._unlisted:
+            self._listed.set()
+
+    def _is_there(self, key: Key, wanted: Document) -> bool:
+        there = self._seen.get(key)
+        if there is None:
+            return False
+        if says(there.metadata, {"labels": wanted["metadata"]["labels"]}) and _owned(there, wanted):
+            # A server that does not know a field drops it (tolerance, before 1.33): what it made of our very words is
+            # as good as it gets, and applying them again every cycle would change nothing.
+            return says(there.spec, wanted["spec"]) or self._applied.get(key) == (wanted, there.spec)
+        return False
+
+    async def _until_listed(self) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_DEADLINE.total_seconds()):
+                await self._listed.wait()
+        except TimeoutError:
+            raise UnavailableError(f"API server {self._client.server}", "its HPAs could not be listed yet") from None
+
+
+class _Follower:
+    """Hands what one reflector sees to the handoff."""
+
+    def __init__(self, handoff: KubernetesHandoff, path: str) -> None:
+        self._handoff = handoff
+        self._path = path
+
+    def seen(self, document: Document) -> bool:
+        self._handoff.take(document)
+        return True
+
+    def gone(self, key: Key) -> None:
+        self._handoff.lose(key)
+
+    def listed(self) -> None:
+        self._handoff.took_all(self._path)
+
+
+def _decode(document: Document) -> _SeenHpa:
+    metadata, spec = document["metadata"], document["spec"]
+    target = spec["scaleTargetRef"]
+    drives = metadata["namespace"], _group(target.get("apiVersion", "")), target["kind"], target["name"]
+    if (metadata.get("labels") or {}).get(MANAGED_BY_LABEL) != FIELD_MANAGER:
+        return _SeenHpa(drives, metadata["resourceVersion"])
+    active = _condition(document, "ScalingActive")
+    return _SeenHpa(
+        drives=drives,
+        resource_version=metadata["resourceVersion"],
+        scaling_active={"True": True, "False": False}.get(active.get("status", "")),
+        message=active.get("message", ""),
+        metadata={"labels": metadata["labels"], "ownerReferences": metadata.get("ownerReferences") or []},
+        spec=spec,
+    )
+
+
+def _condition(document: Document, kind: str) -> dict[str, str]:
+    conditions: list[dict[str, str]] = (document.get("status") or {}).get("conditions") or []
+    return next((condition for condition in conditions if condition["type"] == kind), {})
+
+
+def _owned(there: _SeenHpa, wanted: Document) -> bool:
+    owners: list[Any] = (there.metadata or {}).get("ownerReferences", [])
+    return any(says(owner, wanted["metadata"]["ownerReferences"][0]) for owner in owners)
+
+
+def _is_later(one: str, other: str) -> bool:
+    """Tell whether a resourceVersion is later than another; those of one object are integers in practice (KEP-5504)."""
+    return one.isdecimal() and other.isdecimal() and int(one) > int(other)
+
+
+def _key(ref: TargetRef) -> Key:
+    return ref.namespace, hpa_name(ref)
+
+
+def _path(ref: TargetRef) -> str:
+    return paths.member(API_VERSION, PLURAL, ref.namespace, hpa_name(ref))
+
+
+def _workload(ref: TargetRef) -> _Workload:
+    return ref.namespace, _group(ref.api_version), ref.kind, ref.name
+
+
+def _group(api_version: str) -> str:
+    return api_version.rpartition("/")[0]

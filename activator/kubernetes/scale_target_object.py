@@ -1,0 +1,94 @@
+"""A target's state as a ScaleTarget document and back. Pure.
+
+The schema is `manifests/crds/scaletarget.yaml`; a test keeps the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from activator.core.model import Phase, TargetRef, TargetState
+from activator.core.naming import scale_target_name
+
+API_VERSION = "wakegate.dev/v1alpha1"
+KIND = "ScaleTarget"
+PLURAL = "scaletargets"
+
+_Convert = Callable[[Any], Any]
+
+
+def _as_is(value: Any) -> Any:
+    return value
+
+
+def _timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+_FIELDS: tuple[tuple[str, str, _Convert, _Convert], ...] = (
+    ("phase", "phase", str, Phase),
+    ("replicas", "replicas", int, int),
+    ("reason", "reason", str, str),
+    ("message", "message", str, str),
+    ("since", "since", _timestamp, _moment),
+    ("takenOverAt", "taken_over_at", _timestamp, _moment),
+    ("lag", "lag", int, int),
+    ("lastActive", "last_active", _timestamp, _moment),
+    ("originalReplicas", "original_replicas", int, int),
+    ("asleepByUs", "asleep_by_us", _as_is, bool),
+    ("lastValid", "last_valid", dict, dict),
+    ("problems", "problems", list, tuple),
+    ("episodeId", "episode_id", str, str),
+    ("traceId", "trace_id", str, str),
+)
+"""Name in the status, field of TargetState, to JSON, from JSON. None is left out of the status."""
+
+
+def body(ref: TargetRef, uid: str) -> dict[str, Any]:
+    """Return the object without its status, owned by the workload so that it is deleted with it."""
+    target = {"apiVersion": ref.api_version, "kind": ref.kind, "name": ref.name}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {
+            "name": scale_target_name(ref),
+            "namespace": ref.namespace,
+            "ownerReferences": [{**target, "uid": uid}],
+        },
+        "spec": {"targetRef": target},
+    }
+
+
+def with_status(ref: TargetRef, state: TargetState) -> dict[str, Any]:
+    """Return what is applied to the status subresource: all of the state."""
+    values = ((name, getattr(state, field), write) for name, field, write, _ in _FIELDS)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": scale_target_name(ref), "namespace": ref.namespace},
+        "status": {name: write(value) for name, value, write in values if value is not None},
+    }
+
+
+def read(document: dict[str, Any]) -> tuple[TargetRef, str, TargetState] | None:
+    """Return a ScaleTarget's target, its owner's uid and its state; None where it holds none (yet, or any more).
+
+    An object that somebody edited, or that another version wrote, is worth no more than none: its target begins with
+    a fresh cooldown.
+    """
+    metadata = document["metadata"]
+    try:
+        target = document["spec"]["targetRef"]
+        ref = TargetRef(metadata["namespace"], target["kind"], target["name"], target["apiVersion"])
+        status = document["status"]
+        state = TargetState(**{field: convert(status[name]) for name, field, _, convert in _FIELDS if name in status})
+    except (KeyError, TypeError, ValueError):
+        return None
+    owners = metadata.get("ownerReferences") or [{}]
+    return ref, owners[0].get("uid", ""), state
