@@ -1,0 +1,69 @@
+# The contributor's verbs. Everything runs in .venv, filled from the lock files (hashes checked).
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+PACKAGES := activator gateway testbed scripts benchmarks
+CHECKED := $(wildcard $(PACKAGES)) tests
+
+.PHONY: help install demo testbed-demo test test-real check docs constraints bench clean
+
+help:  ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.dev  ## Make .venv with exactly the locked packages, and wakegate itself
+
+$(VENV)/.runtime: constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$$($(PYTHON) --version) is too old: wakegate needs Python 3.11 or newer" >&2; exit 2; }
+	@echo "installing the locked packages into $(VENV) (once, about half a minute)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --require-hashes -r constraints.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime constraints-dev.txt pyproject.toml
+	$(PIP) install --require-hashes -r constraints-dev.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(VENV)/.runtime  ## See 0 -> 5 -> 0 in a minute: embedded Kafka, local processes, no cluster
+	$(BIN)/python -m activator demo
+
+testbed-demo: install  ## The same on a real Kafka and a real API server (needs Java, Maven and Go)
+	$(BIN)/python -m testbed demo
+
+test: install  ## All tests that need nothing but Python
+	$(BIN)/python -m pytest -q -m "not real" -n 2 --dist worksteal
+
+test-real: install  ## The tests on a real Kafka, API server, HPA controller and Jaeger
+	$(BIN)/python -m testbed build
+	$(BIN)/python -m pytest -q -m real
+
+check: install  ## Lint, types, layers, and that generated files are fresh
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(CHECKED)
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m scripts.generate_docs --check
+
+docs: install  ## Write the generated references below docs/
+	$(BIN)/python -m scripts.generate_docs
+
+LOCK = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --upgrade
+
+constraints: install  ## Lock the newest allowed versions with their hashes
+	$(LOCK) --output-file constraints.txt pyproject.toml
+	$(LOCK) --extra dev --constraint constraints.txt --output-file constraints-dev.txt pyproject.toml
+
+bench: install  ## Benchmarks on the real parts; each measures its floor in the same run
+	$(BIN)/python -m benchmarks
+
+clean:  ## Remove what the other verbs made here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis artifacts build *.egg-info
