@@ -328,6 +328,9 @@ class Reason(StrEnum):
     PARTITION_CAP = "partition-cap"
     MIN_REPLICAS = "min-replicas"
     MAX_REPLICAS = "max-replicas"
+    WITHIN_TOLERANCE = "within-tolerance"
+    STABILIZED = "stabilized"
+    RATE_LIMITED = "rate-limited"
     COOLING_DOWN = "cooling-down"
     INITIAL_COOLDOWN = "initial-cooldown"
     WAITING_FOR_FLOOR = "waiting-for-floor"
@@ -395,6 +398,36 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaChange:
+    """So many replicas added or removed at one moment."""
+
+    replicas: int
+    """More than zero, whichever way it went."""
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What was recommended for a count that was seen."""
+
+    current: int
+    replicas: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BehaviorMemory:
+    """What `core.behavior` carries from one sync to the next."""
+
+    recommendations: tuple[tuple[int, datetime], ...] = ()
+    """Counts that the metrics asked for, each with the last time they did; never empty after the first sync."""
+    added: tuple[ReplicaChange, ...] = ()
+    removed: tuple[ReplicaChange, ...] = ()
+    last: Recommendation | None = None
+    """The last answer: a count that follows it was made by it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What the decision carries from one look to the next."""
 
@@ -409,6 +442,8 @@ class Memory:
     """The first look that found it at idle."""
     waking_since: datetime | None = None
     """The first look that found it above idle without a ready replica."""
+    behavior: BehaviorMemory = BehaviorMemory()
+    """Where we move 1..N ourselves."""
 
 
 # ------------------------------------------------------------------------------------------------------ recorded
