@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from activator.errors import DeniedError, UnavailableError
 from activator.kafka.connection import Address, bootstrap_addresses, no_credentials, open_connection
-from activator.kafka.wire import Frame
+from activator.kafka.wire import MALFORMED, Frame, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -198,7 +198,11 @@ class ClusterClient:
             spoken = " or ".join(f"v{version}" for version in request.VERSIONS)
             raise UnavailableError(f"Kafka {connection.address}", f"does not offer {type(request).__name__} {spoken}")
         self.requests_sent += 1
-        return request.decode(await connection.send(Frame(request, version), seconds=seconds), version)
+        body = await connection.send(Frame(request, version), seconds=seconds)
+        try:
+            return request.decode(body, version)
+        except MALFORMED as error:
+            raise unreadable(f"Kafka {connection.address}", error) from error
 
     async def _connected(self, address: Address, purpose: Purpose) -> tuple[BrokerConnection, bool]:
         """Return an open connection and whether it was opened just now."""

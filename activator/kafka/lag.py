@@ -29,6 +29,7 @@ from activator.core.model import (
 )
 from activator.kafka.groups import UNKNOWN_GROUP, Groups, GroupView
 from activator.kafka.offsets import list_offsets
+from activator.kafka.probe import any_record
 from activator.kafka.requests import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP
 from activator.kafka.topology import Failure, Topology
 
@@ -56,9 +57,17 @@ class KafkaLagReader:
 
     async def read(self, cluster: Cluster, triggers: Sequence[Trigger], now: datetime) -> Mapping[Trigger, Reading]:
         """Answer every trigger with its offsets or with why they are unreadable."""
-        client = self._connections.client(cluster)
-        topology = self._topologies.setdefault(cluster, Topology(client))
+        client, topology = self._cluster(cluster)
         return await _Sweep(client, topology, triggers, now).run()
+
+    async def probe(self, trigger: Trigger, partition: TopicPartition, start: int, end: int) -> bool | None:
+        """Tell whether a consumer would be given any record in [start, end) of a partition; None: not known."""
+        client, topology = self._cluster(trigger.cluster)
+        return await any_record(client, topology, partition, start, end)
+
+    def _cluster(self, cluster: Cluster) -> tuple[ClusterClient, Topology]:
+        client = self._connections.client(cluster)
+        return client, self._topologies.setdefault(cluster, Topology(client))
 
 
 class _Sweep:

@@ -264,4 +264,9 @@ async def gently(rows: Iterable[Row], where: str) -> AsyncIterator[Row]:
             if number % ROWS_PER_TURN == 0:
                 await asyncio.sleep(0)
     except MALFORMED as error:
-        raise UnavailableError(where, f"sent an answer that cannot be read: {error}") from error
+        raise unreadable(where, error) from error
+
+
+def unreadable(where: str, error: Exception) -> UnavailableError:
+    """Tell of an answer that ended too early or made no sense."""
+    return UnavailableError(where, f"sent an answer that cannot be read: {error}")
