@@ -17,9 +17,11 @@ from testbed.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+EXIT_USAGE = 2  # as argparse ends on what it finds itself
+
 EXAMPLES = """\
 examples:
-  python -m testbed build                 get and build every part (about eight minutes on two cores, once)
+  python -m testbed build                 get and build every part (about ten minutes on two cores, once)
   eval "$(python -m testbed up)"          start everything, point kubectl and wakegate at it
   python -m testbed up --kafka-nodes 3 --hpa-sync-period 15s
   python -m testbed status                what runs, and where
@@ -86,7 +88,8 @@ def _build(_place: BackgroundPlace, arguments: argparse.Namespace, _words: Seque
     known = {part.name: part for part in builds.PARTS}
     unknown = [name for name in arguments.part if name not in known]
     if unknown:
-        raise TestbedError(f"no part is called {', '.join(unknown)}: there are {', '.join(known)}")
+        print(f"testbed: no part is called {', '.join(unknown)}: there are {', '.join(known)}", file=sys.stderr)
+        return EXIT_USAGE
     for name in arguments.part or known:
         print(builds.ensure(known[name]))
     return 0

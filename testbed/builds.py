@@ -60,7 +60,7 @@ def build_kafka(folder: Path, progress: Progress) -> None:
     """Copy Kafka and its dependencies, as jars, into `lib`."""
     template = _template("kafka-pom.xml")
     (folder / "pom.xml").write_text(template.replace("KAFKA_VERSION", KAFKA_VERSION))
-    command = ["mvn", "-B", "-ntp", "-q", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
+    command = ["mvn", "-B", "-Dstyle.color=never", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
     progress.run("downloading with Maven", command, cwd=folder, log=folder / "build.log")
 
 

@@ -50,22 +50,27 @@ class CertificateAuthority:
         self.certificate = folder / "ca.crt"
         self.certificate.write_bytes(self._public.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, common_name: str, *, organizations: Sequence[str] = ()) -> KeyPair:
-        """Make a certificate for loopback servers and for clients of this name."""
+    def issue(self, common_name: str, *, names: Sequence[str] = ()) -> KeyPair:
+        """Make a certificate for loopback servers and for clients of this name.
+
+        Args:
+            common_name: subject, and name of the files.
+            names: DNS names beside `localhost`, such as `SERVICE.NAMESPACE.svc`.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
-        loopback = [
-            x509.DNSName("localhost"),
+        alternatives = [
+            *(x509.DNSName(name) for name in ("localhost", *names)),
             x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
             x509.IPAddress(ipaddress.ip_address("::1")),
         ]
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         signer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (
-            _builder(_name(common_name, organizations), self._name, key.public_key())
+            _builder(_name(common_name), self._name, key.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(ca=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(x509.SubjectAlternativeName(loopback), critical=False)
+            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
             .add_extension(signer_id, critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -98,9 +103,8 @@ def _write_secret(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _name(common_name: str, organizations: Sequence[str] = ()) -> x509.Name:
-    attributes = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, name) for name in organizations]
-    return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:

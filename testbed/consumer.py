@@ -123,7 +123,7 @@ class RecordingConsumer(ConsumerRebalanceListener):
                 client_id=self._settings.pod,
                 auto_offset_reset=self._settings.auto_offset_reset,
                 enable_auto_commit=False,
-                session_timeout_ms=10_000,
+                session_timeout_ms=6_000,
                 heartbeat_interval_ms=1_000,
             )
             self._consumer.subscribe([self._settings.topic], listener=self)

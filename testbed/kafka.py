@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import struct
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
-from testbed import builds, cache, kafka_config
+from testbed import builds, cache, kafka_config, kafka_probe
 from testbed.certificates import CertificateAuthority
 from testbed.errors import PartFailedError, TestbedError
 from testbed.kafka_config import INTERNAL, Listener, NodeAddress
@@ -23,9 +22,9 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
 READY_SECONDS = 90.0
-PROBE_SECONDS = 2.0
 REQUEST_SECONDS = 30.0
 STOP_SECONDS = 20.0
+TOPIC_POLL_SECONDS = 0.02
 
 
 class KafkaNode(ManagedProcess):
@@ -42,7 +41,13 @@ class KafkaNode(ManagedProcess):
 
     def answers(self, *, brokers: int = 1) -> bool:
         """Say whether it answers Metadata and sees at least this many brokers."""
-        return count_brokers(self.address.port_of(INTERNAL)) >= brokers
+        view = kafka_probe.ask(self.address.port_of(INTERNAL))
+        return view is not None and view.brokers >= brokers
+
+    def knows(self, topic: str) -> bool:
+        """Say whether this node's own view of the cluster has the topic."""
+        view = kafka_probe.ask(self.address.port_of(INTERNAL), topic)
+        return view is not None and topic in view.topics
 
     def start_and_wait(self) -> None:
         """Start it and wait until it answers again."""
@@ -119,8 +124,7 @@ class KafkaCluster:
         try:
             for node in self._node_list:
                 node.start()
-            for node in self._node_list:
-                node.wait_ready(lambda node=node: node.answers(brokers=self.nodes), within_seconds=READY_SECONDS)  # type: ignore[misc]
+            self.wait_ready()
         except BaseException:
             self.kill()
             raise
@@ -185,10 +189,22 @@ class KafkaCluster:
         topic = NewTopic(name, partitions, replication or self.nodes, config=dict(config or {}))
         admin = self.admin()
         admin.create_topics([topic], request_timeout=REQUEST_SECONDS)[name].result(REQUEST_SECONDS)
+        self._wait_for_topic(name, known=True)
 
     def delete_topic(self, name: str) -> None:
-        """Delete a topic."""
-        self.admin().delete_topics([name], request_timeout=REQUEST_SECONDS)[name].result(REQUEST_SECONDS)
+        """Delete a topic and wait until no node knows it."""
+        admin = self.admin()
+        admin.delete_topics([name], request_timeout=REQUEST_SECONDS)[name].result(REQUEST_SECONDS)
+        self._wait_for_topic(name, known=False)
+
+    def _wait_for_topic(self, name: str, *, known: bool) -> None:
+        """Wait until every node that runs agrees: the controller answers before the brokers have heard of it."""
+        deadline = time.monotonic() + REQUEST_SECONDS
+        for node in self._node_list:
+            while node.running and node.knows(name) is not known:
+                if time.monotonic() > deadline:
+                    raise PartFailedError(f"{node.name}: topic {name} is still {'un' if known else ''}known")
+                time.sleep(TOPIC_POLL_SECONDS)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -281,25 +297,3 @@ def _format(jars: Path, folder: Path, users: Sequence[str]) -> Path:
         tool.kill()
         raise PartFailedError(f"{tool.name} ended with status {tool.returncode}:\n{tool.log_tail()}")
     return folder / "data" / "bootstrap.checkpoint"
-
-
-def count_brokers(port: int) -> int:
-    """Ask the broker on this loopback port how many brokers it sees; 0 while it does not answer.
-
-    Metadata v1 with an empty topic list (Kafka protocol guide): header of api key 3, version 1, correlation id 1 and a
-    null client id; the answer begins with the correlation id and the broker count, each an int32.
-    """
-    body = struct.pack(">hhihi", 3, 1, 1, -1, 0)
-    try:
-        with socket.create_connection((LOOPBACK, port), timeout=PROBE_SECONDS) as connection:
-            connection.sendall(struct.pack(">i", len(body)) + body)
-            answer = b""
-            while len(answer) < 12:  # noqa: PLR2004 - size, correlation id, count
-                chunk = connection.recv(64)
-                if not chunk:
-                    return 0
-                answer += chunk
-    except OSError:
-        return 0
-    count: int = struct.unpack_from(">i", answer, 8)[0]
-    return count

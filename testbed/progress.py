@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ TERMINAL_INTERVAL_SECONDS = 0.5
 PLAIN_INTERVAL_SECONDS = 15.0
 LINE_WIDTH = 110
 TAIL_LINES = 30
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Progress:
@@ -95,4 +97,5 @@ def _last_line(log: Path) -> str:
         lines.seek(0, 2)
         lines.seek(max(0, lines.tell() - 400))
         found = lines.read().decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(found) if line.strip()), "")
+    words = (COLOUR.sub("", line).strip() for line in reversed(found))
+    return next((line for line in words if line), "")
