@@ -47,7 +47,10 @@ _FIELDS: tuple[tuple[str, str, _Convert, _Convert], ...] = (
     ("episodeId", "episode_id", str, str),
     ("traceId", "trace_id", str, str),
 )
-"""Name in the status, field of TargetState, to JSON, from JSON. None is left out of the status."""
+"""Name in the status, field of TargetState, to JSON, from JSON.
+
+What is None or empty is left out: an apply that empties a map makes it null, which the schema refuses (seen on 1.37).
+"""
 
 
 def body(ref: TargetRef, uid: str) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def with_status(ref: TargetRef, state: TargetState) -> dict[str, Any]:
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {"name": scale_target_name(ref), "namespace": ref.namespace},
-        "status": {name: write(value) for name, value, write in values if value is not None},
+        "status": {name: write(value) for name, value, write in values if value not in (None, {}, ())},
     }
 
 

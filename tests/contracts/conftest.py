@@ -1,0 +1,44 @@
+"""The worlds that contract suites run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from activator.kubernetes import configuration
+from activator.kubernetes.client import KubernetesClient
+from tests.contracts.kubernetes_worlds import FakeWorld, KubernetesWorld, RealWorld
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+CRD = Path(__file__).parents[2] / "manifests" / "crds" / "scaletarget.yaml"
+
+
+@pytest.fixture(scope="session")
+def api_server_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Kubeconfig of a real API server with our CRD and without controllers: nobody writes but the tests."""
+    from testbed.control_plane import ControlPlane  # noqa: PLC0415 - the testbed is for the real tests alone
+
+    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
+        plane.controller_manager.stop()
+        plane.api.apply(yaml.safe_load(CRD.read_text(encoding="utf-8")))
+        yield plane.kubeconfig
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.real)])
+async def world(request: pytest.FixtureRequest) -> AsyncIterator[KubernetesWorld]:
+    """Yield an empty Kubernetes world of each kind."""
+    if request.param == "fake":
+        yield FakeWorld()
+        return
+    kubeconfig = request.getfixturevalue("api_server_kubeconfig")
+    client = KubernetesClient(await configuration.load({"KUBECONFIG": str(kubeconfig)}))
+    real = RealWorld(client)
+    await real.open()
+    yield real
+    await real.close()
+    await client.close()
