@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from activator.local.broker_protocol import ApiError, ErrorCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _PLACE = struct.Struct(">qii")  # base offset, batch length, leader epoch: what the checksum does not cover
@@ -88,47 +88,78 @@ class Batch:
         return replace(self, data=bytes(data), attributes=attributes, max_timestamp=timestamp_ms)
 
 
+class _Header(NamedTuple):
+    """The fields of `_HEADER` in order."""
+
+    base_offset: int
+    length: int
+    leader_epoch: int
+    magic: int
+    checksum: int
+    attributes: int
+    last_offset_delta: int
+    base_timestamp: int
+    max_timestamp: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    count: int
+
+    @property
+    def size(self) -> int:
+        """Of the whole batch, in bytes."""
+        return self.length + _LENGTH_FROM
+
+
+_SHORT, _LONG = "the batch is cut short", "the partition's data holds more than one record batch"
+_REFUSALS: tuple[tuple[Callable[[_Header, int], bool], ErrorCode, str], ...] = (
+    (lambda head, _: head.magic != _MAGIC, ErrorCode.INVALID_RECORD, "only message format v2 is accepted"),
+    (lambda head, size: not HEADER_SIZE <= head.size <= size, ErrorCode.INVALID_RECORD, _SHORT),
+    (lambda head, size: head.size < size, ErrorCode.INVALID_RECORD, _LONG),
+    (lambda head, _: head.count < 1, ErrorCode.INVALID_RECORD, "the batch holds no record"),
+    (lambda head, _: head.last_offset_delta != head.count - 1, ErrorCode.INVALID_RECORD, "offsets are not consecutive"),
+    (
+        lambda head, _: bool(head.attributes & (_TRANSACTIONAL | _CONTROL)),
+        ErrorCode.INVALID_RECORD,
+        "transactions are not supported by this broker",
+    ),
+    (
+        lambda head, _: head.attributes & _CODEC_MASK not in _CODECS,
+        ErrorCode.UNSUPPORTED_COMPRESSION_TYPE,
+        "the compression codec is not known",
+    ),
+    (
+        lambda head, _: head.producer_id >= 0 > head.base_sequence,
+        ErrorCode.INVALID_RECORD,
+        "an idempotent producer numbers its batches",
+    ),
+)
+"""Why a batch is not taken, in this order; each check sees the header and how many bytes there are."""
+
+
 def parse_produced(data: memoryview | None, records: RecordFormat) -> Batch:
     """The one batch that a producer sends for a partition.
 
     Raises:
-        ApiError: INVALID_RECORD for anything but exactly one batch of format v2 with records numbered from 0,
-            CORRUPT_MESSAGE for bytes that are cut short or do not fit their checksum,
-            UNSUPPORTED_COMPRESSION_TYPE for a codec no client knows; and INVALID_RECORD for a transactional or
-            control batch, because transactions are not supported.
+        ApiError: INVALID_RECORD for anything but exactly one whole batch of format v2 with records numbered from 0,
+            and for a transactional or control batch; UNSUPPORTED_COMPRESSION_TYPE for a codec no client knows;
+            CORRUPT_MESSAGE for a batch that does not fit its checksum.
     """
-    if data is None or len(data) == 0:
+    if data is None or len(data) < HEADER_SIZE:
         raise ApiError(ErrorCode.INVALID_RECORD, "the partition's data holds no record batch")
-    if len(data) < HEADER_SIZE:
-        raise ApiError(ErrorCode.CORRUPT_MESSAGE, f"{len(data)} bytes are less than a batch header ({HEADER_SIZE})")
-    (
-        _,
-        length,
-        _,
-        magic,
-        checksum,
-        attributes,
-        last_delta,
-        _,
-        max_timestamp,
-        producer_id,
-        producer_epoch,
-        base_sequence,
-        count,
-    ) = _HEADER.unpack_from(data)
-    if magic != _MAGIC:
-        raise ApiError(ErrorCode.INVALID_RECORD, f"message format v{magic}: only v2 is accepted")
-    size = length + _LENGTH_FROM
-    if size > len(data) or length < HEADER_SIZE - _LENGTH_FROM:
-        raise ApiError(ErrorCode.CORRUPT_MESSAGE, f"the batch says it has {size} bytes, {len(data)} are there")
-    if size < len(data):
-        raise ApiError(ErrorCode.INVALID_RECORD, "the partition's data holds more than one record batch")
-    if records.crc32c(data[_ATTRIBUTES_AT:]) != checksum:
+    head = _Header(*_HEADER.unpack_from(data))
+    for refused, code, message in _REFUSALS:
+        if refused(head, len(data)):
+            raise ApiError(code, message)
+    if records.crc32c(data[_ATTRIBUTES_AT:]) != head.checksum:
         raise ApiError(ErrorCode.CORRUPT_MESSAGE, "the batch does not fit its checksum")
-    if count <= 0 or last_delta != count - 1:
-        raise ApiError(ErrorCode.INVALID_RECORD, f"{count} records with last offset delta {last_delta}")
-    if attributes & (_TRANSACTIONAL | _CONTROL):
-        raise ApiError(ErrorCode.INVALID_RECORD, "transactions are not supported by this broker")
-    if attributes & _CODEC_MASK not in _CODECS:
-        raise ApiError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, f"compression codec {attributes & _CODEC_MASK}")
-    return Batch(data, 0, last_delta, attributes, max_timestamp, producer_id, producer_epoch, base_sequence)
+    return Batch(
+        data,
+        0,
+        head.last_offset_delta,
+        head.attributes,
+        head.max_timestamp,
+        head.producer_id,
+        head.producer_epoch,
+        head.base_sequence,
+    )

@@ -171,8 +171,8 @@ class Coordinator:
         return {"topics": answers}
 
     def _check_commit(self, body: Body, now_ms: float) -> None:
-        group_id = body["group_id"]
-        self._check_id(ApiKey.OFFSET_COMMIT, group_id)
+        group_id = body["group_id"]  # even an empty one, unlike everywhere else
+        self._faults.check(ApiKey.OFFSET_COMMIT, group=group_id)
         if group_id not in self._groups and body["generation_id"] >= 0:
             raise ApiError(ErrorCode.ILLEGAL_GENERATION)
         self._group_or_new(group_id, now_ms).check_commit(body, now_ms)
@@ -218,6 +218,8 @@ class Coordinator:
         """OffsetDelete (KIP-496): not for a topic that a member is subscribed to."""
         body = request.body
         group_id = body["group_id"]
+        if not group_id:
+            return {"error_code": ErrorCode.INVALID_GROUP_ID}
         if group_id not in self._groups:
             return {"error_code": ErrorCode.GROUP_ID_NOT_FOUND}
         group = self._groups[group_id]
@@ -226,14 +228,23 @@ class Coordinator:
         subscribed = {topic for member in group.members for topic in _subscription(member, group.protocol_name)}
         answers = []
         for topic in body["topics"]:
-            name = topic["name"]
-            error = ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC if name in subscribed else ErrorCode.NONE
-            for one in topic["partitions"]:
-                if not error:
-                    self._offsets[group_id].delete(name, one["partition"])
-            partitions = [{"partition": one["partition"], "error_code": error} for one in topic["partitions"]]
+            name, numbers = topic["name"], [one["partition"] for one in topic["partitions"]]
+            partitions = [
+                {"partition": number, "error_code": self._delete_offset(group_id, name, number, subscribed)}
+                for number in numbers
+            ]
             answers.append({"name": name, "partitions": partitions})
         return {"topics": answers}
+
+    def _delete_offset(self, group_id: str, topic: str, partition: int, subscribed: set[str]) -> ErrorCode:
+        try:
+            self._topics.partition(topic, partition)
+        except ApiError as unknown:
+            return unknown.code
+        if topic in subscribed:
+            return ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC
+        self._offsets[group_id].delete(topic, partition)
+        return ErrorCode.NONE
 
     def topic_deleted(self, name: str) -> None:
         """A topic is gone, and what was committed for it with it."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _NO_SESSION = 0
 _FIRST_EPOCH, _FINAL_EPOCH = 0, -1
+_READ_COMMITTED = 1
 _LARGEST = 0x7FFFFFFF
 
 _Key: TypeAlias = tuple[str, int]
@@ -273,9 +274,10 @@ class Fetches:
         topics: dict[str, list[Body]] = {}
         room = min(body["max_bytes"], self._config.fetch_max_bytes)
         empty = True
+        aborted = () if body["isolation_level"] == _READ_COMMITTED else None
         for key in tuple(view.ready if incremental else view.positions):
             position = view.positions[key]
-            answer = self._read(key, position, room, empty=empty)
+            answer = self._read(key, position, room, empty=empty) | {"aborted_transactions": aborted}
             size = sum(len(batch) for batch in answer["records"])
             room, empty = max(0, room - size), empty and not size
             if _note(view, key, answer, size) or not incremental:
@@ -305,7 +307,6 @@ class Fetches:
             "high_watermark": log.end_offset,
             "last_stable_offset": log.end_offset,
             "log_start_offset": log.start_offset,
-            "aborted_transactions": None,
             "records": records,
         }
 

@@ -171,7 +171,7 @@ class Group:
         self._timers.cancel(self._session_timer(member.member_id))
 
     def _replace_static(self, request: Request, new_id: str, now_ms: float) -> Body | None:
-        """A static member is back under a new id: no rebalance if nothing about it changed."""
+        """A static member is back under a new id: no rebalance if the group's protocol stays the same."""
         body = request.body
         instance = body["group_instance_id"]
         old_id = self._static[instance]
@@ -183,9 +183,8 @@ class Group:
         led = self._leader == old_id
         if led:
             self._leader = new_id
-        changed = member.protocols != _protocols_of(body)
         self._update(member, request)
-        if self.state == GroupState.STABLE and not changed:
+        if self.state == GroupState.STABLE and self._elect_protocol() == self.protocol_name:
             member.joining = None
             self._keep_alive(member, now_ms)
             return self._static_answer(member, request, old_leader=old_id if led else None)

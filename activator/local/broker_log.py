@@ -20,12 +20,15 @@ BATCH_OVERHEAD = 400  # bytes of Python objects around a stored batch
 
 
 class Appended(NamedTuple):
-    """Where a batch stands in the log."""
+    """Where a batch stands in the log.
+
+    A `duplicate` was there already: a producer sent it again because it never saw our answer. Like Kafka's, that answer
+    then carries the newest time in the batch where the first one said -1.
+    """
 
     base_offset: int
     log_append_time_ms: int
     duplicate: bool
-    """It was there already: a producer sent it again because it never saw our answer."""
 
 
 class TimestampOffset(NamedTuple):
@@ -46,12 +49,21 @@ class _Stored:
     appended_ms: float
 
 
+class _Sent(NamedTuple):
+    """A batch that an idempotent producer has sent."""
+
+    first_sequence: int
+    last_sequence: int
+    base_offset: int
+    max_timestamp: int
+
+
 @dataclass(slots=True)
 class _Producer:
-    """What is remembered of one producer id: its epoch and its last batches (first sequence, last sequence, offset)."""
+    """What is remembered of one producer id: its epoch and its last batches."""
 
     epoch: int
-    batches: deque[tuple[int, int, int]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_BATCHES))
+    batches: deque[_Sent] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_BATCHES))
 
 
 class PartitionLog:
@@ -73,7 +85,7 @@ class PartitionLog:
         if batch.producer_id >= 0:
             known = self._repeated(batch)
             if known is not None:
-                return Appended(known, NO_TIMESTAMP, duplicate=True)
+                return Appended(known.base_offset, known.max_timestamp, duplicate=True)
         timestamp_ms = NO_TIMESTAMP
         if log_append_time:
             timestamp_ms = int(now_ms)
@@ -86,8 +98,8 @@ class PartitionLog:
             self._remember(placed)
         return Appended(placed.base_offset, timestamp_ms, duplicate=False)
 
-    def _repeated(self, batch: Batch) -> int | None:
-        """The offset this very batch was stored at before, or None if it is the producer's next one.
+    def _repeated(self, batch: Batch) -> _Sent | None:
+        """This very batch as it came before, or None if it is the producer's next one.
 
         A producer nobody remembers may begin anywhere: its state may have gone with the records it wrote.
         """
@@ -102,10 +114,10 @@ class PartitionLog:
         if batch.producer_epoch > producer.epoch:
             expected = 0
         else:
-            for first, last, offset in producer.batches:
-                if (first, last) == (batch.base_sequence, batch.last_sequence):
-                    return offset
-            expected = (producer.batches[-1][1] + 1) & 0x7FFFFFFF
+            for sent in producer.batches:
+                if (sent.first_sequence, sent.last_sequence) == (batch.base_sequence, batch.last_sequence):
+                    return sent
+            expected = (producer.batches[-1].last_sequence + 1) & 0x7FFFFFFF
         if batch.base_sequence != expected:
             raise ApiError(
                 ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
@@ -117,7 +129,8 @@ class PartitionLog:
         producer = self._producers.get(placed.producer_id)
         if producer is None or producer.epoch != placed.producer_epoch:
             producer = self._producers[placed.producer_id] = _Producer(placed.producer_epoch)
-        producer.batches.append((placed.base_sequence, placed.last_sequence, placed.base_offset))
+        sent = _Sent(placed.base_sequence, placed.last_sequence, placed.base_offset, placed.max_timestamp)
+        producer.batches.append(sent)
         self._producers.move_to_end(placed.producer_id)
         if len(self._producers) > _REMEMBERED_PRODUCERS:
             self._producers.popitem(last=False)

@@ -152,7 +152,11 @@ _APIS = (
                 Field("high_watermark", INT64, default=NO_OFFSET),
                 Field("last_stable_offset", INT64, default=NO_OFFSET),
                 Field("log_start_offset", INT64, 5, default=NO_OFFSET),
-                Field("aborted_transactions", Array((Field("producer_id", INT64), Field("first_offset", INT64)))),
+                Field(
+                    "aborted_transactions",
+                    Array((Field("producer_id", INT64), Field("first_offset", INT64))),
+                    default=None,
+                ),
                 Field("preferred_read_replica", INT32, 11, default=-1),
                 Field("records", RECORDS),
             ),

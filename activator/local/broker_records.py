@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from activator.local.broker_batch import ZSTD, Batch, RecordFormat, parse_produced
@@ -69,9 +70,12 @@ class Records:
             log = self._topics.partition(name, partition)
             config = self._topics[name].config
             batch = self._batch_of(data["records"], request.version, config)
-            done = log.append(batch, now_ms, log_append_time=config.log_append_time, records=self._format)
         except ApiError as refused:
             return _refused(data, refused)
+        try:
+            done = log.append(batch, now_ms, log_append_time=config.log_append_time, records=self._format)
+        except ApiError as refused:
+            return _refused(data, refused) | {"log_start_offset": log.start_offset}
         if not done.duplicate:
             self._keep_to_memory(len(batch.data) + BATCH_OVERHEAD)
             self._changed(name, partition)
@@ -118,7 +122,13 @@ class Records:
         """
         answers = []
         for topic in request.body["topics"]:
-            partitions = [self._list_offset(topic["name"], wanted) for wanted in topic["partitions"]]
+            times = Counter(wanted["partition"] for wanted in topic["partitions"])
+            partitions = [
+                self._list_offset(topic["name"], wanted)
+                if times[partition] == 1
+                else {"partition": partition, "error_code": ErrorCode.INVALID_REQUEST}
+                for partition, wanted in {wanted["partition"]: wanted for wanted in topic["partitions"]}.items()
+            ]
             answers.append({"name": topic["name"], "partitions": partitions})
         return {"topics": answers}
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Self, cast
@@ -41,6 +42,8 @@ _SIZE = struct.Struct(">i")
 _HEADER = struct.Struct(">hhi")
 _CLIENT_ID_SIZE = struct.Struct(">h")
 _LARGEST_REQUEST_BYTES = 100 * 1024 * 1024  # Kafka's socket.request.max.bytes
+_FIRST_VERSION_THAT_NAMES_ITS_SOFTWARE = 3  # ApiVersions, KIP-511
+_SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?")
 _READ_AHEAD_BYTES = 1024 * 1024  # of requests that wait behind one being served
 
 
@@ -301,8 +304,8 @@ class _Connection(asyncio.Protocol):
         if api is None or (version not in api.versions and key != ApiKey.API_VERSIONS):
             raise WireError(f"API key {key} in version {version}")
         self._asked = _Asked(api.key, version, correlation_id)
-        if key == ApiKey.API_VERSIONS:
-            self._answer_versions(version)
+        if version not in api.versions:
+            self._answer_versions(ErrorCode.UNSUPPORTED_VERSION, 0)
             return None
         (size,) = _CLIENT_ID_SIZE.unpack_from(frame, _HEADER.size)
         position = _HEADER.size + _CLIENT_ID_SIZE.size
@@ -311,15 +314,28 @@ class _Connection(asyncio.Protocol):
         if version >= api.flexible:
             position = skip_tagged_fields(frame, position)
         body, _ = api.request.codec(version).read(frame, position)
+        if key == ApiKey.API_VERSIONS:
+            named = version < _FIRST_VERSION_THAT_NAMES_ITS_SOFTWARE or all(
+                _SOFTWARE.fullmatch(body[part]) for part in ("client_software_name", "client_software_version")
+            )
+            self._answer_versions(ErrorCode.NONE if named else ErrorCode.INVALID_REQUEST, version)
+            return None
         return Request(self._token, api.key, version, client_id, self._client_host, body)
 
-    def _answer_versions(self, version: int) -> None:
-        """A version that is too new is answered in version 0, so that the client can ask again (KIP-511)."""
-        known = version in APIS[ApiKey.API_VERSIONS].versions
-        if not known:
-            self._asked = _Asked(ApiKey.API_VERSIONS, 0, self._asked.correlation_id if self._asked else 0)
-        keys = [{"api_key": api.key, "min_version": api.first, "max_version": api.last} for api in APIS.values()]
-        error = ErrorCode.NONE if known else ErrorCode.UNSUPPORTED_VERSION
+    def _answer_versions(self, error: ErrorCode, version: int) -> None:
+        """The versions spoken; who asks in one that is too new gets them in version 0 and asks again (KIP-511)."""
+        if self._asked is not None:
+            self._asked = replace(self._asked, version=version)
+        known = () if error == ErrorCode.INVALID_REQUEST else APIS.values()
+        keys = [
+            {
+                "api_key": api.key,
+                # Like Kafka 4: old librdkafka looks for Produce v0 to learn what else a broker can do.
+                "min_version": 0 if api.key == ApiKey.PRODUCE else api.first,
+                "max_version": api.last,
+            }
+            for api in known
+        ]
         self.reply({"error_code": error, "api_keys": keys})
 
     def reply(self, body: Body | None) -> None:

@@ -214,13 +214,7 @@ class Topics:
         answers = []
         for wanted in {topic["name"]: topic for topic in request.body["topics"]}.values():
             if named[wanted["name"]] > 1:
-                answers.append(
-                    {
-                        "name": wanted["name"],
-                        "error_code": ErrorCode.INVALID_REQUEST,
-                        "error_message": "Duplicate topic name.",
-                    }
-                )
+                answers.append(_duplicate(wanted["name"]))
                 continue
             try:
                 answers.append(self._create_wanted(wanted, validate_only=request.body["validate_only"]))
@@ -265,8 +259,12 @@ class Topics:
 
     def create_partitions(self, request: Request, _now_ms: float) -> Body:
         """CreatePartitions: topics only ever grow."""
+        named = Counter(topic["name"] for topic in request.body["topics"])
         answers = []
-        for wanted in request.body["topics"]:
+        for wanted in {topic["name"]: topic for topic in request.body["topics"]}.values():
+            if named[wanted["name"]] > 1:
+                answers.append(_duplicate(wanted["name"]))
+                continue
             answer: Body = {"name": wanted["name"]}
             try:
                 self._grow(wanted, validate_only=request.body["validate_only"])
@@ -302,7 +300,11 @@ class Topics:
     def delete_topics(self, request: Request, _now_ms: float) -> Body:
         """DeleteTopics: each topic succeeds or fails by itself."""
         answers = []
-        for name in request.body["topic_names"]:
+        names: Counter[str] = Counter(request.body["topic_names"])
+        for name, times in names.items():
+            if times > 1:
+                answers.append(_duplicate(name))
+                continue
             answer: Body = {"name": name}
             try:
                 self.delete(name)
@@ -328,6 +330,7 @@ class Topics:
     def _configs_of(self, resource: Body) -> list[Body]:
         kind, name = resource["resource_type"], resource["resource_name"]
         if kind == _TOPIC_RESOURCE:
+            _check_name(name)
             config = self[name].config
             entries = [
                 _entry(key, value, _source(config, key), TOPIC_CONFIG_TYPES.get(key, ConfigType.STRING))
@@ -341,34 +344,36 @@ class Topics:
                 f"Resource type {kind} with name '{name}': this broker describes topics (2) and itself (4, {NODE_ID}).",
             )
         keys = resource["configuration_keys"]
-        return entries if keys is None else [entry for entry in entries if entry["name"] in keys]
+        return [entry for entry in entries if not keys or entry["name"] in keys]
 
     def _broker_configs(self) -> list[Body]:
-        config = self._config
-        integers = {
-            "group.initial.rebalance.delay.ms": config.group_initial_rebalance_delay_ms,
-            "group.max.session.timeout.ms": config.group_max_session_timeout_ms,
-            "group.min.session.timeout.ms": config.group_min_session_timeout_ms,
-            "log.retention.bytes": config.retention_bytes,
-            "log.retention.ms": config.retention_ms,
-            "message.max.bytes": config.max_message_bytes,
-            "num.partitions": config.num_partitions,
-            "offsets.retention.minutes": config.offsets_retention_ms // 60_000,
-        }
-        auto_create = _entry(
-            "auto.create.topics.enable",
-            str(config.auto_create_topics_enable).lower(),
-            ConfigSource.STATIC_BROKER,
-            ConfigType.BOOLEAN,
-        )
-        entries = [
-            _entry(key, str(value), ConfigSource.STATIC_BROKER, ConfigType.LONG) for key, value in integers.items()
+        config, defaults = self._config, BrokerConfig()
+        boolean, integer, long = ConfigType.BOOLEAN, ConfigType.INT, ConfigType.LONG
+        names = [
+            ("auto.create.topics.enable", "auto_create_topics_enable", boolean),
+            ("group.initial.rebalance.delay.ms", "group_initial_rebalance_delay_ms", integer),
+            ("group.max.session.timeout.ms", "group_max_session_timeout_ms", integer),
+            ("group.min.session.timeout.ms", "group_min_session_timeout_ms", integer),
+            ("log.retention.bytes", "retention_bytes", long),
+            ("log.retention.ms", "retention_ms", long),
+            ("message.max.bytes", "max_message_bytes", integer),
+            ("num.partitions", "num_partitions", integer),
         ]
-        return [entry | {"read_only": True} for entry in (auto_create, *entries)]
+        entries = []
+        for key, field_name, kind in names:
+            value = getattr(config, field_name)
+            changed = value != getattr(defaults, field_name)
+            source = ConfigSource.STATIC_BROKER if changed else ConfigSource.DEFAULT
+            entries.append(_entry(key, str(value).lower(), source, kind) | {"read_only": True})
+        return entries
 
 
 def _entry(name: str, value: str, source: ConfigSource, kind: ConfigType) -> Body:
     return {"name": name, "value": value, "config_source": source, "config_type": kind}
+
+
+def _duplicate(name: str) -> Body:
+    return {"name": name, "error_code": ErrorCode.INVALID_REQUEST, "error_message": "Duplicate topic name."}
 
 
 def _source(config: TopicConfig, key: str) -> ConfigSource:
