@@ -1,7 +1,8 @@
 """Environment and flags, read once into one frozen dataclass. A docstring under each field: unit, default, why.
 
 A flag and its environment variable have the same name (`--bootstrap-servers`, `WAKEGATE_BOOTSTRAP_SERVERS`); the flag
-wins. The kubeconfig is found by `KUBECONFIG` as everywhere, telemetry by the standard `OTEL_*` variables only.
+wins, and a blank one means the default. The kubeconfig is found by `KUBECONFIG` as everywhere, telemetry by the
+standard `OTEL_*` variables only.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import ast
 import inspect
 import os
+import re
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cache
@@ -17,11 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from activator.core.model import Handover
 from activator.errors import SettingsError
+from activator.specs import values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ENVIRONMENT_PREFIX = "WAKEGATE_"
+_LARGEST_PORT = 65535
 
 
 class TraceHeld(StrEnum):
@@ -38,33 +42,42 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class LogLevel(StrEnum):
+    """From which severity on log lines are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name for name in (part.strip() for part in text.split(",")) if name)
 
 
-def _servers(text: str) -> str:
-    return ",".join(_names(text))
+def _addresses(text: str) -> tuple[str, ...]:
+    return tuple(values.bootstrap_servers(text).split(","))
 
 
 def _switch(text: str) -> bool:
     match text.strip().lower():
         case "true" | "1" | "yes" | "on":
             return True
-        case "false" | "0" | "no" | "off" | "":
+        case "false" | "0" | "no" | "off":
             return False
     raise ValueError("true or false")
 
 
 def _address(text: str) -> tuple[str, int]:
     host, separator, port = text.strip().rpartition(":")
-    if not separator or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004 - the largest TCP port
+    if not separator or re.fullmatch("[0-9]{1,5}", port) is None or int(port) > _LARGEST_PORT:
         raise ValueError("HOST:PORT, such as 127.0.0.1:8081 or [::]:8080; port 0 takes a free one")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - what an empty host means everywhere
 
 
 def _namespaced(text: str) -> tuple[str, str]:
     namespace, separator, name = text.strip().partition("/")
-    if not (separator and namespace and name):
+    if not (separator and namespace and name) or "/" in name:
         raise ValueError("NAMESPACE/NAME")
     return namespace, name
 
@@ -87,9 +100,9 @@ def _setting(default: Any, parse: Callable[[str], Any] = str) -> Any:
 class Settings:
     """Everything an operator sets for the activator."""
 
-    bootstrap_servers: str = _setting("", _servers)
+    bootstrap_servers: str = _setting("", values.bootstrap_servers)
     """Kafka's address for targets that name none: comma-separated HOST:PORT. None by default: targets must name it."""
-    allowed_bootstrap_servers: tuple[str, ...] = _setting((), _names)
+    allowed_bootstrap_servers: tuple[str, ...] = _setting((), _addresses)
     """The only HOST:PORT addresses that targets may name. Empty by default: any, but contacted without credentials."""
     watch_namespace: tuple[str, ...] = _setting((), _names)
     """The namespaces to manage, comma-separated. Empty by default: all of them."""
@@ -108,7 +121,7 @@ class Settings:
     wake_token_file: str = _setting("")
     """File with the token that POST /wake asks for. By default there is none and POST /wake is refused."""
     handoff: Handover = _setting(Handover.AUTO, _one_of(Handover))
-    """Who moves targets between 1 and N where they do not say: auto or hpa."""
+    """Who moves targets between 1 and N where they do not say: auto, hpa or direct."""
     leader_election: bool = _setting(True, _switch)
     """Whether a Lease decides which replica may put to sleep and write. False is for a single process only."""
     lease: tuple[str, str] = _setting(("wakegate-system", "wakegate"), _namespaced)
@@ -121,7 +134,7 @@ class Settings:
     """merged: a hold is one span from its first to its last evaluation; all: each evaluation has a span of its own."""
     log_format: LogFormat = _setting(LogFormat.TEXT, _one_of(LogFormat))
     """text or json; both carry the trace id of the decision."""
-    log_level: str = _setting("info", str.lower)
+    log_level: LogLevel = _setting(LogLevel.INFO, _one_of(LogLevel))
     """debug, info, warning or error."""
 
 
@@ -165,18 +178,18 @@ def read(arguments: argparse.Namespace | None = None, environment: Mapping[str, 
     Raises:
         SettingsError: a value cannot be used; the message names where it came from and what is allowed.
     """
-    values: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for setting in fields(Settings):
         flag = getattr(arguments, f"setting_{setting.name}", None)
         text = flag if flag is not None else environment.get(environment_name(setting.name))
-        if text is None:
+        if text is None or not text.strip():  # a chart writes out what it was given, also where that is nothing
             continue
         where = f"--{setting.name.replace('_', '-')}" if flag is not None else environment_name(setting.name)
         try:
-            values[setting.name] = setting.metadata["parse"](text)
+            given[setting.name] = setting.metadata["parse"](text)
         except ValueError as error:
             raise SettingsError(f"{where} is {text!r}; allowed: {error}") from None
-    settings = Settings(**values)
+    settings = Settings(**given)
     _check_together(settings)
     return settings
 
@@ -187,5 +200,3 @@ def _check_together(settings: Settings) -> None:
             f"{environment_name('metrics_api_tls_cert')} and {environment_name('metrics_api_tls_key')} "
             "belong together: give both, or neither to have a certificate made"
         )
-    if settings.log_level not in {"debug", "info", "warning", "error"}:
-        raise SettingsError(f"log level is {settings.log_level!r}; allowed: debug, info, warning or error")

@@ -5,13 +5,14 @@ the last step that spoke is the one that settled the count. The order is the des
 
 1. follow the triggers       what lag, or a record that was pushed, asks for
 2. hold while unreadable     what is not known cannot lower anything
-3. cap at partitions         a consumer without a partition is idle
-4. bounds                    min and max, or idle where nothing is active
-5. cooldown                  to idle only after the quiet period
-6. keep awake
-7. leave 1..N to the HPA     with an HPA handed off, only the ways into and out of idle are ours
-8. readiness                 a woken target that stays without a ready replica is said
-9. rival, pause, dry run     what forbids acting at all
+3. smooth                    where no HPA moves 1..N: what one would set (tolerance, windows, rate policies, bounds)
+4. cap at partitions         a consumer without a partition is idle
+5. bounds                    min and max, or idle where nothing is active
+6. cooldown                  to idle only after the quiet period
+7. keep awake
+8. leave 1..N to the HPA     with an HPA handed off, only the ways into and out of idle are ours
+9. readiness                 a woken target that stays without a ready replica is said
+10. rival, pause, dry run    what forbids acting at all
 
 `Decision.steps` is the one explanation behind the log line, the Event, the span, the dashboard and `explain`.
 """
@@ -22,6 +23,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from activator.core.behavior import Bounds, Metric, forget_last, recommend
+from activator.core.lag import served_value
 from activator.core.model import (
     Decision,
     GroupState,
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from activator.core.model import Lag, Observation, Policy, Trigger
+    from activator.core.model import Lag, Observation, Policy, Push, Trigger
 
 HPA_SYNC_PERIOD = timedelta(seconds=15)
 """How often a stock HPA controller looks (``--horizontal-pod-autoscaler-sync-period``): readings must keep up."""
@@ -74,6 +77,25 @@ class _Draft:
     steps: tuple[Step, ...] = ()
     wake_at: datetime | None = None
     """A moment at which a step's answer changes by itself."""
+    smoothed: int | None = None
+    """What an HPA would set, where it is us who move 1..N."""
+    smoothed_because: str = ""
+
+    @property
+    def held(self) -> int:
+        """The count to stay at while it may not go to idle."""
+        return self.seen.replicas if self.smoothed is None else self.smoothed
+
+    @property
+    def meanwhile(self) -> str:
+        """What moves it while it may not go to idle, as the end of a sentence."""
+        if self.smoothed in {None, self.seen.replicas}:
+            return ""
+        return f"; meanwhile to {self.smoothed} ({self.smoothed_because})"
+
+    def look_at(self, moment: datetime | None) -> _Draft:
+        moments = [known for known in (self.wake_at, moment) if known is not None]
+        return replace(self, wake_at=min(moments, default=None))
 
     def say(self, name: str, replicas: int, reason: Reason, text: str) -> _Draft:
         return replace(self, replicas=replicas, steps=(*self.steps, Step(name, replicas, reason, text)))
@@ -167,16 +189,21 @@ def _follow_triggers(draft: _Draft) -> _Draft:
         wanted, active = max(wanted, wants), active or is_active
     if seen.pushed is not None and seen.push_is_proof:
         active = True
-        record = "a record" if seen.pushed.offset is None else f"record {seen.pushed.partition}@{seen.pushed.offset}"
-        text = f"{record} arrived on {seen.pushed.topic} (told by the {seen.pushed.source})"
-        said.append((1, Reason.RECORD_ARRIVED, text))
+        said.append((1, Reason.RECORD_ARRIVED, _arrival(seen.pushed)))
         wanted = max(wanted, 1)
     if active:
         draft = replace(draft, active=True, memory=replace(draft.memory, last_active=draft.now))
-    said.sort(key=lambda entry: entry[0] == wanted and (entry[1] is not Reason.NO_LAG or not active))
-    for _, reason, text in said:  # the one that settles the count speaks last
+    # The one that settles the count speaks last; of those that ask for none, one that has a little lag.
+    said.sort(key=lambda entry: (entry[0] == wanted, entry[1] is not Reason.NO_LAG))
+    for _, reason, text in said:
         draft = draft.say("follow triggers", wanted if active else 0, reason, text)
     return draft
+
+
+def _arrival(push: Push) -> str:
+    known = push.partition is not None and push.offset is not None
+    record = f"the record at offset {push.offset} of partition {push.partition}" if known else "a record"
+    return f"{record} arrived on {push.topic} (told by the {push.source})"
 
 
 def _trigger_wants(trigger: Trigger, lag: Lag) -> tuple[int, bool, Reason, str]:
@@ -184,21 +211,25 @@ def _trigger_wants(trigger: Trigger, lag: Lag) -> tuple[int, bool, Reason, str]:
     place = f"group {trigger.group} on {trigger.topic}"
     if lag.uncommitted:
         text = (
-            f"{place} has no committed offset and offset-reset-policy latest: a consumer that starts now skips what "
-            "came before it, so it is kept running until it has committed"
+            f"{place} has no committed offset to start from and offset-reset-policy is latest: a consumer that starts "
+            "after a record skips it, so one is kept running until it has committed on every partition"
         )
         wants = max(1, -(-lag.scalable // trigger.lag_threshold))
         return wants, True, Reason.NO_COMMITTED_OFFSET, text
+    at_least = "" if lag.complete else "at least "
     if lag.known > trigger.activation_lag_threshold:
-        scalable = lag.scalable
-        if trigger.limit_to_partitions_with_lag:
-            scalable = min(scalable, lag.partitions_with_lag * trigger.lag_threshold)
+        scalable, limits = lag.scalable, ""
+        if scalable < lag.known:
+            limits = f", {lag.known - scalable} of it persistent and left out"
+        if trigger.limit_to_partitions_with_lag and scalable > lag.partitions_with_lag * trigger.lag_threshold:
+            scalable = lag.partitions_with_lag * trigger.lag_threshold
+            limits += f", on {lag.partitions_with_lag} partitions"
         wants = max(1, -(-scalable // trigger.lag_threshold))
-        sign = "" if lag.complete else "at least "
-        text = f"{place} lags {sign}{lag.known}, {trigger.lag_threshold} a replica: asks for {wants}"
+        text = f"{place} lags {at_least}{lag.known}{limits}, {trigger.lag_threshold} a replica: asks for {wants}"
         return wants, True, Reason.LAG, text
     if lag.known > 0:
-        text = f"{place} lags {lag.known}, not more than activation-lag-threshold {trigger.activation_lag_threshold}"
+        least = trigger.activation_lag_threshold
+        text = f"{place} lags {at_least}{lag.known}, which is not above activation-lag-threshold {least}"
         return 0, False, Reason.BELOW_ACTIVATION, text
     sign = "" if lag.complete else " in what could be read"
     return 0, False, Reason.NO_LAG, f"{place} has no lag{sign}"
@@ -220,15 +251,65 @@ def _hold_while_unreadable(draft: _Draft) -> _Draft:
     return draft.say("hold while unreadable", held, reason, f"holds {held}, because the lag is not known: {why}")
 
 
+def _smooth(draft: _Draft) -> _Draft:
+    """Where no HPA moves 1..N, answer as one would: it looks at the same metrics, within the same bounds.
+
+    While nothing is active it goes on counting down to the minimum, as an HPA does; to idle leads the cooldown alone.
+    """
+    policy, seen = draft.policy, draft.seen
+    if seen.handed_off:
+        return draft
+    if seen.replicas <= (policy.idle_replicas or 0):
+        return _wake_to_min(replace(draft, memory=replace(draft.memory, behavior=forget_last(draft.memory.behavior))))
+    answer = recommend(
+        policy.behavior,
+        hpa_bounds(policy, seen.lags),
+        [
+            Metric(served_value(trigger, lag, seen.replicas), trigger.lag_threshold)
+            for trigger, lag in zip(policy.triggers, seen.lags, strict=True)
+        ],
+        draft.memory.behavior,
+        seen.replicas,
+        draft.now,
+    )
+    # An HPA above its maximum comes down without a look at any metric; ours waits until it knows.
+    smoothed = answer.replicas if _readable(draft) else max(answer.replicas, seen.replicas)
+    draft = replace(
+        draft.look_at(answer.changes_at),
+        memory=replace(draft.memory, behavior=answer.memory),
+        smoothed=smoothed,
+        smoothed_because=answer.text,
+    )
+    if smoothed == draft.replicas or (_readable(draft) and not draft.active and policy.idle_replicas is not None):
+        return draft
+    return draft.say("smooth", smoothed, answer.reason, answer.text)
+
+
+def _wake_to_min(draft: _Draft) -> _Draft:
+    """Wake to the minimum, from where the behavior's rates count; an HPA would not be asked either."""
+    least = draft.policy.min_replicas
+    if draft.replicas <= least or draft.policy.wake_to is WakeTo.LAG:
+        return draft
+    return draft.say("smooth", least, Reason.MIN_REPLICAS, f"wakes to {least}, from there its behavior moves it")
+
+
+def hpa_bounds(policy: Policy, lags: tuple[Lag, ...]) -> Bounds:
+    """Return an HPA's bounds: at least 1, at most the partitions, and never a maximum below the minimum."""
+    least = max(1, policy.min_replicas)
+    cap = partition_cap(policy, lags)
+    return Bounds(least, max(least, policy.max_replicas if cap is None else min(policy.max_replicas, cap)))
+
+
 def _cap_at_partitions(draft: _Draft) -> _Draft:
     """Ask for no more consumers than partitions: the rest would be idle."""
     cap = partition_cap(draft.policy, draft.seen.lags)
-    if cap is None or draft.replicas <= cap or not _readable(draft):
+    if cap is None:
         return draft
-    capped = max(cap, draft.policy.min_replicas)
+    capped = max(cap, draft.policy.min_replicas, _held(draft))
     if capped >= draft.replicas:
         return draft
-    return draft.say("cap at partitions", capped, Reason.PARTITION_CAP, f"{cap} partitions feed no more than {cap}")
+    text = f"{draft.replicas} are asked for, but {cap} partitions feed no more than {cap} consumers"
+    return draft.say("cap at partitions", capped, Reason.PARTITION_CAP, text)
 
 
 def partition_cap(policy: Policy, lags: tuple[Lag, ...]) -> int | None:
@@ -247,14 +328,16 @@ def _bounds(draft: _Draft) -> _Draft:
     if not draft.active:
         floor = policy.min_replicas if policy.idle_replicas is None else policy.idle_replicas
         if replicas < floor and _readable(draft):
-            return draft.say("bounds", floor, Reason.MIN_REPLICAS, f"never below {floor}")
+            name = "min" if policy.idle_replicas is None else "idle"
+            return draft.say("bounds", floor, Reason.MIN_REPLICAS, f"{name}-replica-count is {floor}")
         return draft
     if replicas < policy.min_replicas:
         text = f"min-replica-count is {policy.min_replicas}"
         return draft.say("bounds", policy.min_replicas, Reason.MIN_REPLICAS, text)
-    if replicas > policy.max_replicas and (_readable(draft) or draft.seen.replicas < policy.max_replicas):
-        text = f"max-replica-count is {policy.max_replicas}"
-        return draft.say("bounds", policy.max_replicas, Reason.MAX_REPLICAS, text)
+    most = max(policy.max_replicas, _held(draft))
+    if replicas > most:
+        text = f"{replicas} are asked for, max-replica-count is {policy.max_replicas}"
+        return draft.say("bounds", most, Reason.MAX_REPLICAS, text)
     return draft
 
 
@@ -264,10 +347,11 @@ def _cooldown(draft: _Draft) -> _Draft:
     idle = policy.idle_replicas
     if idle is None or not draft.replicas <= idle < seen.replicas:
         return replace(draft, memory=replace(memory, quiet_since=None))
-    if any(lag.group_state in _REBALANCING for lag in seen.lags):
-        text = "a group in rebalance is not quiet: nobody can be reading just now"
-        draft = replace(draft, memory=replace(memory, last_active=now))
-        return draft.say("cooldown", seen.replicas, Reason.REBALANCING, text)
+    for trigger, lag in zip(policy.triggers, seen.lags, strict=True):
+        if lag.group_state in _REBALANCING:
+            text = f"group {trigger.group} is rebalancing ({lag.group_state}): the quiet period begins when it is done"
+            draft = replace(draft, memory=replace(memory, last_active=now, quiet_since=None))
+            return draft.say("cooldown", draft.held, Reason.REBALANCING, text + draft.meanwhile)
     quiet_from = memory.last_active or memory.taken_over_at
     ends = max(
         (quiet_from + policy.cooldown, Reason.COOLING_DOWN, "cooldown-period", policy.cooldown),
@@ -277,16 +361,18 @@ def _cooldown(draft: _Draft) -> _Draft:
     if now < ends[0]:
         left = (ends[0] - now).total_seconds()
         text = f"{ends[2]} of {ends[3].total_seconds():g} s has {left:.1f} s left"
-        return replace(draft, wake_at=ends[0]).say("cooldown", seen.replicas, ends[1], text)
+        draft = replace(draft.look_at(ends[0]), memory=replace(memory, quiet_since=None))
+        return draft.say("cooldown", draft.held, ends[1], text + draft.meanwhile)
     if policy.sleep_from is SleepFrom.FLOOR and seen.replicas > policy.min_replicas:
         since = memory.quiet_since or now
         latest = since + policy.behavior.scale_down.stabilization + FLOOR_GRACE
         if now < latest:
-            draft = replace(draft, wake_at=latest, memory=replace(memory, quiet_since=since))
-            text = f"sleep-from floor: waits for the HPA to reach {policy.min_replicas} first"
-            return draft.say("cooldown", seen.replicas, Reason.WAITING_FOR_FLOOR, text)
+            draft = replace(draft.look_at(latest), memory=replace(memory, quiet_since=since))
+            text = f"sleep-from floor: waits until it is at {policy.min_replicas}"
+            return draft.say("cooldown", draft.held, Reason.WAITING_FOR_FLOOR, text + draft.meanwhile)
     quiet = (now - quiet_from).total_seconds()
-    text = f"no lag for {quiet:.1f} s, cooldown-period is {policy.cooldown.total_seconds():g} s: to idle"
+    what = "no lag above activation-lag-threshold" if any(lag.known for lag in seen.lags) else "no lag"
+    text = f"{what} for {quiet:.1f} s, cooldown-period is {policy.cooldown.total_seconds():g} s: sleeps at {idle}"
     return draft.say("cooldown", idle, Reason.QUIET, text)
 
 
@@ -295,7 +381,8 @@ def _keep_awake(draft: _Draft) -> _Draft:
     floor = draft.policy.min_replicas
     if not draft.policy.keep_awake or draft.replicas >= floor:
         return draft
-    return draft.say("keep awake", max(floor, draft.seen.replicas), Reason.KEEP_AWAKE, f"keep-awake holds {floor}")
+    text = f"keep-awake is set: never below {floor}{draft.meanwhile}"
+    return draft.say("keep awake", max(floor, draft.held), Reason.KEEP_AWAKE, text)
 
 
 def _hand_over(draft: _Draft) -> _Draft:
@@ -307,10 +394,11 @@ def _hand_over(draft: _Draft) -> _Draft:
     if seen.replicas > idle:
         if draft.replicas <= idle or draft.replicas == seen.replicas:
             return draft
-        text = f"the HPA moves {policy.min_replicas}..{policy.max_replicas}; it is at {seen.replicas}"
+        bounds = hpa_bounds(policy, seen.lags)
+        text = f"the HPA moves it within {bounds.least}..{bounds.most}, it has {seen.replicas}"
         return draft.say("leave 1..N to the HPA", seen.replicas, Reason.LEFT_TO_HPA, text)
     if draft.replicas > policy.min_replicas and policy.wake_to is WakeTo.MIN:
-        text = f"wakes to {policy.min_replicas}, the HPA does the rest"
+        text = f"wakes to min-replica-count {policy.min_replicas}, the HPA does the rest"
         return draft.say("leave 1..N to the HPA", policy.min_replicas, Reason.LEFT_TO_HPA, text)
     return draft
 
@@ -320,7 +408,7 @@ def _no_replica_ready(draft: _Draft) -> _Draft:
     since = draft.memory.waking_since
     if since is None or draft.now - since < NOT_READY_AFTER or draft.replicas != draft.seen.replicas:
         return draft
-    text = f"none of {draft.replicas} replicas has become ready for {(draft.now - since).total_seconds():.0f} s"
+    text = f"no replica of {draft.replicas} has been ready for {(draft.now - since).total_seconds():.0f} s"
     return draft.say("readiness", draft.replicas, Reason.NO_REPLICA_READY, text)
 
 
@@ -350,6 +438,7 @@ def _dry_run(draft: _Draft) -> _Draft:
 STEPS: tuple[Callable[[_Draft], _Draft], ...] = (
     _follow_triggers,  # first what the work asks for
     _hold_while_unreadable,  # before any rule that may lower the count
+    _smooth,  # it keeps the bounds itself, as an HPA does: the two after it then have nothing to say
     _cap_at_partitions,  # a min above the partitions is the user's word and wins in the next
     _bounds,
     _cooldown,  # after the bounds: it speaks only of going to idle
@@ -364,6 +453,11 @@ STEPS: tuple[Callable[[_Draft], _Draft], ...] = (
 
 def _readable(draft: _Draft) -> bool:
     return all(lag.complete for lag in draft.seen.lags)
+
+
+def _held(draft: _Draft) -> int:
+    """Return the count below which no cap may go: what is there, where not all of the lag is known."""
+    return 0 if _readable(draft) else draft.seen.replicas
 
 
 def _look_again(draft: _Draft) -> datetime:

@@ -306,6 +306,8 @@ class Lag:
     partitions_with_lag: int = 0
     scalable: int = 0
     """The part of `known` that asks for replicas (persistent lag left out where the user asked for it)."""
+    arrived: int = 0
+    """Offsets by which the ends have moved since the read before: work that may be done already."""
     uncommitted: bool = False
     """Some partition has no commit and the policy is `latest`: the record that wakes it would be skipped."""
     problems: tuple[str, ...] = ()
@@ -575,6 +577,8 @@ class TargetState:
     original_replicas: int | None = None
     asleep_by_us: bool = False
     """It is at idle by our hand: to be put back when it is managed no more."""
+    handoff: Handover | None = None
+    """Who moves it between 1 and N, settled once: HPA or DIRECT."""
     last_valid: Mapping[str, str] = field(default_factory=dict)
     """The annotations of the last valid policy, still in force while the present ones are not valid."""
     problems: tuple[str, ...] = ()

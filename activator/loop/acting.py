@@ -1,4 +1,7 @@
-"""The order of a wake, of a sleep, and of a target's release. The order is what makes them safe."""
+"""The order of a wake, of a sleep, of a move between 1 and N, and of a target's release.
+
+The order is what makes them safe.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +101,8 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
         decision, memory = decide(target.policy, target.memory, seen, world.now())
         act = Act(Outcome.HELD, decision, memory, seen, links=links)
         if decision.replicas > target.idle or target.asleep:
-            return act
+            moved = not target.asleep and decision.replicas != scale.replicas
+            return await change(world, target, act) if moved else act
         join_tail(world, target)
         await save(target, scale)
         if target.pushed is not None or not world.leads():
@@ -116,6 +120,34 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
         return _failed(world, act, started, error, 1)
     target.asleep_by_us = True
     return replace(act, outcome=Outcome.APPLIED, applied=Applied(started, world.now(), "ok"))
+
+
+async def change(world: World, target: Target, act: Act) -> Act | None:
+    """Move a target between its minimum and maximum, where no HPA does. The leader's alone.
+
+    Returns:
+        The act, applied or failed; None where somebody else has moved it meanwhile, or we do not lead any more: the
+        decision was about another count.
+    """
+    started = world.now()
+    attempt = 0
+    try:
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            seen = target.workload.scale
+            if not world.leads():
+                return None
+            try:
+                scale = await world.scaler.set(target.ref, act.decision.replicas, seen)
+            except ConflictError:  # mostly a status that moved on: the count is what matters
+                take_scale(target, await world.scaler.get(target.ref))
+                if target.workload.scale.replicas != seen.replicas:
+                    return None
+            else:
+                take_scale(target, scale, by_us=True)
+                return replace(act, outcome=Outcome.APPLIED, applied=Applied(started, world.now(), "ok", attempt))
+        raise _fought_over(target.ref)
+    except WakegateError as error:
+        return _failed(world, act, started, error, attempt)
 
 
 async def release(world: World, ref: TargetRef, goal: int, *, asleep_by_us: bool) -> tuple[Scale, Scale] | None:

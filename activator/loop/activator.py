@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from activator.core.agenda import Agenda
 from activator.core.decide import decide, push_is_proof
-from activator.core.model import Outcome, Reason
+from activator.core.model import Handover, Outcome, Reason
 from activator.errors import WakegateError
 from activator.loop import acting, notices, reading, takeover, telling
 from activator.loop.keeping import Keeper
@@ -209,17 +210,10 @@ class Activator:
         if not proof:
             await reading.probe_markers(self._world, target)
         now = self._world.now()
+        target.settle_handoff(self._world.auto_handoff())
         seen = target.observe(self._world.handoff.look(target.ref), push, proof=proof)
         decision, memory = decide(target.policy, target.memory, seen, now)
-        act: acting.Act | None = acting.Act(Outcome.HELD, decision, memory, seen)
-        leads = self._world.leads()
-        if decision.reason is Reason.RIVAL:
-            act = acting.Act(Outcome.REFUSED, decision, memory, seen)
-        elif decision.replicas > seen.replicas:
-            act = await acting.wake(self._world, target, acting.Act(Outcome.HELD, decision, memory, seen))
-        elif decision.replicas < seen.replicas:
-            act = acting.Act(Outcome.HELD, decision, memory, seen)
-            act = await acting.sleep(self._world, target, act, self._save_asleep) if leads else None
+        act = await self._act(target, acting.Act(Outcome.HELD, decision, memory, seen))
         if act is None:  # somebody else has done it, or may: look at what there is now
             self._later(target)
             return
@@ -227,13 +221,28 @@ class Activator:
         self._finish(target, act, push, links, now)
         await self._follow_up(target, act, now)
 
+    async def _act(self, target: Target, act: acting.Act) -> acting.Act | None:
+        """Do what was decided: the way out of idle is any replica's, every other the leader's."""
+        wanted, seen = act.decision.replicas, act.seen.replicas
+        if act.decision.reason is Reason.RIVAL:
+            return replace(act, outcome=Outcome.REFUSED)
+        if wanted == seen:
+            return act
+        if seen <= target.idle:
+            return await acting.wake(self._world, target, act)
+        if not self._world.leads():
+            return None
+        if wanted <= target.idle:
+            return await acting.sleep(self._world, target, act, self._save_asleep)
+        return await acting.change(self._world, target, act)
+
     def _finish(
         self, target: Target, act: acting.Act, push: Push | None, links: tuple[TraceIds, ...], now: datetime
     ) -> None:
         """Record an act, follow the episode, and say when to look again."""
         applied = act.outcome is Outcome.APPLIED
         evaluation = telling.evaluate(self._world, target, act, links, now)
-        if applied:
+        if applied and target.asleep is not (act.seen.replicas <= target.idle):
             evaluation = telling.begin_episode(self._world, target, evaluation, push)
         if applied or self._world.leads():
             self._world.recorder.record(evaluation)
@@ -259,7 +268,11 @@ class Activator:
         try:
             if target.policy.paused or act.seen.rival is not None:
                 await self._world.handoff.remove(target.ref)
-            elif not target.policy.dry_run:
+            elif target.policy.dry_run:
+                pass
+            elif target.handoff is Handover.DIRECT:
+                await self._world.handoff.remove(target.ref)
+            elif target.handoff is Handover.HPA:
                 uid, cap = target.workload.scale.uid, target.partition_cap()
                 await self._world.handoff.ensure(target.ref, uid, target.policy, cap)
         except WakegateError as error:

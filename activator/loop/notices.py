@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from activator.core import naming
-from activator.core.model import Notice, Severity
+from activator.core.model import Handover, Notice, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,8 @@ def _plan(target: Target) -> str:
     capped = f" ({cap} partitions)" if cap is not None and cap < most else ""
     most = max(policy.min_replicas, min(most, cap)) if cap is not None else most
     dry = "dry run, nothing is changed: " if policy.dry_run else ""
-    return f"{dry}{sleeps}; wakes to {policy.min_replicas}; HPA {policy.min_replicas}..{most}{capped}"
+    mover = "moved by wakegate" if target.handoff is Handover.DIRECT else "HPA"
+    return f"{dry}{sleeps}; wakes to {policy.min_replicas}; {mover} {policy.min_replicas}..{most}{capped}"
 
 
 def invalid(workload: Workload, problems: Sequence[SpecError], now: datetime, *, in_force: bool) -> Notice:

@@ -11,6 +11,7 @@ from activator.core.decide import partition_cap, phase_of
 from activator.core.lag import LagMemory, measure, served_value
 from activator.core.model import (
     Evaluation,
+    Handover,
     Lag,
     Memory,
     Observation,
@@ -98,6 +99,8 @@ class Target:
     problems: tuple[SpecError, ...] = ()
     """What is wrong with the present annotations, while those of `policy` stay in force."""
     asleep_by_us: bool = False
+    handoff: Handover | None = None
+    """Who moves it between 1 and N: HPA or DIRECT; None: not settled yet, so nobody does."""
     trackers: dict[Trigger, Tracker] = field(default_factory=dict)
     joined: dict[tuple[Cluster, TopicPartition], int] | None = None
     """Where the tail watches from; None: it does not."""
@@ -156,6 +159,11 @@ class Target:
         self.trackers = {trigger: self.tracker(trigger) for trigger in policy.triggers}
         self.policy, self.annotations = policy, annotations
 
+    def settle_handoff(self, auto: Handover | None) -> None:
+        """Settle who moves 1..N: as the policy says, else as `auto` resolves, else as it was settled before."""
+        asked = self.policy.handoff
+        self.handoff = (auto or self.handoff) if asked is Handover.AUTO else asked
+
     def observe(self, view: HandoffView, push: Push | None, *, proof: bool) -> Observation:
         """Gather what a decision may look at."""
         return Observation(
@@ -166,7 +174,8 @@ class Target:
             push_is_proof=proof,
             by_us=self.workload.replicas_manager == naming.FIELD_MANAGER,
             rival=view.rival,
-            handed_off=True,
+            # Two hands must not move one count: while our HPA is there, it does.
+            handed_off=self.handoff is not Handover.DIRECT or view.ours,
         )
 
     def partition_cap(self) -> int | None:
@@ -218,6 +227,7 @@ class Target:
             last_active=self.memory.last_active,
             original_replicas=self.original_replicas,
             asleep_by_us=self.asleep_by_us or going_to_sleep,
+            handoff=self.handoff,
             last_valid=dict(self.annotations),
             problems=problems,
             episode_id=self.episode_id,

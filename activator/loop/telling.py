@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from activator.core.episode import Episode, Progress, advance
-from activator.core.model import Evaluation, Outcome
+from activator.core.model import Evaluation, Handover, Outcome
 from activator.loop.target import LONGEST_HOLD, Hold
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def begin_episode(world: World, target: Target, evaluation: Evaluation, push: Pu
         changed_at=evaluation.applied.ended_at if evaluation.applied else evaluation.now,
         decision=evaluation.ids,
         commits_before=target.commits(),
+        done=("handoff",) if target.handoff is Handover.DIRECT else (),  # there is no HPA to wait for
     )
     return replace(evaluation, episode_id=ids.trace_id)
 

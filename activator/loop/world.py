@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from activator.core.model import Handover
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
@@ -48,6 +50,9 @@ class World:
     """Ids of a new span, in the trace whose id is given or in a new one."""
     parse: Callable[[Mapping[str, str]], tuple[Policy | None, tuple[SpecError, ...]]]
     """Annotations -> policy, with the operator's defaults: for the last valid ones that were kept."""
+    auto_handoff: Callable[[], Handover | None] = lambda: Handover.HPA
+    """Who moves 1..N of targets with hand-off `auto`: HPA where the cluster's external metrics API leads to us, else
+    DIRECT; None: not known yet, so what was settled before stays."""
 
     def leads(self) -> bool:
         """Tell whether this replica may put to sleep and write, for as long as one write can take."""

@@ -38,16 +38,12 @@ if TYPE_CHECKING:
 def _behavior(value: str) -> Behavior:
     try:
         document = yaml.safe_load(value)
+        return read_behavior(document, "behavior")
     except yaml.YAMLError as error:
         raise ValueError(f"YAML of an HPA's behavior ({str(error).splitlines()[0]})") from None
-    return read_behavior(document, "behavior")
-
-
-def _handoff(value: str) -> Handover:
-    parsed = values.one_of(Handover)(value)
-    if parsed is Handover.DIRECT:
-        raise ValueError("auto or hpa; direct comes with a later version")
-    return parsed
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        # What PyYAML lets through for a tag with a wrong value (!!bool maybe), and what `str` says to a huge number.
+        raise ValueError("YAML of an HPA's behavior, in plain values") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +155,13 @@ TABLE: tuple[Annotation, ...] = (
     Annotation("paused", values.switch, "false", "boolean", "Freezes the replicas and removes the HPA."),
     Annotation("keep-awake", values.switch, "false", "boolean", "Holds at least the minimum. `paused` wins over it."),
     Annotation("dry-run", values.switch, "false", "boolean", "Decides and records, and changes nothing."),
-    Annotation("handoff", _handoff, None, "auto or hpa", "Who moves 1..N. The operator's `WAKEGATE_HANDOFF` if unset."),
+    Annotation(
+        "handoff",
+        values.one_of(Handover),
+        None,
+        "auto, hpa or direct",
+        "Who moves 1..N: an HPA, or wakegate itself by the same rules. The operator's `WAKEGATE_HANDOFF` if unset.",
+    ),
     Annotation(
         "sleep-from",
         values.one_of(SleepFrom),
@@ -212,10 +214,9 @@ def parse(
     read: dict[str, Any] = {}
     for name in ours:
         if name not in _BY_NAME:
-            near = difflib.get_close_matches(name, _BY_NAME, n=1)
-            allowed = "an annotation of the reference" if not near else "its right name"
+            near = difflib.get_close_matches(name.lower(), _BY_NAME, n=1)
             suggestion = ANNOTATION_PREFIX + near[0] if near else None
-            problems.append(SpecError(ANNOTATION_PREFIX + name, "", allowed, suggestion))
+            problems.append(SpecError(ANNOTATION_PREFIX + name, None, "there is no such annotation", suggestion))
     for row in TABLE:
         written = ours.get(row.name, row.default)
         if written is None:
@@ -226,7 +227,11 @@ def parse(
             problems.append(SpecError(ANNOTATION_PREFIX + error.where, error.got, error.allowed, error.did_you_mean))
         except ValueError as error:
             problems.append(SpecError(ANNOTATION_PREFIX + row.name, written, str(error)))
-    wrong = {problem.where.removeprefix(ANNOTATION_PREFIX).partition(".")[0] for problem in problems}
+    wrong = {
+        key.removeprefix(ANNOTATION_PREFIX).partition(".")[0]
+        for problem in problems
+        for key in (problem.where, problem.did_you_mean or "")
+    }
     problems.extend(_together(read, wrong, defaults))
     if problems:
         return None, tuple(problems)
@@ -242,7 +247,7 @@ def config_hash(annotations: Mapping[str, str]) -> str:
 def _together(read: Mapping[str, Any], wrong: set[str], defaults: AnnotationDefaults) -> list[SpecError]:
     """Return the mistakes that only several annotations together make."""
     problems = [
-        SpecError(ANNOTATION_PREFIX + name, "", "it is required")
+        SpecError(ANNOTATION_PREFIX + name, None, "it is required")
         for name in ("topic", "consumer-group")
         if name not in read and name not in wrong
     ]
@@ -251,23 +256,23 @@ def _together(read: Mapping[str, Any], wrong: set[str], defaults: AnnotationDefa
         problems.append(
             SpecError(
                 f"{ANNOTATION_PREFIX}bootstrap-servers",
-                "",
+                None,
                 "it is required, because the operator has set no WAKEGATE_BOOTSTRAP_SERVERS",
             )
         )
-    refused = [
-        server
-        for server in servers.split(",")
-        if defaults.allowed_bootstrap_servers and server not in defaults.allowed_bootstrap_servers
-    ]
-    if servers and refused:
-        allowed = ", ".join(sorted(defaults.allowed_bootstrap_servers))
-        problems.append(SpecError(f"{ANNOTATION_PREFIX}bootstrap-servers", ",".join(refused), allowed))
+    if "bootstrap-servers" in read and defaults.allowed_bootstrap_servers:
+        own = {server for server in defaults.bootstrap_servers.split(",") if server}
+        allowed = defaults.allowed_bootstrap_servers | own
+        refused = [server for server in servers.split(",") if server not in allowed]
+        if refused:
+            problems.append(
+                SpecError(f"{ANNOTATION_PREFIX}bootstrap-servers", ",".join(refused), ", ".join(sorted(allowed)))
+            )
     least, most = read.get("min-replica-count"), read.get("max-replica-count")
     if least is not None and most is not None and least > most:
         problems.append(
             SpecError(
-                f"{ANNOTATION_PREFIX}min-replica-count", str(least), f"at most max-replica-count, which is {most}"
+                f"{ANNOTATION_PREFIX}min-replica-count", str(least), f"no more than max-replica-count, which is {most}"
             )
         )
     if least == 0 and "idle-replica-count" in read and read["idle-replica-count"] is None:
