@@ -1,0 +1,31 @@
+"""`wakegate run`: manage the annotated workloads of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from activator import settings
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the flags: one a setting."""
+    parser.epilog = (
+        "example:\n"
+        "  KUBECONFIG=~/.kube/config wakegate run --bootstrap-servers kafka:9092 --watch-namespace shop\n\n"
+        "In a cluster the service account's token is used. Traces go where OTEL_EXPORTER_OTLP_ENDPOINT says."
+    )
+    settings.add_arguments(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run until SIGTERM or SIGINT."""
+    read = settings.read(arguments)
+    from activator import telemetry, wiring  # noqa: PLC0415 - Kafka and Kubernetes clients take a second to import
+
+    telemetry.configure_logging(read)
+    asyncio.run(wiring.run(read))
+    return 0

@@ -1,0 +1,38 @@
+"""The real parts, started once for all cases; each case has a stage of its own on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed.bed import Testbed, TestbedOptions
+from testbed.control_plane_flags import HpaTimes
+from tests.e2e.stage import Stage, install_crd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="package")
+def quick_bed() -> Iterator[Testbed]:
+    """All parts, with an HPA controller that looks every two seconds."""
+    with Testbed(TestbedOptions(hpa=HpaTimes(sync_period="2s", downscale_stabilization="5s"))) as bed:
+        install_crd(bed)
+        yield bed
+
+
+@pytest.fixture(scope="module")
+def stock_bed() -> Iterator[Testbed]:
+    """All parts, with the HPA controller's own times."""
+    with Testbed(TestbedOptions(hpa=HpaTimes.stock())) as bed:
+        install_crd(bed)
+        yield bed
+
+
+@pytest.fixture
+def stage(quick_bed: Testbed) -> Iterator[Stage]:
+    """A stage on the quick parts."""
+    made = Stage.on(quick_bed)
+    yield made
+    made.close()

@@ -1,0 +1,299 @@
+"""One stage for the end-to-end cases: the real parts, wakegate as real processes, consumers that really consume."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from confluent_kafka import Producer
+
+from activator.core.naming import ANNOTATION_PREFIX
+from testbed import ledger, workloads
+from testbed.errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from testbed.audit import AuditEvent
+    from testbed.bed import Testbed
+    from testbed.processes import ManagedProcess
+
+T = TypeVar("T")
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CRD = REPOSITORY / "manifests" / "crds" / "scaletarget.yaml"
+POLL_SECONDS = 0.05
+
+_numbers = itertools.count(1)
+
+
+def until(what: str, probe: Callable[[], T | None], within_seconds: float) -> T:
+    """Ask again and again until there is an answer that is not None or False, and return it."""
+    deadline = time.monotonic() + within_seconds
+    while True:
+        answer = probe()
+        if answer is not None and answer is not False:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {within_seconds:g} s")
+        time.sleep(POLL_SECONDS)
+
+
+def holds(what: str, probe: Callable[[], bool], for_seconds: float) -> None:
+    """Assert that something stays true for a while."""
+    deadline = time.monotonic() + for_seconds
+    while time.monotonic() < deadline:
+        assert probe(), f"{what}: no longer true"
+        time.sleep(POLL_SECONDS)
+
+
+@dataclass
+class Wakegate:
+    """One process of wakegate on the stage."""
+
+    process: ManagedProcess
+    port: int
+    metrics_api_port: int
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask its plain listener."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def is_ready(self) -> bool:
+        """Whether /readyz says so."""
+        try:
+            return self.get("/readyz")[0] == 200
+        except OSError:
+            return False
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        self.process.start()
+        self.process.wait_ready(self.is_ready, within_seconds=30)
+
+
+@dataclass
+class Consumer:
+    """An annotated Deployment whose Pods really consume, and what they wrote down."""
+
+    stage: Stage
+    name: str
+    ledger_path: Path
+
+    @property
+    def path(self) -> str:
+        """Of the Deployment, at the API server."""
+        return f"/apis/apps/v1/namespaces/{self.stage.namespace}/deployments/{self.name}"
+
+    def replicas(self) -> int:
+        """spec.replicas as it is."""
+        return int(self.stage.api.get(self.path)["spec"].get("replicas", 0))
+
+    def ready(self) -> int:
+        """Ready replicas as they are."""
+        return int(self.stage.api.get(self.path)["status"].get("readyReplicas", 0))
+
+    def entries(self) -> list[ledger.Entry]:
+        """What its Pods wrote down."""
+        return ledger.read(self.ledger_path)
+
+    def consumed(self) -> int:
+        """Different records that were read."""
+        return len({(entry.partition, entry.offset) for entry in ledger.records(self.entries())})
+
+    def annotate(self, **changes: str | None) -> None:
+        """Change annotations; None removes one."""
+        written = {ANNOTATION_PREFIX + key.replace("_", "-"): value for key, value in changes.items()}
+        self.stage.api.patch(self.path, {"metadata": {"annotations": written}})
+
+    def forget_annotations(self) -> None:
+        """Remove every annotation of ours."""
+        present = self.stage.api.get(self.path)["metadata"].get("annotations", {})
+        ours = {key: None for key in present if key.startswith(ANNOTATION_PREFIX)}
+        self.stage.api.patch(self.path, {"metadata": {"annotations": ours}})
+
+    def scale_target(self) -> dict[str, Any]:
+        """Status of its ScaleTarget; empty: there is none."""
+        path = f"/apis/wakegate.dev/v1alpha1/namespaces/{self.stage.namespace}/scaletargets/deployment-{self.name}"
+        try:
+            status: dict[str, Any] = self.stage.api.get(path).get("status", {})
+        except ApiError:
+            return {}
+        return status
+
+    def scale_writes(self) -> list[AuditEvent]:
+        """Every write to its /scale that the API server has answered."""
+        return [
+            event
+            for event in self.stage.bed.control_plane.audit_events()
+            if event.is_scale_write and (event.namespace, event.name) == (self.stage.namespace, self.name)
+        ]
+
+    def changes(self) -> list[tuple[datetime, int, str]]:
+        """When its count was changed through /scale, to what, and by which client."""
+        return [
+            (event.completed_at, event.requested_replicas, event.user_agent.split("/")[0])
+            for event in self.scale_writes()
+            if event.status == 200
+        ]
+
+
+@dataclass
+class Stage:
+    """A namespace, a Lease and an APIService of its own over shared parts."""
+
+    bed: Testbed
+    namespace: str
+    wakegates: list[Wakegate] = field(default_factory=list)
+
+    @classmethod
+    def on(cls, bed: Testbed) -> Stage:
+        """Make a stage that shares nothing but the parts."""
+        stage = cls(bed, f"case-{next(_numbers)}")
+        stage.api.create_namespaces([stage.namespace])
+        return stage
+
+    @property
+    def api(self) -> Any:
+        """The API server, as administrator."""
+        return self.bed.control_plane.api
+
+    def wakegate(self, identity: str = "wakegate-0", *, serve_metrics: bool = True, **settings: str) -> Wakegate:
+        """Describe a process of wakegate that manages this stage's namespace; not started yet."""
+        port, metrics_port = self.bed.reserve_ports(2)
+        environment = {
+            **self.bed.env,
+            "WAKEGATE_WATCH_NAMESPACE": self.namespace,
+            "WAKEGATE_LEASE": f"{self.namespace}/wakegate",
+            "WAKEGATE_LISTEN": f"127.0.0.1:{port}",
+            "WAKEGATE_METRICS_API_LISTEN": f"127.0.0.1:{metrics_port}",
+            "WAKEGATE_DASHBOARD_LISTEN": "127.0.0.1:0",
+            "WAKEGATE_IDENTITY": identity,
+            "OTEL_SERVICE_NAME": self.namespace,
+            "OTEL_BSP_SCHEDULE_DELAY": "200",
+            "PYTHONPATH": str(REPOSITORY),
+            **{f"WAKEGATE_{key.upper()}": value for key, value in settings.items()},
+        }
+        command = [sys.executable, "-m", "activator", "run"]
+        process = self.bed.process(f"{self.namespace}-{identity}", command, env=environment)
+        wakegate = Wakegate(process, port, metrics_port)
+        self.wakegates.append(wakegate)
+        if serve_metrics:
+            self.bed.control_plane.aggregate("wakegate-system", "wakegate-metrics", metrics_port)
+        return wakegate
+
+    def consumer(  # one keyword a property of the workload
+        self,
+        name: str = "orders",
+        *,
+        partitions: int = 5,
+        replicas: int = 1,
+        work_milliseconds: int = 0,
+        auto_offset_reset: str = "earliest",
+        topic: bool = True,
+        **annotations: str,
+    ) -> Consumer:
+        """Create a topic and an annotated Deployment that consumes it."""
+        topic_name = f"{self.namespace}-{name}"
+        if topic:
+            self.bed.kafka.create_topic(topic_name, partitions=partitions)
+        path = self.bed.run_directory / f"{topic_name}.ledger"
+        written = {
+            "topic": topic_name,
+            "consumer-group": topic_name,
+            "bootstrap-servers": self.bed.kafka.bootstrap_servers,
+            "offset-reset-policy": auto_offset_reset,
+            **{key.replace("_", "-"): value for key, value in annotations.items()},
+        }
+        self.api.apply(
+            workloads.consumer_deployment(
+                name,
+                namespace=self.namespace,
+                bootstrap_servers=self.bed.kafka.bootstrap_servers,
+                topic=topic_name,
+                group=topic_name,
+                ledger=path,
+                replicas=replicas,
+                annotations={ANNOTATION_PREFIX + key: value for key, value in written.items()},
+                auto_offset_reset=auto_offset_reset,
+                work_milliseconds=work_milliseconds,
+                commit_milliseconds=200,
+            )
+        )
+        return Consumer(self, name, path)
+
+    def topic_of(self, consumer: Consumer) -> str:
+        """The topic that a consumer of this stage reads."""
+        return f"{self.namespace}-{consumer.name}"
+
+    def produce(
+        self, consumer: Consumer, count: int = 1, *, partitions: int = 5, headers: Mapping[str, bytes] | None = None
+    ) -> None:
+        """Produce records with acks=all, spread over the partitions, and wait for their acknowledgement."""
+        producer = Producer({"bootstrap.servers": self.bed.kafka.bootstrap_servers, "linger.ms": 0})
+        failures: list[object] = []
+        for number in range(count):
+            producer.produce(
+                self.topic_of(consumer),
+                value=f"{number}".encode(),
+                partition=number % partitions,
+                headers=list((headers or {}).items()),
+                on_delivery=lambda error, _: failures.append(error) if error else None,
+            )
+        left = producer.flush(30)
+        assert not left, f"{left} records were not acknowledged"
+        assert not failures, failures
+
+    def events(self, reason: str, name: str | None = None) -> list[dict[str, Any]]:
+        """Kubernetes Events of a reason, about one workload where it is named."""
+        items: list[dict[str, Any]] = self.api.get(f"/api/v1/namespaces/{self.namespace}/events")["items"]
+        return [
+            event
+            for event in items
+            if event["reason"] == reason and name in {None, event["involvedObject"].get("name")}
+        ]
+
+    def hpas(self) -> list[dict[str, Any]]:
+        """Every HPA of this stage."""
+        path = f"/apis/autoscaling/v2/namespaces/{self.namespace}/horizontalpodautoscalers"
+        found: list[dict[str, Any]] = self.api.get(path)["items"]
+        return found
+
+    def close(self) -> None:
+        """End wakegate and the workloads, so that the next stage has the machine to itself."""
+        for wakegate in self.wakegates:
+            wakegate.process.stop()
+        self.api.delete(f"/api/v1/namespaces/{self.namespace}")
+
+
+def install_crd(bed: Testbed) -> None:
+    """Install the ScaleTarget CRD and wait until it is served."""
+    bed.control_plane.api.apply(*yaml.safe_load_all(CRD.read_text()))
+    until("the CRD is served", lambda: _served(bed), 15)
+
+
+def remove_crd(bed: Testbed) -> None:
+    """Remove the ScaleTarget CRD and everything of its kind."""
+    name = yaml.safe_load(CRD.read_text())["metadata"]["name"]
+    bed.control_plane.api.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
+    until("the CRD is gone", lambda: not _served(bed), 15)
+
+
+def _served(bed: Testbed) -> bool:
+    try:
+        bed.control_plane.api.get("/apis/wakegate.dev/v1alpha1/scaletargets")
+    except ApiError:
+        return False
+    return True

@@ -1,0 +1,229 @@
+"""The real loop on fakes of every port and a virtual clock, with consumers that consume and an HPA that scales."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Self
+
+from activator.core.model import GroupState, TargetRef, TraceIds
+from activator.core.naming import ANNOTATION_PREFIX, metric_name
+from activator.loop import Activator, World
+from activator.specs.annotations import AnnotationDefaults, parse
+from activator.web.metric_store import InMemoryMetricStore
+from activator.web import selector as selectors
+from tests.fakes.kafka import FakeKafka, FakeLagReader, FakeWakeSource
+from tests.fakes.kubernetes import (
+    HPA_CONTROLLER,
+    FakeApiServer,
+    FakeCatalog,
+    FakeHandoff,
+    FakeLeadership,
+    FakeRecorder,
+    FakeScaler,
+    FakeStateStore,
+)
+from tests.virtual_time import now
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from activator.core.model import Trigger
+
+HPA_SYNC_SECONDS = 15.0
+TOLERANCE = 0.1
+
+
+def orders(name: str = "orders", **annotations: str) -> dict[str, str]:
+    """Annotations of a workload that reads the topic of its name; keywords override, with _ for -."""
+    written = {"topic": name, "consumer-group": name, "bootstrap-servers": "kafka:9092"}
+    written |= {key.replace("_", "-"): value for key, value in annotations.items()}
+    return {ANNOTATION_PREFIX + key: value for key, value in written.items()}
+
+
+def ref(name: str = "orders") -> TargetRef:
+    """A Deployment in the namespace that the tests use."""
+    return TargetRef("shop", "Deployment", name)
+
+
+@dataclass
+class Replica:
+    """One process of wakegate over the shared world: the real loop on fakes."""
+
+    bed: Bed
+    identity: str = "wakegate-0"
+    recorder: FakeRecorder = field(default_factory=FakeRecorder)
+
+    def __post_init__(self) -> None:
+        bed = self.bed
+        self.metrics = InMemoryMetricStore()
+        self.catalog = FakeCatalog(bed.server, lambda annotations, _: parse(annotations, bed.defaults))
+        self.reader = FakeLagReader(bed.kafka)
+        self.leadership = FakeLeadership(bed.server, self.identity)
+        self.activator: Activator
+        self.tail = FakeWakeSource(bed.kafka, listener=self, now=now, delay=0.002)
+        self.activator = Activator(
+            World(
+                catalog=self.catalog,
+                reader=self.reader,
+                wakes=self.tail,
+                scaler=FakeScaler(bed.server, self.identity),
+                handoff=FakeHandoff(bed.server, self.identity),
+                leadership=self.leadership,
+                metrics=self.metrics,
+                states=FakeStateStore(bed.server, self.identity),
+                recorder=self.recorder,
+                now=now,
+                new_ids=bed.new_ids,
+                parse=lambda annotations: parse(annotations, bed.defaults),
+            )
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    def push(self, push: object) -> None:
+        """Hand a push of the tail on to the loop."""
+        self.activator.push(push)  # type: ignore[arg-type] - the tail's listener is made before the loop
+
+    async def run(self) -> None:
+        """Run as wiring does."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.leadership.run())
+            await asyncio.sleep(0)
+            await self.activator.restore()
+            tasks.create_task(self.catalog.run(self.activator))
+            tasks.create_task(self.activator.run())
+
+    def start(self) -> None:
+        """Begin to run."""
+        self._task = asyncio.create_task(self.run())
+
+    async def kill(self) -> None:
+        """End at once, wherever it is."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        for watched in list(self.tail.joined):
+            self.tail.leave(watched)
+        self._task = None
+
+
+class Bed:
+    """A Kafka, an API server and what lives on them; `async with` starts one replica, the consumers and the HPA."""
+
+    def __init__(self, *, hpa: bool = True, records_per_second: int = 5, replicas: int = 1) -> None:
+        self.kafka = FakeKafka()
+        self.server = FakeApiServer(pods_become_ready=True, latency=timedelta(milliseconds=3))
+        self.defaults = AnnotationDefaults()
+        self._numbers = itertools.count(1)
+        self._hpa = hpa
+        self._records_per_second = records_per_second
+        self._tasks: list[asyncio.Task[None]] = []
+        self._workers: dict[TargetRef, Trigger] = {}
+        self.replicas_of_wakegate = [Replica(self, f"wakegate-{number}") for number in range(replicas)]
+        self.consumed: dict[str, int] = {}
+
+    @property
+    def replica(self) -> Replica:
+        """The first replica of wakegate."""
+        return self.replicas_of_wakegate[0]
+
+    @property
+    def recorder(self) -> FakeRecorder:
+        """What the first replica recorded."""
+        return self.replica.recorder
+
+    def new_ids(self, trace_id: str | None) -> TraceIds:
+        """Ids that count up: equal runs give equal ids."""
+        number = next(self._numbers)
+        return TraceIds(trace_id or f"{number:032x}", f"{number:016x}")
+
+    def deploy(
+        self,
+        name: str = "orders",
+        *,
+        partitions: int = 5,
+        replicas: int = 1,
+        committed: bool = True,
+        **annotations: str,
+    ) -> TargetRef:
+        """Create a topic, a group that has committed its ends, and an annotated Deployment whose pods consume."""
+        self.kafka.create_topic(name, partitions)
+        if committed:
+            self.kafka.commit_all(name, name)
+        target = ref(name)
+        self.server.add(target, replicas=replicas, annotations=orders(name, **annotations))
+        policy, problems = parse(orders(name), self.defaults)
+        assert policy is not None, problems
+        self._workers[target] = policy.triggers[0]
+        return target
+
+    async def __aenter__(self) -> Self:
+        for replica in self.replicas_of_wakegate:
+            replica.start()
+        self._tasks.append(asyncio.create_task(self._consume()))
+        if self._hpa:
+            self._tasks.append(asyncio.create_task(self._autoscale()))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for replica in self.replicas_of_wakegate:
+            await replica.kill()
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def until(self, seconds: float) -> None:
+        """Let virtual time pass until this many seconds after the start."""
+        await asyncio.sleep(max(0.0, seconds - asyncio.get_running_loop().time()))
+
+    async def _consume(self) -> None:
+        """Once a second every ready replica consumes and commits; a group without replicas is Empty."""
+        while True:
+            for target, trigger in self._workers.items():
+                stored = self.server.workloads.get(target)
+                ready = stored.workload.ready_replicas if stored else 0
+                self.kafka.set_group(trigger.group, GroupState.STABLE if ready else GroupState.EMPTY, ready)
+                self._work_off(trigger, ready * self._records_per_second)
+            await asyncio.sleep(1.0)
+
+    def _work_off(self, trigger: Trigger, budget: int) -> None:
+        group = self.kafka.groups[trigger.group]
+        for number, log in enumerate(self.kafka.topics.get(trigger.topic, ())):
+            position = group.commits.get((trigger.topic, number), log.log_start)
+            taken = min(budget, log.end - position)
+            if taken > 0:
+                budget -= taken
+                self.consumed[trigger.topic] = self.consumed.get(trigger.topic, 0) + taken
+                self.kafka.commit(trigger.group, trigger.topic, number, position + taken)
+
+    async def _autoscale(self) -> None:
+        """The HPA controller, as far as a test needs it: AverageValue, 10 % tolerance, nothing at zero."""
+        while True:
+            await asyncio.sleep(HPA_SYNC_SECONDS)
+            for target, trigger in self._workers.items():
+                hpa = self.server.hpa_of(target)
+                if hpa is None or target not in self.server.workloads or self.server.replicas(target) == 0:
+                    continue
+                selector = selectors.parse("")
+                samples = self.replica.metrics.lookup(target.namespace, metric_name(trigger), selector)
+                values = [sample.value for sample in samples if sample.value is not None]
+                if not values:
+                    continue
+                current = self.server.replicas(target)
+                threshold = hpa.policy.triggers[0].lag_threshold if hpa.policy else trigger.lag_threshold
+                wanted = -(-values[0] // threshold)
+                if current and abs(values[0] / (threshold * current) - 1) <= TOLERANCE:
+                    wanted = current
+                wanted = min(hpa.max_replicas, max(hpa.min_replicas, wanted))
+                if hpa.scaling_active is not True:
+                    self.server.hpa_condition(target, active=True)
+                if wanted != current:
+                    self.server.scale(target, wanted, manager=HPA_CONTROLLER)

@@ -1,0 +1,252 @@
+"""What must never happen, and what must go on, while something is broken."""
+
+from __future__ import annotations
+
+from activator.core.model import Outcome, Phase, Reason
+from activator.core.naming import ANNOTATION_PREFIX
+from tests.fakes.bed import Bed, ref
+from tests.fakes.kubernetes import conflict, server_error
+from tests.virtual_time import virtual
+
+
+@virtual
+async def test_kafka_away_for_a_minute_puts_nothing_to_sleep_and_wakes_nothing() -> None:
+    """An unreadable source holds what is; ten seconds after its return everything is normal."""
+    bed = Bed(hpa=False, records_per_second=0)
+    awake = bed.deploy("awake", cooldown_period="20", polling_interval="5")
+    asleep = bed.deploy("asleep", cooldown_period="20", polling_interval="5")
+    async with bed:
+        await bed.until(10)
+        bed.kafka.produce("awake", 0, 20)
+        await bed.until(60)
+        bed.kafka.stop()
+        await bed.until(120)
+        assert (bed.server.replicas(awake), bed.server.replicas(asleep)) == (1, 0)
+        bed.kafka.heal()
+        bed.kafka.produce("asleep")
+        await bed.until(121)
+        assert bed.server.replicas(asleep) == 1
+        await bed.until(130)
+        samples = list(bed.replica.activator.targets[awake].samples())
+        assert [sample.value for sample in samples] == [20]
+
+
+@virtual
+async def test_the_api_server_away_for_a_minute_loses_no_wake() -> None:
+    """A wake that cannot be sent is sent within seconds of the API server's return."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(40)
+        assert bed.server.replicas(orders) == 0
+        bed.server.start_outage()
+        bed.kafka.produce("orders")
+        await bed.until(100)
+        bed.server.end_outage()
+        await bed.until(106)
+        assert bed.server.replicas(orders) == 1
+
+
+@virtual
+async def test_one_poisoned_target_in_a_hundred_touches_no_other() -> None:
+    """A topic that errors holds its own target; the others are looked at on time."""
+    bed = Bed(hpa=False)
+    targets = [bed.deploy(f"t{number}", cooldown_period="60", polling_interval="10") for number in range(100)]
+    bed.kafka.fail_topic("t7", "TOPIC_AUTHORIZATION_FAILED")
+    async with bed:
+        await bed.until(120)
+        counts = {target.name: bed.server.replicas(target) for target in targets}
+        assert counts.pop("t7") == 1
+        assert set(counts.values()) == {0}
+    late = [
+        (later.now - earlier.now).total_seconds()
+        for target in targets
+        for earlier, later in zip(
+            bed.recorder.evaluations_of(target), bed.recorder.evaluations_of(target)[1:], strict=False
+        )
+    ]
+    assert max(late) < 20
+    poisoned = bed.recorder.evaluations_of(ref("t7"))
+    assert {e.decision.reason for e in poisoned} == {Reason.UNREADABLE}
+
+
+@virtual
+async def test_a_record_between_the_read_and_the_patch_wakes_it_again() -> None:
+    """The tail joined at the end offsets of the deciding read: what comes after it is pushed, never lost."""
+    bed = Bed(hpa=False, records_per_second=0)
+    orders = bed.deploy(cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(19.5)
+        saved = len(bed.server.sent("state.save"))
+        for tick in range(1000):
+            await bed.until(19.5 + tick / 1000)
+            if len(bed.server.sent("state.save", orders)) > saved:  # the last thing before the PATCH
+                bed.kafka.produce("orders")
+                break
+        await bed.until(25)
+        assert bed.server.replicas(orders) == 1
+
+
+@virtual
+async def test_a_group_that_never_committed_with_latest_is_held_awake() -> None:
+    """Such a consumer skips the record that wakes it, so it is not put to sleep, and the reason says so."""
+    bed = Bed(hpa=False, records_per_second=0)
+    orders = bed.deploy(committed=False, cooldown_period="20", polling_interval="5")
+    async with bed:
+        await bed.until(120)
+        assert bed.server.replicas(orders) == 1
+    assert {e.decision.reason for e in bed.recorder.evaluations} <= {Reason.NO_COMMITTED_OFFSET, Reason.LEFT_TO_HPA}
+
+
+@virtual
+async def test_a_typo_while_asleep_leaves_the_last_valid_policy_in_force() -> None:
+    """A broken edit is told, marks the target Invalid, and a record still wakes it."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(40)
+        bed.server.annotate(orders, {f"{ANNOTATION_PREFIX}lag-treshold": "5"})
+        await bed.until(45)
+        _, state = bed.server.scale_targets[orders]
+        assert state.phase is Phase.INVALID
+        assert "did you mean wakegate.dev/lag-threshold?" in state.problems[0]
+        assert [notice.reason for notice in bed.recorder.notices] == ["TakenOver", "InvalidConfiguration"]
+        bed.kafka.produce("orders")
+        await bed.until(46)
+        assert bed.server.replicas(orders) == 1
+
+
+@virtual
+async def test_a_configuration_that_was_never_valid_is_not_taken_over() -> None:
+    """With nothing valid to fall back on a target is left alone, and told."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(lag_threshold="0")
+    async with bed:
+        await bed.until(600)
+        assert bed.server.replicas(orders) == 1
+        assert bed.server.hpas == {}
+        _, state = bed.server.scale_targets[orders]
+        assert state.phase is Phase.INVALID
+    assert [notice.reason for notice in bed.recorder.notices] == ["InvalidConfiguration"]
+
+
+@virtual
+async def test_annotations_removed_while_asleep_put_it_back() -> None:
+    """A target that is managed no more is given back with its original count and without its HPA."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(replicas=3, cooldown_period="20", min_replica_count="2")
+    async with bed:
+        await bed.until(40)
+        assert bed.server.replicas(orders) == 0
+        assert len(bed.server.hpas) == 1
+        bed.server.annotate(orders, dict.fromkeys(bed.server.workloads[orders].annotations))
+        await bed.until(45)
+        assert bed.server.replicas(orders) == 3
+        assert (bed.server.hpas, bed.server.scale_targets) == ({}, {})
+    last = bed.recorder.applied[-1]
+    assert (last.decision.reason, last.seen.replicas, last.decision.replicas) == (Reason.UNMANAGED, 0, 3)
+
+
+@virtual
+async def test_annotations_removed_while_wakegate_is_down_put_it_back_too() -> None:
+    """What was kept tells the next process what to give back, also where the API server fails at first."""
+    from tests.fakes.bed import Replica  # noqa: PLC0415 - only here
+
+    bed = Bed(hpa=False)
+    orders = bed.deploy(replicas=2, cooldown_period="20")
+    async with bed:
+        await bed.until(40)
+        await bed.replica.kill()
+        bed.server.annotate(orders, dict.fromkeys(bed.server.workloads[orders].annotations))
+        bed.server.inject("scale.set", server_error(), times=2)
+        bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
+        bed.replica.start()
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 2
+        assert (bed.server.hpas, bed.server.scale_targets) == ({}, {})
+
+
+@virtual
+async def test_a_rival_hpa_is_refused_and_left_alone() -> None:
+    """A target that another HPA drives is not touched, and ours steps aside."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="10")
+    bed.server.add_hpa("theirs", orders)
+    async with bed:
+        await bed.until(120)
+        assert bed.server.replicas(orders) == 1
+        assert [name for _, name in bed.server.hpas] == ["theirs"]
+        assert {e.outcome for e in bed.recorder.evaluations} == {Outcome.REFUSED}
+        bed.server.delete_hpa("shop", "theirs")
+        await bed.until(180)
+        assert bed.server.replicas(orders) == 0
+
+
+@virtual
+async def test_a_conflict_on_the_way_to_sleep_means_another_look() -> None:
+    """Somebody wrote in between: nothing is forced, the next look decides anew."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20")
+    bed.server.inject("scale.set", conflict(), times=2)
+    async with bed:
+        await bed.until(30)
+        assert bed.server.replicas(orders) == 0
+        assert [made.error for made in bed.server.sent("scale.set", orders)][-1] == ""
+
+
+@virtual
+async def test_paused_freezes_and_removes_the_hpa() -> None:
+    """Paused: no sleep, no wake, no HPA; afterwards everything as before."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="10")
+    paused = f"{ANNOTATION_PREFIX}paused"
+    async with bed:
+        await bed.until(40)
+        bed.server.annotate(orders, {paused: "true"})
+        await bed.until(60)
+        assert bed.server.hpas == {}
+        bed.kafka.produce("orders")
+        await bed.until(120)
+        assert bed.server.replicas(orders) == 0
+        bed.server.annotate(orders, {paused: None})
+        await bed.until(125)
+        assert bed.server.replicas(orders) == 1
+        assert len(bed.server.hpas) == 1
+
+
+@virtual
+async def test_a_gitops_tool_that_writes_replicas_back_is_named() -> None:
+    """Three writes of one hand are told in one Event that names it, and our writes stay bounded by the cooldown."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="60", polling_interval="10")
+    async with bed:
+        for second in range(70, 700, 10):
+            await bed.until(second)
+            if bed.server.replicas(orders) == 0:
+                bed.server.scale(orders, 2, manager="argocd-controller")
+        sleeps = [made for made in bed.server.sent("scale.set", orders) if made.replicas == 0]
+        assert len(sleeps) <= 700 / 60
+    told = [notice for notice in bed.recorder.notices if notice.reason == "ForeignWrites"]
+    assert told
+    assert "argocd-controller" in told[0].message
+
+
+@virtual
+async def test_transaction_markers_alone_neither_wake_nor_keep_awake() -> None:
+    """A remainder that holds nothing for a consumer is probed once and counts no more."""
+    bed = Bed(hpa=False, records_per_second=0)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="5", isolation_level="read_committed")
+    async with bed:
+        await bed.until(5)
+        bed.kafka.produce_in_transaction("orders", 0, 3)
+        bed.kafka.commit("orders", "orders", 0)
+        bed.kafka.end_transaction("orders", 0, commit=True)
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 0
+        bed.kafka.produce_in_transaction("orders", 0, 1)
+        bed.kafka.end_transaction("orders", 0, commit=False)
+        await bed.until(90)
+        assert bed.server.replicas(orders) == 0
+        bed.kafka.produce("orders")
+        await bed.until(91)
+        assert bed.server.replicas(orders) == 1
