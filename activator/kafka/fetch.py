@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from activator.kafka.wire import KafkaRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from activator.kafka.wire import Reader, Writer
 
@@ -49,14 +49,15 @@ class Fetched:
 
     error: int
     session_id: int
-    partitions: Sequence[FetchedPartition]
+    partitions: Iterator[FetchedPartition]
+    """Decoded as it is walked; see `wire.gently`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch(KafkaRequest[Fetched]):
     """Records from some offsets on. v7 brought sessions, v9 leader epochs, v10 zstd, v11 racks.
 
-    The answer is small by `max_bytes` and decoded at once. Kafka returns the first batch whole, however large.
+    The first batch is answered whole, however large.
     """
 
     API_KEY: ClassVar = 1
@@ -99,18 +100,19 @@ class Fetch(KafkaRequest[Fetched]):
             out.string("")
 
     def decode(self, answer: Reader, version: int) -> Fetched:
-        """Read the whole answer."""
+        """Read what holds for the whole answer, and leave the partitions to be walked."""
         answer.int32()  # throttle time
-        error, session_id = answer.int16(), answer.int32()
-        partitions = []
+        return Fetched(answer.int16(), answer.int32(), _partitions(answer, version))
+
+
+def _partitions(answer: Reader, version: int) -> Iterator[FetchedPartition]:
+    for _ in range(answer.array()):
+        topic = answer.string()
         for _ in range(answer.array()):
-            topic = answer.string()
-            for _ in range(answer.array()):
-                number, code, high_watermark, last_stable, _ = answer.unpack(_ANSWERED)
-                aborted = [(first, last) for first, last in (answer.unpack(_ABORTED) for _ in range(answer.array()))]
-                if version >= _RACK_SINCE:
-                    answer.int32()  # preferred read replica
-                partitions.append(
-                    FetchedPartition(topic, number, code, high_watermark, last_stable, aborted, answer.blob())
-                )
-        return Fetched(error, session_id, partitions)
+            number, code, high_watermark, last_stable, _ = answer.unpack(_ANSWERED)
+            aborted = [
+                (producer, first) for producer, first in (answer.unpack(_ABORTED) for _ in range(answer.array()))
+            ]
+            if version >= _RACK_SINCE:
+                answer.int32()  # preferred read replica
+            yield FetchedPartition(topic, number, code, high_watermark, last_stable, aborted, answer.blob())

@@ -256,12 +256,12 @@ class Frame:
         return f"{type(self._request).__name__} v{self.API_VERSION}"
 
 
-async def gently(rows: Iterable[Row], where: str) -> AsyncIterator[Row]:
-    """Yield rows and give up the event loop every `ROWS_PER_TURN`. Raises UnavailableError on a malformed answer."""
+async def gently(rows: Iterable[Row], where: str, *, per_turn: int = ROWS_PER_TURN) -> AsyncIterator[Row]:
+    """Yield rows and give up the event loop after every `per_turn`. Raises UnavailableError on a malformed answer."""
     try:
         for number, row in enumerate(rows, 1):
             yield row
-            if number % ROWS_PER_TURN == 0:
+            if number % per_turn == 0:
                 await asyncio.sleep(0)
     except MALFORMED as error:
         raise unreadable(where, error) from error
