@@ -133,8 +133,10 @@ def test_a_pod_s_life(bed: Testbed) -> None:
 
 def test_a_pod_that_ignores_sigterm_is_killed_after_its_grace(bed: Testbed) -> None:
     """The grace period is kept to, and then it is over."""
-    apply_shell(bed, "stubborn", 'trap "" TERM; while :; do sleep 0.05; done', grace_seconds=1)
-    until(lambda: [pod for pod in pods(bed, "stubborn") if pod["status"]["phase"] == "Running"])
+    apply_shell(bed, "stubborn", 'trap "" TERM; echo armed; while :; do sleep 0.05; done', grace_seconds=1)
+    (pod,) = until(lambda: pods(bed, "stubborn"))
+    # Running is reported as soon as the shell exists, which is before it has set its trap.
+    until(lambda: bed.pod_log("team", pod["metadata"]["name"]) == "armed\n")
     begin = time.monotonic()
     scale(bed, "stubborn", 0)
     until(lambda: not pods(bed, "stubborn"), 20)
