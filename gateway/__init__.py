@@ -1,0 +1,17 @@
+"""wakegate's event gateway: an HTTP POST in, a replicated Kafka record out, and the sleeping consumer told at once.
+
+A service of its own: it imports nothing of the activator but two leaves, `activator.errors` and
+`activator.kafka.connection`. They meet on the wire, at POST /wake.
+
+Reading order, from the inside out; an arrow means "may import":
+
+    __main__ -> wiring -> { app  producer/  wake  listener  tls  telemetry } -> { routes  admission  cloudevents/ }
+
+1. `cloudevents/`    HTTP message -> event -> Kafka record; pure
+2. `routes.py`       which request goes to which topic, and under what rules; pure
+3. `admission.py`    how much may be under way at once; pure
+4. `producer/`       records -> Kafka, each at most once, in order, and answered by its deadline
+5. `wake.py`         tells the activator which topics got records
+6. `app.py`          the walk of one request, and each answer's status code
+7. `wiring.py`       joins them, and ends them in order on SIGTERM
+"""

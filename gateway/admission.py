@@ -1,0 +1,114 @@
+"""How much may be under way at once: events and bytes, per route and in all. Pure bookkeeping, no waiting.
+
+A request asks before its body is read and grows as bytes come in; what is refused costs nothing. What was granted is
+held until the last of its records has left the producer, even where its client was answered or has gone: it is memory
+that is counted, not attention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Refusal(Enum):
+    """Which limit has no room left."""
+
+    ROUTE_EVENTS = "route-events"
+    ROUTE_BYTES = "route-bytes"
+    TOTAL_EVENTS = "total-events"
+    TOTAL_BYTES = "total-bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper bounds of what is under way."""
+
+    events: int
+    """Events, of requests that are being read, checked or delivered."""
+    body_bytes: int
+    """Bytes of their bodies."""
+
+
+class Usage:
+    """What is under way within one pair of limits."""
+
+    __slots__ = ("body_bytes", "events")
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.body_bytes = 0
+
+
+class Admission:
+    """Grants tickets within the limits in all and those of each share (a route, or one topic of an open route)."""
+
+    def __init__(self, total: Limits) -> None:
+        self._limits = total
+        self.total = Usage()
+        self._shares: dict[str, Usage] = {}
+
+    def share(self, name: str) -> Usage:
+        """Return what is under way in one share."""
+        return self._shares.get(name) or Usage()
+
+    def enter(self, share: str, limits: Limits, body_bytes: int) -> Ticket | Refusal:
+        """Ask for one event of so many bytes."""
+        usage = self._shares.get(share)
+        if usage is None:
+            usage = self._shares[share] = Usage()
+        ticket = Ticket(self, share, usage, limits)
+        refusal = ticket.grow(events=1, body_bytes=body_bytes)
+        if refusal is None:
+            return ticket
+        self._forget(share, usage)
+        return refusal
+
+    def _refusal(self, usage: Usage, limits: Limits, events: int, body_bytes: int) -> Refusal | None:
+        if events and usage.events + events > limits.events:
+            return Refusal.ROUTE_EVENTS
+        if body_bytes and usage.body_bytes + body_bytes > limits.body_bytes:
+            return Refusal.ROUTE_BYTES
+        if events and self.total.events + events > self._limits.events:
+            return Refusal.TOTAL_EVENTS
+        if body_bytes and self.total.body_bytes + body_bytes > self._limits.body_bytes:
+            return Refusal.TOTAL_BYTES
+        return None
+
+    def _forget(self, share: str, usage: Usage) -> None:
+        """Drop a share with nothing under way: topics come out of URLs, and any number of them may be asked for."""
+        if not usage.events and not usage.body_bytes and self._shares.get(share) is usage:
+            del self._shares[share]
+
+
+class Ticket:
+    """What one request holds until it is released; releasing twice is harmless."""
+
+    __slots__ = ("_admission", "_body_bytes", "_events", "_limits", "_name", "_usage")
+
+    def __init__(self, admission: Admission, name: str, usage: Usage, limits: Limits) -> None:
+        self._admission = admission
+        self._name = name
+        self._usage = usage
+        self._limits = limits
+        self._events = 0
+        self._body_bytes = 0
+
+    def grow(self, *, events: int = 0, body_bytes: int = 0) -> Refusal | None:
+        """Ask for more; all of it is granted, or nothing and the limit is returned that stands against it."""
+        refusal = self._admission._refusal(self._usage, self._limits, events, body_bytes)  # noqa: SLF001 - one mechanism
+        if refusal is None:
+            for usage in (self._usage, self._admission.total):
+                usage.events += events
+                usage.body_bytes += body_bytes
+            self._events += events
+            self._body_bytes += body_bytes
+        return refusal
+
+    def release(self) -> None:
+        """Give everything back."""
+        for usage in (self._usage, self._admission.total):
+            usage.events -= self._events
+            usage.body_bytes -= self._body_bytes
+        self._events = self._body_bytes = 0
+        self._admission._forget(self._name, self._usage)  # noqa: SLF001 - one mechanism

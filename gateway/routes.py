@@ -1,0 +1,127 @@
+"""Which request goes to which topic, and under what rules. Pure: `routes_file.py` reads them from YAML."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from gateway.admission import Limits
+from gateway.cloudevents.kafka import KeyRule, RecordMode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+MEBIBYTE: Final = 1024 * 1024
+TOPICS_PATH: Final = "/topics/"
+TOPIC_NAME: Final = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+"""What Kafka allows as a topic's name, `.` and `..` apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How the events of a route are taken."""
+
+    key: KeyRule = KeyRule.NONE
+    """The record's key where the event has no `partitionkey`."""
+    mode: RecordMode = RecordMode.BINARY
+    """The content mode of the records."""
+    plain: bool = False
+    """Whether bodies that are no CloudEvents are taken too, as records without attributes."""
+    token_file: Path | None = None
+    """File with the bearer tokens of which a request must carry one; None: anyone may send."""
+    webhook_origins: tuple[str, ...] = ("*",)
+    """Who may be told in the webhook handshake that its events are welcome; `*`: anyone."""
+    max_event_bytes: int = MEBIBYTE
+    """The largest body of a single event."""
+    max_batch_bytes: int = 4 * MEBIBYTE
+    """The largest body of a batch."""
+    max_batch_events: int = 1000
+    """The most events in one batch."""
+    delivery_seconds: float = 5.0
+    """How long an event may take to be acknowledged by Kafka, from the moment its body was read."""
+    limits: Limits = field(default=Limits(events=5_000, body_bytes=32 * MEBIBYTE))
+    """What may be under way on this route at once; on the open route, to each topic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way in: a path, on one host or on any, to one topic."""
+
+    name: str
+    """Its name in metrics and logs."""
+    path: str
+    """The exact path, percent-decoded."""
+    topic: str
+    host: str | None = None
+    """The Host header it answers to, in lower case and without a port; None: any."""
+    rules: Rules = field(default_factory=Rules)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRoute:
+    """`POST /topics/{topic}`: any topic that exists and is allowed."""
+
+    allowed: tuple[str, ...] = ("*",)
+    """Shell patterns of topic names. Kafka's own topics, which begin with two underscores, never match `*`."""
+    rules: Rules = field(default_factory=Rules)
+
+    def allows(self, topic: str) -> bool:
+        """Tell whether a topic may be written to by its name."""
+        if TOPIC_NAME.fullmatch(topic) is None or topic in {".", ".."}:
+            return False
+        patterns = (p for p in self.allowed if not topic.startswith("__") or p.startswith("__"))
+        return any(fnmatchcase(topic, pattern) for pattern in patterns)
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a request leads."""
+
+    topic: str
+    rules: Rules
+    route: str
+    """The route's name: one of a few, fit for a metric's label."""
+    share: str
+    """Whose limits it counts against."""
+
+
+OPEN_ROUTE_NAME: Final = "topics"
+
+
+class RouteTable:
+    """All ways in. Of two routes with the same path the one that names the host is the nearer one."""
+
+    def __init__(self, routes: Iterable[Route] = (), open_route: OpenRoute | None = None) -> None:
+        self.routes = tuple(routes)
+        self.open_route = open_route
+        self._exact: Mapping[tuple[str | None, str], Destination] = {
+            (route.host, route.path): Destination(route.topic, route.rules, route.name, f"route {route.name}")
+            for route in self.routes
+        }
+
+    def find(self, host: str | None, raw_path: str) -> Destination | None:
+        """Return where a request leads, by its Host header and the path as it was on the wire; None: nowhere."""
+        path = unquote(raw_path) if "%" in raw_path else raw_path
+        found = self._exact.get((_host_name(host), path)) or self._exact.get((None, path))
+        if found is not None or self.open_route is None or not path.startswith(TOPICS_PATH):
+            return found
+        topic = path[len(TOPICS_PATH) :]
+        if not self.open_route.allows(topic):
+            return None
+        return Destination(topic, self.open_route.rules, OPEN_ROUTE_NAME, f"topic {topic}")
+
+    def all_rules(self) -> list[Rules]:
+        """Return the rules of every way in."""
+        return [route.rules for route in self.routes] + ([self.open_route.rules] if self.open_route else [])
+
+
+def _host_name(host: str | None) -> str | None:
+    """Return a Host header's name in lower case, without its port and without a final dot."""
+    if host is None:
+        return None
+    name = host.rpartition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    return name.lower().removesuffix(".")
