@@ -8,10 +8,11 @@ recommendation of the last five minutes.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from activator.core.model import Behavior, ScalingPolicy, ScalingRules, SelectPolicy
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _LONGEST_WINDOW_SECONDS = 3600
 _LONGEST_PERIOD_SECONDS = 1800
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE]-?[0-9]{1,2})?")
 
 
 def read_behavior(document: Any, where: str) -> Behavior:
@@ -71,8 +73,8 @@ def _read_rules(document: Any, where: str, default: ScalingRules) -> ScalingRule
         seconds = _integer(window, f"{where}.stabilizationWindowSeconds", 0, _LONGEST_WINDOW_SECONDS)
         rules = replace(rules, stabilization=timedelta(seconds=seconds))
     if (select := fields.get("selectPolicy")) is not None:
-        if select not in set(SelectPolicy):
-            raise SpecError(f"{where}.selectPolicy", str(select), " or ".join(SelectPolicy))
+        if select not in list(SelectPolicy):  # a list, because what stands there may not be hashable
+            raise SpecError(f"{where}.selectPolicy", _shown(select), ", ".join(SelectPolicy))
         rules = replace(rules, select=SelectPolicy(select))
     if (policies := fields.get("policies")) is not None:
         rules = replace(rules, policies=tuple(_read_policies(policies, f"{where}.policies")))
@@ -88,7 +90,7 @@ def _read_policies(document: Any, where: str) -> Iterator[ScalingPolicy]:
         place = f"{where}[{index}]"
         fields = _mapping(entry, place, ("type", "value", "periodSeconds"))
         kind = fields.get("type")
-        if kind not in {"Pods", "Percent"}:
+        if kind not in ("Pods", "Percent"):  # a tuple, for the same reason
             raise SpecError(f"{place}.type", _shown(kind), "Pods or Percent")
         value = _integer(fields.get("value"), f"{place}.value", 1, LARGEST_INTEGER)
         period = _integer(fields.get("periodSeconds"), f"{place}.periodSeconds", 1, _LONGEST_PERIOD_SECONDS)
@@ -101,7 +103,9 @@ def _mapping(document: Any, where: str, allowed: Collection[str]) -> Mapping[str
     for key in document:
         if key not in allowed:
             near = difflib.get_close_matches(str(key), allowed, n=1)
-            raise SpecError(f"{where}.{key}", "", ", ".join(allowed), near[0] if near else None)
+            raise SpecError(
+                f"{where}.{key}", None, f"there is no such field, only {', '.join(allowed)}", near[0] if near else None
+            )
     return document
 
 
@@ -112,14 +116,11 @@ def _integer(value: Any, where: str, least: int, most: int) -> int:
 
 
 def _tolerance(value: Any, where: str) -> str:
-    try:
-        known = Decimal(str(value))
-    except InvalidOperation:
-        known = Decimal(-1)
-    if not 0 <= known <= 1:
+    written = str(value)
+    if isinstance(value, bool) or _NUMBER.fullmatch(written) is None or Decimal(written) > 1:
         raise SpecError(where, _shown(value), "a number from 0 to 1, such as 0.05")
-    return str(value)
+    return f"{Decimal(written):f}"
 
 
 def _shown(value: Any) -> str:
-    return "" if value is None else str(value)
+    return "null" if value is None else str(value)

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from enum import StrEnum
 
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
-_DURATION = re.compile(r"(\d+)(ms|s|m|h|d)?")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+_DURATION = re.compile(r"([0-9]+)(ms|s|m|h|d)?")
 _UNIT = {
     None: timedelta(seconds=1),
     "ms": timedelta(milliseconds=1),
@@ -24,6 +25,7 @@ _LARGEST_PORT = 65535
 LONGEST_DURATION = timedelta(days=365)
 LARGEST_INTEGER = 2**31 - 1
 """Replica counts and thresholds end up in int32 fields of the Kubernetes API."""
+_LONGEST_INTEGER = 20
 
 Choice = TypeVar("Choice", bound="StrEnum")
 
@@ -45,13 +47,21 @@ def topic(value: str) -> str:
 def bootstrap_servers(value: str) -> str:
     """Return a comma-separated list of HOST:PORT without white space, in the order as written."""
     servers = [part.strip() for part in value.split(",") if part.strip()]
-    for server in servers:
-        host, _, port = server.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) <= _LARGEST_PORT:
-            raise ValueError("a comma-separated list of HOST:PORT")
-    if not servers:
-        raise ValueError("a comma-separated list of HOST:PORT")
+    if not servers or not all(map(_is_address, servers)):
+        raise ValueError("a comma-separated list of HOST:PORT, without a protocol in front")
     return ",".join(servers)
+
+
+def _is_address(server: str) -> bool:
+    host, _, port = server.rpartition(":")
+    if _HOST.fullmatch(host) is None or not _is_decimal(port):
+        return False
+    return 0 < int(port) <= _LARGEST_PORT
+
+
+def _is_decimal(cleaned: str) -> bool:
+    """Tell whether a text is plain ASCII digits, few enough for `int` to take them."""
+    return cleaned.isascii() and cleaned.isdecimal() and len(cleaned) <= _LONGEST_INTEGER
 
 
 def integer(least: int) -> Callable[[str], int]:
@@ -59,8 +69,8 @@ def integer(least: int) -> Callable[[str], int]:
 
     def parse(value: str) -> int:
         cleaned = value.strip()
-        if not cleaned.isascii() or not cleaned.isdecimal() or not least <= int(cleaned) <= LARGEST_INTEGER:
-            raise ValueError(f"a whole number, at least {least}")
+        if not _is_decimal(cleaned) or not least <= int(cleaned) <= LARGEST_INTEGER:
+            raise ValueError(f"a whole number from {least} to {LARGEST_INTEGER}")
         return int(cleaned)
 
     return parse
@@ -82,12 +92,12 @@ def duration(least: timedelta) -> Callable[[str], timedelta]:
     def parse(value: str) -> timedelta:
         allowed = f"a duration such as 30, 30s, 5m or 1h, at least {least.total_seconds():g} s"
         found = _DURATION.fullmatch(value.strip())
-        if found is None or len(found[1]) > len(str(LARGEST_INTEGER)):
+        if found is None or len(found[1]) > _LONGEST_INTEGER:
             raise ValueError(allowed)
-        parsed = int(found[1]) * _UNIT[found[2]]
-        if not least <= parsed <= LONGEST_DURATION:
-            raise ValueError(allowed + " and at most 365 days")
-        return parsed
+        count, unit = int(found[1]), _UNIT[found[2]]
+        if count > LONGEST_DURATION // unit or count * unit < least:
+            raise ValueError(f"{allowed}, and at most 365d")
+        return count * unit
 
     return parse
 
