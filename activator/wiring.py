@@ -18,7 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activator import telemetry
+from prometheus_client import CollectorRegistry
+
 from activator.core.model import TraceIds
 from activator.errors import UnavailableError
 from activator.kafka.client import Connections
@@ -35,7 +36,13 @@ from activator.kubernetes.resources import Resources
 from activator.kubernetes.scale import KubernetesScaler
 from activator.kubernetes.scale_targets import ScaleTargetStore
 from activator.loop import Activator, World
+from activator.settings import TraceHeld
 from activator.specs.annotations import AnnotationDefaults, parse
+from activator.telemetry import export, holds
+from activator.telemetry.fanout import FanOut
+from activator.telemetry.logs import LogRecorder
+from activator.telemetry.metrics import MetricsRecorder
+from activator.version import version
 from activator.web.certificates import FromFiles, SelfSigned
 from activator.web.external_metrics import ExternalMetricsServer
 from activator.web.metric_store import InMemoryMetricStore
@@ -46,6 +53,7 @@ if TYPE_CHECKING:
 
     from activator.core.model import Policy, Push
     from activator.errors import SpecError
+    from activator.ports import Recorder
     from activator.settings import Settings
     from activator.web.certificates import CertificateSource
 
@@ -77,14 +85,16 @@ def new_ids(trace_id: str | None) -> TraceIds:
     return TraceIds(trace_id or secrets.token_hex(16), secrets.token_hex(8))
 
 
-class Hook:
-    """A push listener that is known before the loop it belongs to."""
+class Pushes:
+    """A push listener that is known before the loop it belongs to, and counts what comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: MetricsRecorder) -> None:
+        self._metrics = metrics
         self.listener: Activator | None = None
 
     def push(self, push: Push) -> None:
-        """Hand a push on; before the loop is there, nothing is asleep by its knowledge."""
+        """Count a push and hand it on; before the loop is there, nothing is asleep by its knowledge."""
+        self._metrics.pushed(push)
         if self.listener is not None:
             self.listener.push(push)
 
@@ -138,12 +148,17 @@ async def run(settings: Settings) -> None:
         handoff = KubernetesHandoff(client, settings.watch_namespace)
         states = ScaleTargetStore(client, settings.watch_namespace, leads=_leads(leadership.remaining))
         events = EventRecorder(client, identity, uid_of=catalog.uid, leads=_leads(leadership.remaining))
-        observed = telemetry.start(settings, clock.now, [events])
-        exits.push_async_callback(observed.close)
+        registry = CollectorRegistry()
+        metrics = MetricsRecorder(registry, clock.now, version=version())
+        recorders: list[Recorder] = [LogRecorder(), metrics, events]
+        longest_hold = holds.NONE if settings.trace_held is TraceHeld.ALL else holds.LONGEST
+        if exporting := export.start(metrics, longest_hold=longest_hold, version=version()):
+            exits.push_async_callback(exporting.close)
+            recorders.append(exporting.recorder)
         connections = Connections(credentials=no_credentials)
         exits.push_async_callback(connections.close)
-        hook = Hook()
-        tail = KafkaTail(connections, hook, clock.now)
+        pushes = Pushes(metrics)
+        tail = KafkaTail(connections, pushes, clock.now)
         store = InMemoryMetricStore()
         front_proxy = FrontProxyConfigMap(client)
         activator = Activator(
@@ -156,26 +171,26 @@ async def run(settings: Settings) -> None:
                 leadership=leadership,
                 metrics=store,
                 states=states,
-                recorder=observed.recorder,
+                recorder=FanOut(recorders),
                 now=clock.now,
                 new_ids=new_ids,
                 parse=parsed,
             )
         )
-        hook.listener = activator
+        pushes.listener = activator
         metrics_api = ExternalMetricsServer(
             settings.metrics_api_listen,
             store=store,
             certificate=_certificate(settings, clock),
             authority=front_proxy,
             now=clock.now,
-            served=observed.metrics.external_metric_served,
+            served=metrics.external_metric_served,
         )
         server = Server(
             settings.listen,
-            registry=observed.registry,
+            registry=registry,
             ready=lambda: _not_ready(activator, metrics_api),
-            pushes=hook,
+            pushes=pushes,
             wake_token_file=Path(settings.wake_token_file) if settings.wake_token_file else None,
             now=clock.now,
         )

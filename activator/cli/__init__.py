@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from activator.errors import SettingsError, WakegateError
+from activator.version import version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             importlib.import_module(f"activator.cli.{verb}").configure(added)
     parsed = parser.parse_args(given)
     if parsed.version:
-        print(f"wakegate {_version()}")  # noqa: T201 - the answer to --version
+        print(f"wakegate {version()}")  # noqa: T201 - the answer to --version
         return 0
     if parsed.verb is None:
         parser.print_help()
@@ -80,13 +81,3 @@ def _execute(parsed: argparse.Namespace) -> int:
 def _fail(verb: str, error: Exception, code: int) -> int:
     print(f"wakegate {verb}: {error}", file=sys.stderr)  # noqa: T201 - where a command's errors go
     return code
-
-
-def _version() -> str:
-    """Return the version of the installed distribution, or of the tree that this runs from."""
-    from importlib import metadata  # noqa: PLC0415 - one verb in a hundred asks
-
-    try:
-        return metadata.version("wakegate")
-    except metadata.PackageNotFoundError:
-        return "(not installed)"

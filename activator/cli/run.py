@@ -24,8 +24,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT."""
     read = settings.read(arguments)
-    from activator import telemetry, wiring  # noqa: PLC0415 - Kafka and Kubernetes clients take a second to import
+    # Imported here, because the Kafka and Kubernetes clients take a second of everybody's `--help`.
+    from activator import wiring  # noqa: PLC0415
+    from activator.telemetry.logs import configure_logging  # noqa: PLC0415
 
-    telemetry.configure_logging(read)
+    configure_logging(read.log_format, read.log_level)
     asyncio.run(wiring.run(read))
     return 0
