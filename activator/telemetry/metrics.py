@@ -94,7 +94,7 @@ class MetricsRecorder:
         """Return the last evaluation of each target that is still there; forgets the others. Safe in any thread."""
         before = self._now() - GONE_AFTER
         for ref, last in list(self._last.items()):
-            if max(last.decision.look_again_at, last.now) < before:
+            if max(last.decision.look_again_at, last.now) < before and self._last.get(ref) is last:
                 self._last.pop(ref, None)
         return list(self._last.values())
 

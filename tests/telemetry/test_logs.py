@@ -1,0 +1,162 @@
+"""Log lines: one for what happened, none for what did not."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.core.model import Applied, Notice, Outcome, Reason, Severity
+from activator.telemetry.logs import JsonFormatter, LogRecorder, TextFormatter, configure_logging
+from tests.fakes.facts import ORDERS, START, at, batch_read, hold, new_ids, stretch, wake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from activator.core.model import Fact
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Return what is logged from debug level on."""
+    caplog.set_level(logging.DEBUG)
+    return caplog
+
+
+def written(lines: pytest.LogCaptureFixture, *facts: Fact) -> list[str]:
+    """Record facts; return the lines that they made."""
+    recorder = LogRecorder()
+    for fact in facts:
+        recorder.record(fact)
+    return [record.getMessage() for record in lines.records]
+
+
+def test_an_applied_decision_is_one_line_with_its_reason(lines: pytest.LogCaptureFixture) -> None:
+    """Who, what, from where to where, and why."""
+    assert written(lines, wake(1)) == [
+        "Deployment shop/orders: applied 0 -> 1 (record-arrived): a record has arrived on pizza"
+    ]
+    assert lines.records[0].levelno == logging.INFO
+
+
+def test_a_failed_one_says_what_went_wrong(lines: pytest.LogCaptureFixture) -> None:
+    """It is a warning, and names the API server's answer."""
+    failed = wake(1, outcome=Outcome.FAILED, applied=Applied(at(1), at(6), "API server: no answer within 5 s"))
+    [line] = written(lines, failed)
+    assert line.endswith("a record has arrived on pizza; API server: no answer within 5 s")
+    assert lines.records[0].levelno == logging.WARNING
+
+
+def test_a_hold_is_told_once_for_each_reason(lines: pytest.LogCaptureFixture) -> None:
+    """A thousand looks that find the same make one line; another reason makes another."""
+    quiet, cooling = hold(0, 30, 60), hold(90, 120, reason=Reason.COOLING_DOWN, text="sleeps in 4 minutes")
+    assert written(lines, *quiet, *cooling) == [
+        "Deployment shop/orders: held 0 (quiet): no lag",
+        "Deployment shop/orders: held 0 (cooling-down): sleeps in 4 minutes",
+    ]
+
+
+def test_a_refused_decision_is_a_warning_told_once(lines: pytest.LogCaptureFixture) -> None:
+    """Somebody has to do something about it, but need not be told every thirty seconds."""
+    written(lines, *hold(0, 30, outcome=Outcome.REFUSED, reason=Reason.RIVAL))
+    assert [record.levelno for record in lines.records] == [logging.WARNING]
+
+
+def test_a_cluster_s_outage_is_told_at_its_beginning_and_end(lines: pytest.LogCaptureFixture) -> None:
+    """Not at each read in between."""
+    problem = "kafka:9092: connection refused"
+    broken = [batch_read(second, unreadable=12, problem=problem) for second in (30, 60, 90)]
+    assert written(lines, batch_read(0), *broken, batch_read(120), batch_read(150)) == [
+        f"Kafka kafka:9092: 12 of 12 triggers cannot be read: {problem}; what depends on them is held",
+        "Kafka kafka:9092: everything can be read again",
+    ]
+
+
+def test_an_episode_is_told_as_a_whole(lines: pytest.LogCaptureFixture) -> None:
+    """Its stretches are in metrics and spans; what never came is a warning."""
+    whole = new_ids()
+    assert written(lines, stretch("ready", 2, whole=whole), stretch("", 3.25, whole=whole)) == [
+        "Deployment shop/orders: wake complete after 3.250 s"
+    ]
+    assert written(lines, stretch("", 600, whole=whole, missing=("ready", "first_commit")))[-1] == (
+        "Deployment shop/orders: wake not complete after 600 s: no ready, first_commit"
+    )
+
+
+def test_a_notice_is_a_line(lines: pytest.LogCaptureFixture) -> None:
+    """What a person is told by an Event stands in the log, too."""
+    notice = Notice(ORDERS, "uid", Severity.WARNING, "InvalidConfiguration", "lag-treshold: did you mean ...", START)
+    assert written(lines, notice) == ["Deployment shop/orders: InvalidConfiguration: lag-treshold: did you mean ..."]
+
+
+def formatted(formatter: logging.Formatter, lines: pytest.LogCaptureFixture) -> str:
+    """Return the last line as it would be written."""
+    record = lines.records[-1]
+    record.created = START.timestamp() + 0.25
+    return formatter.format(record)
+
+
+def test_text_carries_the_trace_id(lines: pytest.LogCaptureFixture) -> None:
+    """From a line to its trace is one search."""
+    decided = wake(1)
+    written(lines, decided)
+    line = formatted(TextFormatter(), lines)
+    assert line.startswith("2026-01-05T12:00:00.250Z INFO wakegate: Deployment shop/orders: applied 0 -> 1")
+    assert line.endswith(f" trace_id={decided.ids.trace_id} span_id={decided.ids.span_id}")
+
+
+def test_json_carries_the_fields(lines: pytest.LogCaptureFixture) -> None:
+    """A log store searches by field, not by sentence."""
+    decided = wake(1)
+    written(lines, decided)
+    fields = json.loads(formatted(JsonFormatter(), lines))
+    assert fields.pop("message").startswith("Deployment shop/orders: applied 0 -> 1")
+    assert fields == {
+        "time": "2026-01-05T12:00:00.250Z",
+        "level": "info",
+        "logger": "wakegate",
+        "target": "Deployment shop/orders",
+        "outcome": "applied",
+        "reason": "record-arrived",
+        "replicas_from": 0,
+        "replicas_to": 1,
+        "trace_id": decided.ids.trace_id,
+        "span_id": decided.ids.span_id,
+    }
+
+
+@pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
+def test_an_exception_is_written_with_its_line(lines: pytest.LogCaptureFixture, formatter: logging.Formatter) -> None:
+    """Where it came from is what one needs at three in the morning; JSON keeps it on one line."""
+    try:
+        int("the reason")
+    except ValueError:
+        logging.getLogger("activator.test").exception("it broke")
+    text = formatted(formatter, lines)
+    assert "ValueError: invalid literal for int() with base 10: 'the reason'" in text
+    assert ("\n" in text) is isinstance(formatter, TextFormatter)
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    """Return the root logger, put back as it was afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield root
+    root.handlers[:], root.level = handlers, level
+
+
+@pytest.mark.usefixtures("root_logger")
+def test_the_level_and_the_form_are_as_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies below the level is not written; clients' chatter is not either."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure_logging("json", "info")
+    logging.getLogger("wakegate").debug("not this")
+    logging.getLogger("wakegate").info("but this")
+    logging.getLogger("aiokafka.conn").info("nor this")
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["but this"]
