@@ -40,23 +40,26 @@ async def load(environment: Mapping[str, str] = os.environ) -> Configuration:
     """
     import_lazily()
     from kubernetes_asyncio.client import Configuration  # noqa: PLC0415 - see the module's docstring
-    from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config  # noqa: PLC0415
+    from kubernetes_asyncio.config import load_incluster_config, load_kube_config  # noqa: PLC0415
 
     configuration = Configuration()
     # The CAs of EKS and MicroK8s lack extensions that Python 3.13 and later insist on.
     configuration.disable_strict_ssl_verification = True
+    in_cluster = "KUBECONFIG" not in environment and "KUBERNETES_SERVICE_HOST" in environment
     kubeconfig = environment.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    if not in_cluster:
+        _check_there_is_one(kubeconfig)
     try:
-        if "KUBECONFIG" not in environment and environment.get("KUBERNETES_SERVICE_HOST"):
+        if in_cluster:
             load_incluster_config(configuration, environ=environment)  # type: ignore[no-untyped-call]
             return configuration  # with a hook of its own that reads the token file again every minute
-        _check_there_is_one(kubeconfig)
         loader = await asyncio.wait_for(
             load_kube_config(config_file=kubeconfig, client_configuration=configuration, persist_config=False),
             _CREDENTIALS_DEADLINE.total_seconds(),
         )
-    except (ConfigException, OSError, ValueError, KeyError, TypeError, AssertionError, TimeoutError) as error:
-        raise SettingsError(f"kubeconfig {kubeconfig} cannot be used: {str(error) or type(error).__name__}") from error
+    except Exception as error:
+        where = "the Pod's service account" if in_cluster else f"kubeconfig {kubeconfig}"
+        raise SettingsError(f"{where} cannot be used: {str(error) or type(error).__name__}") from error
     _strip_token(configuration)
     configuration.refresh_api_key_hook = _refresher(loader.load_and_set)
     return configuration

@@ -30,8 +30,11 @@ def import_lazily() -> None:
     """
     if PACKAGE in sys.modules:
         return
-    stubs = _stubs()
-    sys.modules.update(stubs)
+    for name, stub in _stubs().items():
+        sys.modules[name] = stub
+        parent, _, child = name.rpartition(".")
+        if parent:  # what the import system does for a submodule that it imports itself
+            setattr(sys.modules[parent], child, stub)
     try:
         importlib.import_module(f"{PACKAGE}.client.api_client")
         importlib.import_module(f"{PACKAGE}.config")

@@ -30,6 +30,8 @@ _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 """Seconds between tries while the API server does not answer; half of it is jitter. Ten, so that ten seconds after
 its return every watch runs again."""
+_SHORT_WATCH = 1.0
+"""Seconds that a watch lasts at least, or is waited for before the next."""
 
 
 class Handler(Protocol):
@@ -82,7 +84,9 @@ class Reflector:
 
     async def _watch_from(self, resource_version: str) -> None:
         """Watch again and again from where the last watch ended, until that is too long ago and a list is due."""
+        loop = asyncio.get_running_loop()
         while True:
+            started, expired = loop.time(), False
             try:
                 async with aclosing(self._client.watch(self._path, resource_version)) as events:
                     async for kind, document in events:
@@ -91,9 +95,14 @@ class Reflector:
                         self._recovered()
             except ExpiredError as error:
                 log.debug("%s: %s; listing again", self._path, error)
-                return
+                expired = True
             except WakegateError as error:
                 await self._pause_after(error)
+                continue
+            if loop.time() - started < _SHORT_WATCH:  # a proxy that ends every watch at once must not make us spin
+                await asyncio.sleep(_SHORT_WATCH)
+            if expired:
+                return
 
     def _take(self, kind: str, document: Document) -> None:
         if kind == "BOOKMARK":
