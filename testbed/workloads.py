@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["NEVER_READY", "PAUSE", "consumer_deployment", "deployment"]
 
 CONSUMER_IMAGE = "wakegate.test/consumer"
+COMMAND_IMAGE = "wakegate.test/command"
 
 
 def deployment(
@@ -24,7 +25,7 @@ def deployment(
     annotations: Mapping[str, str] | None = None,
     grace_seconds: int = 10,
 ) -> dict[str, Any]:
-    """A Deployment with one container; the container's `name` is given here.
+    """A Deployment with one container; the container's `name` is given here, and an `image` where it has none.
 
     Rolling updates are off (Recreate), so that a change of the template never runs two generations of consumers.
     """
@@ -41,7 +42,7 @@ def deployment(
                 "metadata": {"labels": labels},
                 "spec": {
                     "terminationGracePeriodSeconds": grace_seconds,
-                    "containers": [{"name": "main", **container}],
+                    "containers": [{"name": "main", "image": COMMAND_IMAGE, **container}],
                 },
             },
         },

@@ -67,7 +67,7 @@ def pods(bed: Testbed, app: str) -> list[dict[str, Any]]:
 
 def apply_shell(bed: Testbed, name: str, script: str, **options: Any) -> None:
     """Run a shell script as a Deployment."""
-    container = {"image": "sh", "command": ["sh", "-c", script]}
+    container = {"command": ["sh", "-c", script]}
     bed.control_plane.api.apply(workloads.deployment(name, container, namespace="team", **options))
 
 
@@ -377,7 +377,7 @@ def test_everything_ends_when_the_owner_is_killed(cache: Path) -> None:
     assert running is not None
     api = ApiClient(kubeconfig.read(cache / "up/control-plane/admin.kubeconfig"))
     pid_file = cache / "pod.pid"
-    container = {"image": "sh", "command": ["sh", "-c", f"echo $$$$ > {pid_file}; exec sleep 600"]}
+    container = {"command": ["sh", "-c", f"echo $$$$ > {pid_file}; exec sleep 600"]}
     api.apply(workloads.deployment("sleeper", container))
     until(lambda: pid_file.exists() and pid_file.read_text().strip())
     pod = ProcessIdentity.of(int(pid_file.read_text()))
