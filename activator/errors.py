@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 
+_LONGEST_SHOWN = 80
+"""Characters of a wrong value that a message shows: a whole YAML document would hide the rest of the sentence."""
+
+
 class WakegateError(Exception):
     """Base of every error that the house raises on purpose."""
 
@@ -63,14 +67,16 @@ class SpecError(WakegateError):
 
     where: str
     """The key or path, e.g. ``wakegate.dev/lag-threshold`` or ``spec.triggers[0].metadata.topic``."""
-    got: str
-    """The value as written; never that of a secret."""
+    got: str | None
+    """The value as written, never that of a secret; None: the place itself is missing or unknown."""
     allowed: str
-    """What would be right, as the end of the sentence "allowed: ..."."""
+    """What would be right, as the end of the sentence "allowed: ..."; without a value, what is wrong."""
     did_you_mean: str | None = None
     """The nearest right name, where there is one close enough to be meant."""
 
     def __str__(self) -> str:
         hint = f"; did you mean {self.did_you_mean}?" if self.did_you_mean else ""
-        got = f" is {self.got!r}" if self.got else ""
-        return f"{self.where}{got}; allowed: {self.allowed}{hint}"
+        if self.got is None:
+            return f"{self.where}: {self.allowed}{hint}"
+        got = self.got if len(self.got) <= _LONGEST_SHOWN else f"{self.got[:_LONGEST_SHOWN]}..."
+        return f"{self.where} is {got!r}; allowed: {self.allowed}{hint}"
