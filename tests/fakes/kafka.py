@@ -200,7 +200,7 @@ class FakeKafka:
             return Unreadable(f"{place}: {missing}", now)
         if (error := self.group_errors.get(trigger.group)) is not None:
             return Unreadable(f"{place}: {error}: group {trigger.group!r}", now)
-        group = self.groups.get(trigger.group, FakeGroup(GroupState.DEAD))
+        group = self.groups.get(trigger.group, FakeGroup(GroupState.DEAD, None))
         partitions = tuple(self._partition(trigger, group, number) for number in range(len(self.topics[trigger.topic])))
         return TriggerOffsets(partitions, now, group.state, group.members)
 
@@ -216,7 +216,8 @@ class FakeKafka:
 
     def records_visible(self, topic: str, partition: int, start: int, end: int) -> bool | None:
         """Tell whether any offset in [start, end) is a record that a consumer would be given."""
-        if self.down is not None or topic in self.topic_errors or (topic, partition) in self.partition_errors:
+        faulty = self.down is not None or topic in self.topic_errors or (topic, partition) in self.partition_errors
+        if faulty or partition >= len(self.topics.get(topic, ())):
             return None
         log = self.topics[topic][partition]
         first, last = max(start, log.log_start), min(end, log.end)
@@ -288,7 +289,8 @@ class FakeWakeSource:
         self._listener = listener
         self._now = now
         self._delay = delay
-        self.joined: dict[TargetRef, _Joined] = {}
+        self.joined: dict[TargetRef, dict[Cluster, _Joined]] = {}
+        """What each target watches now, by cluster."""
         self.joins: list[tuple[TargetRef, dict[TopicPartition, int]]] = []
         """Every `join` in order."""
         self.leaves: list[TargetRef] = []
@@ -305,12 +307,12 @@ class FakeWakeSource:
         positions: Mapping[TopicPartition, int],
         isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
     ) -> None:
-        """Watch for a target; joining again replaces what was watched."""
+        """Watch for a target; joining a cluster again replaces what was watched there."""
         self.joins.append((ref, dict(positions)))
         kafka = self._kafkas.get(cluster.bootstrap_servers)
         if kafka is None:
             return
-        self.joined[ref] = _Joined(kafka, dict(positions), isolation)
+        self.joined.setdefault(ref, {})[cluster] = _Joined(kafka, dict(positions), isolation)
         self._schedule()
 
     def leave(self, ref: TargetRef) -> None:
@@ -323,16 +325,24 @@ class FakeWakeSource:
             asyncio.get_running_loop().call_later(self._delay, self._deliver)
 
     def _deliver(self) -> None:
-        found: dict[tuple[str, TopicPartition, int], Push] = {}
-        for joined in self.joined.values():
+        found: dict[tuple[str, TopicPartition, int | None], Push] = {}
+        for joined in [joined for clusters in self.joined.values() for joined in clusters.values()]:
             self._grow(joined)
             for where, position in joined.positions.items():
-                if (offset := self._first_record(joined, where, position)) is not None:
-                    log = joined.kafka.topics[where[0]][where[1]]
-                    joined.positions[where] = log.visible_end(joined.isolation)
-                    # Two targets may sleep at different offsets of one log: each needs a push at or past its own.
-                    key = (joined.kafka.bootstrap_servers, where, offset)
-                    found[key] = self._push(joined.kafka, where, offset)
+                log = self._log(joined.kafka, where)
+                if log is None:
+                    continue
+                recreated = position > log.end
+                start = max(log.log_start, 0 if recreated else position)
+                visible = range(start, log.visible_end(joined.isolation))
+                offset = next((offset for offset in visible if offset not in log.invisible), None)
+                if offset is None:
+                    continue
+                joined.positions[where] = log.visible_end(joined.isolation)
+                # Two targets may sleep at different offsets of one log: each needs a push at or past its own. The
+                # offsets of another log than the one that was joined compare with nothing.
+                push = self._push(joined.kafka, where, None if recreated else offset)
+                found[joined.kafka.bootstrap_servers, where, push.offset] = push
         for push in found.values():
             self.pushes.append(push)
             self._listener.push(push)
@@ -341,23 +351,19 @@ class FakeWakeSource:
     def _grow(joined: _Joined) -> None:
         """Partitions that a watched topic gained are watched from their beginning."""
         for topic in {topic for topic, _ in joined.positions}:
-            for number, log in enumerate(joined.kafka.topics.get(topic, ())):
-                joined.positions.setdefault((topic, number), log.log_start)
+            known = max(number for name, number in joined.positions if name == topic)
+            for number in range(known + 1, len(joined.kafka.topics.get(topic, ()))):
+                joined.positions[topic, number] = 0
 
     @staticmethod
-    def _first_record(joined: _Joined, where: TopicPartition, position: int) -> int | None:
+    def _log(kafka: FakeKafka, where: TopicPartition) -> FakePartition | None:
+        """Return a log that can be read now."""
         topic, number = where
-        kafka = joined.kafka
-        if kafka.down is not None or topic in kafka.topic_errors or where in kafka.partition_errors:
-            return None
-        if number >= len(kafka.topics.get(topic, ())):
-            return None
-        log = kafka.topics[topic][number]
-        start = position if position <= log.end else log.log_start  # recreated: nothing of it has been seen
-        visible = range(max(start, log.log_start), log.visible_end(joined.isolation))
-        return next((offset for offset in visible if offset not in log.invisible), None)
+        logs = kafka.topics.get(topic, ())
+        faulty = kafka.down is not None or topic in kafka.topic_errors or where in kafka.partition_errors
+        return None if faulty or number >= len(logs) else logs[number]
 
-    def _push(self, kafka: FakeKafka, where: TopicPartition, offset: int) -> Push:
+    def _push(self, kafka: FakeKafka, where: TopicPartition, offset: int | None) -> Push:
         topic, number = where
-        traceparent = kafka.topics[topic][number].traceparents.get(offset)
+        traceparent = None if offset is None else kafka.topics[topic][number].traceparents.get(offset)
         return Push(kafka.bootstrap_servers, topic, PushSource.TAIL, self._now(), number, offset, traceparent)

@@ -1,0 +1,59 @@
+"""The worlds that the contract suites of the Kafka ports run on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.kafka import cluster_tail
+from activator.local.broker_server import EmbeddedBroker
+from tests.contracts.kafka_worlds import FakeWorld, LiveWorld
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.contracts.kafka_worlds import KafkaWorld
+
+
+def utc_now() -> datetime:
+    """Read the clock for the embedded broker's record times."""
+    return datetime.now(UTC)  # noqa: TID251 - an adapter's test, in real time
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Addresses of a real one-node Kafka, shared by all tests that make topics of their own."""
+    from testbed.kafka import KafkaCluster  # noqa: PLC0415 - the testbed is for the real tests alone
+
+    with KafkaCluster(tmp_path_factory.mktemp("kafka")) as kafka:
+        yield kafka.bootstrap_servers
+
+
+@pytest.fixture(params=["fake", "embedded", pytest.param("real", marks=pytest.mark.real)])
+async def kafka_world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaWorld]:
+    """Yield each kind of Kafka; live ones with short looks, so that what takes seconds in production is tested fast."""
+    monkeypatch.setattr(cluster_tail, "METADATA_SECONDS", 0.3)
+    monkeypatch.setattr(cluster_tail, "LOOK_SECONDS", 0.2)
+    match request.param:
+        case "fake":
+            yield FakeWorld()
+        case "embedded":
+            async with (
+                EmbeddedBroker(now=utc_now) as broker,
+                LiveWorld(broker.bootstrap_servers, has_transactions=False) as world,
+            ):
+                yield world
+        case _:
+            servers = request.getfixturevalue("kafka_bootstrap_servers")
+            async with LiveWorld(servers, has_transactions=True) as world:
+                yield world
+
+
+@pytest.fixture
+def transactional_world(kafka_world: KafkaWorld) -> KafkaWorld:
+    """Return a world with transactions; the embedded broker refuses them."""
+    if not kafka_world.has_transactions:
+        pytest.skip("the embedded broker has no transactions")
+    return kafka_world

@@ -1,0 +1,279 @@
+"""Kafka as the contract suites need it: what producers, consumers and operators do, on a fake and on live brokers."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol, Self
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import TopicPartition as ConsumedPartition
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
+
+from activator.core.model import Cluster, Push, TargetRef
+from activator.kafka.client import Connections
+from activator.kafka.lag import KafkaLagReader
+from activator.kafka.tail import KafkaTail
+from tests.fakes.kafka import FakeKafka, FakeLagReader, FakeWakeSource
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from concurrent.futures import Future
+    from contextlib import AbstractAsyncContextManager
+
+    from activator.ports import LagReader, PushListener, WakeSource
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+REF = TargetRef("shop", "Deployment", "orders")
+OTHER_REF = TargetRef("shop", "Deployment", "billing")
+SECONDS = 20.0
+"""How long a test waits for what must come: never reached where all is well."""
+
+
+class KafkaWorld(Protocol):
+    """One Kafka cluster and what happens on it; every method returns once it has taken effect."""
+
+    cluster: Cluster
+    has_transactions: bool
+
+    async def create_topic(self, partitions: int = 1, *, name: str | None = None) -> str:
+        """Create a topic, by default of a new name, and return its name."""
+
+    async def grow_topic(self, topic: str, partitions: int) -> None:
+        """Add partitions."""
+
+    async def delete_topic(self, topic: str) -> None:
+        """Delete a topic."""
+
+    async def produce(self, topic: str, partition: int = 0, count: int = 1, *, traceparent: str | None = None) -> int:
+        """Append records and return the first one's offset."""
+
+    async def open_transaction(self, topic: str, partition: int = 0) -> None:
+        """Append one record in a transaction that stays open."""
+
+    async def end_transaction(self, topic: str, partition: int = 0, *, commit: bool) -> None:
+        """Commit or abort it."""
+
+    async def trim(self, topic: str, partition: int, before: int) -> None:
+        """Delete the records before an offset."""
+
+    async def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
+        """Commit an offset for a group without members."""
+
+    def reader(self) -> LagReader:
+        """Return the lag reader of this world."""
+
+    def watching(self, listener: PushListener) -> AbstractAsyncContextManager[WakeSource]:
+        """Run the wake source of this world."""
+
+
+class Pushes:
+    """A listener that a test can wait on."""
+
+    def __init__(self) -> None:
+        self.all: list[Push] = []
+        self._queue: asyncio.Queue[Push] = asyncio.Queue()
+
+    def push(self, push: Push) -> None:
+        """Keep a push."""
+        self.all.append(push)
+        self._queue.put_nowait(push)
+
+    async def next(self) -> Push:
+        """Wait for the next push."""
+        async with asyncio.timeout(SECONDS):
+            return await self._queue.get()
+
+    async def next_of(self, topic: str) -> Push:
+        """Wait for the next push of one topic, past any other's."""
+        while (push := await self.next()).topic != topic:
+            pass
+        return push
+
+
+class FakeWorld:
+    """The fake of the loop's tests."""
+
+    has_transactions = True
+
+    def __init__(self) -> None:
+        self.kafka = FakeKafka()
+        self.cluster = self.kafka.cluster
+        self._names = (f"topic-{number}" for number in itertools.count())
+
+    async def create_topic(self, partitions: int = 1, *, name: str | None = None) -> str:
+        """Create a topic."""
+        name = name or next(self._names)
+        self.kafka.create_topic(name, partitions)
+        return name
+
+    async def grow_topic(self, topic: str, partitions: int) -> None:
+        """Add partitions."""
+        self.kafka.create_topic(topic, partitions)
+
+    async def delete_topic(self, topic: str) -> None:
+        """Delete a topic."""
+        self.kafka.delete_topic(topic)
+
+    async def produce(self, topic: str, partition: int = 0, count: int = 1, *, traceparent: str | None = None) -> int:
+        """Append records."""
+        return self.kafka.produce(topic, partition, count, traceparent=traceparent)
+
+    async def open_transaction(self, topic: str, partition: int = 0) -> None:
+        """Append one record of a transaction."""
+        self.kafka.produce_in_transaction(topic, partition)
+
+    async def end_transaction(self, topic: str, partition: int = 0, *, commit: bool) -> None:
+        """Commit or abort."""
+        self.kafka.end_transaction(topic, partition, commit=commit)
+
+    async def trim(self, topic: str, partition: int, before: int) -> None:
+        """Delete records."""
+        self.kafka.trim(topic, partition, before)
+
+    async def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
+        """Commit an offset."""
+        self.kafka.commit(group, topic, partition, offset)
+
+    def reader(self) -> LagReader:
+        """Return the fake's reader."""
+        return FakeLagReader(self.kafka)
+
+    @asynccontextmanager
+    async def watching(self, listener: PushListener) -> AsyncIterator[WakeSource]:
+        """Return the fake's wake source; it needs no task."""
+        yield FakeWakeSource(self.kafka, listener=listener, now=lambda: NOW)
+
+
+class LiveWorld:
+    """Live brokers, driven by aiokafka's producer, consumer and admin client; the readers under test share none of it.
+
+    Use as an asynchronous context manager.
+    """
+
+    def __init__(self, bootstrap_servers: str, *, has_transactions: bool) -> None:
+        self.cluster = Cluster(bootstrap_servers)
+        self.has_transactions = has_transactions
+        self.connections = Connections()
+        self._bootstrap_servers = bootstrap_servers
+        self._transactions: dict[tuple[str, int], AIOKafkaProducer] = {}
+
+    async def __aenter__(self) -> Self:
+        self._admin = AdminClient({"bootstrap.servers": self._bootstrap_servers})
+        self._producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap_servers, acks="all")
+        await self._producer.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        del self._admin  # closes librdkafka's connections, which would else be made anew while the broker stops
+        for producer in self._transactions.values():
+            await producer.stop()
+        await self._producer.stop()
+        await self.connections.close()
+
+    async def create_topic(self, partitions: int = 1, *, name: str | None = None) -> str:
+        """Create a topic and wait until its logs can be read."""
+        name = name or f"topic-{uuid.uuid4().hex[:12]}"
+        await _done(self._admin.create_topics([NewTopic(name, partitions, 1)]))
+        await self._settled(name, partitions)
+        return name
+
+    async def grow_topic(self, topic: str, partitions: int) -> None:
+        """Add partitions and wait until their logs can be read."""
+        await _done(self._admin.create_partitions([NewPartitions(topic, partitions)]))
+        self._admin = AdminClient({"bootstrap.servers": self._bootstrap_servers})  # the old one remembers fewer
+        await self._settled(topic, partitions)
+
+    async def delete_topic(self, topic: str) -> None:
+        """Delete a topic and wait until the broker knows."""
+        await _done(self._admin.delete_topics([topic]))
+        await eventually(lambda: self._end_is(topic, 0, None))
+
+    async def produce(self, topic: str, partition: int = 0, count: int = 1, *, traceparent: str | None = None) -> int:
+        """Append records, all in one batch where they come at once."""
+        headers = [("traceparent", traceparent.encode())] if traceparent else []
+        sent = [await self._producer.send(topic, b"value", partition=partition, headers=headers) for _ in range(count)]
+        return int(min([(await record).offset for record in sent]))
+
+    async def open_transaction(self, topic: str, partition: int = 0) -> None:
+        """Append one record in a transaction."""
+        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap_servers, transactional_id=uuid.uuid4().hex)
+        await producer.start()
+        self._transactions[topic, partition] = producer
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"value", partition=partition)
+
+    async def end_transaction(self, topic: str, partition: int = 0, *, commit: bool) -> None:
+        """Commit or abort, and wait until the marker is there."""
+        producer = self._transactions.pop((topic, partition))
+        before = await self._end(topic, partition)
+        await (producer.commit_transaction() if commit else producer.abort_transaction())
+        await producer.stop()
+        await eventually(lambda: self._end_moved(topic, partition, before))
+
+    async def trim(self, topic: str, partition: int, before: int) -> None:
+        """Delete records (DeleteRecords)."""
+        await _done(self._admin.delete_records([TopicPartition(topic, partition, before)]))
+
+    async def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
+        """Commit by a consumer that never joins."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers, group_id=group, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            place = ConsumedPartition(topic, partition)
+            consumer.assign([place])
+            await consumer.commit({place: offset})
+        finally:
+            await consumer.stop()
+
+    def reader(self) -> LagReader:
+        """Return the real reader."""
+        return KafkaLagReader(self.connections)
+
+    @asynccontextmanager
+    async def watching(self, listener: PushListener) -> AsyncIterator[WakeSource]:
+        """Run the real tail."""
+        tail = KafkaTail(self.connections, listener, lambda: NOW)
+        running = asyncio.create_task(tail.run())
+        try:
+            yield tail
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+    async def _settled(self, topic: str, partitions: int) -> None:
+        """Wait until every partition answers: a broker makes the logs a moment after it has told of the topic."""
+        for number in range(partitions):
+            await eventually(lambda number=number: self._end_moved(topic, number, None))  # type: ignore[misc]
+
+    async def _end_is(self, topic: str, partition: int, end: int | None) -> bool:
+        return await self._end(topic, partition) == end
+
+    async def _end_moved(self, topic: str, partition: int, end: int | None) -> bool:
+        return not await self._end_is(topic, partition, end)
+
+    async def _end(self, topic: str, partition: int) -> int | None:
+        """Return the end of a log; None: it cannot be read."""
+        place = TopicPartition(topic, partition)
+        (answer,) = self._admin.list_offsets({place: OffsetSpec.latest()}, request_timeout=SECONDS).values()
+        try:
+            return int((await asyncio.wrap_future(answer)).offset)
+        except KafkaException:
+            return None
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until a condition holds that brokers bring about a moment after they have answered."""
+    async with asyncio.timeout(SECONDS):
+        while not await condition():  # noqa: ASYNC110 - a broker sets no event
+            await asyncio.sleep(0.02)
+
+
+async def _done(answers: dict[object, Future[object]]) -> None:
+    """Wait for the answers of librdkafka's admin client, which come from its own thread."""
+    for answer in answers.values():
+        await asyncio.wrap_future(answer)
