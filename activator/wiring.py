@@ -41,7 +41,7 @@ from activator.specs.annotations import AnnotationDefaults, parse
 from activator.telemetry import export, holds
 from activator.telemetry.fanout import FanOut
 from activator.telemetry.logs import LogRecorder
-from activator.telemetry.metrics import MetricsRecorder
+from activator.telemetry.metrics import MetricsRecorder, WatchedCollector
 from activator.version import version
 from activator.web.certificates import FromFiles, SelfSigned
 from activator.web.external_metrics import ExternalMetricsServer
@@ -49,7 +49,7 @@ from activator.web.metric_store import InMemoryMetricStore
 from activator.web.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
     from activator.core.model import Policy, Push
     from activator.errors import SpecError
@@ -159,6 +159,7 @@ async def run(settings: Settings) -> None:
         exits.push_async_callback(connections.close)
         pushes = Pushes(metrics)
         tail = KafkaTail(connections, pushes, clock.now)
+        registry.register(WatchedCollector(lambda: _watched(tail)))
         store = InMemoryMetricStore()
         front_proxy = FrontProxyConfigMap(client)
         activator = Activator(
@@ -251,6 +252,12 @@ async def _restored(activator: Activator) -> None:
             wait = min(wait * 2, 5.0)
         else:
             return
+
+
+def _watched(tail: KafkaTail) -> Iterator[tuple[str, str, int]]:
+    for cluster, watched in tail.watched().items():
+        for way, partitions in watched._asdict().items():
+            yield cluster.bootstrap_servers, way, partitions
 
 
 def _leads(remaining: Callable[[], timedelta]) -> Callable[[], bool]:

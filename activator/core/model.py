@@ -502,6 +502,8 @@ class Evaluation:
     evaluations: int = 1
     """How many evaluations the hold has had so far, this one included."""
     episode_id: str | None = None
+    late: timedelta = timedelta(0)
+    """How long after it was due the look began, the read that it used included."""
 
 
 @dataclass(frozen=True, slots=True)

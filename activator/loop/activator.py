@@ -146,6 +146,7 @@ class Activator:
             target = self._targets.get(due.ref)
             if target is None:
                 continue
+            target.due_at = target.due_at or due.at
             if due.push is not None and _proves(target, due.push):
                 self._begin_look(tasks, target, due.push, ())
             else:
@@ -202,7 +203,7 @@ class Activator:
                 self._agenda.wake(target.ref, target.pushed)
             elif target.again:
                 self._agenda.bring_forward(target.ref, self._world.now())
-            target.pushed, target.again = None, False
+            target.pushed, target.again, target.due_at = None, False, None
             self._news.set()
 
     async def _decide_and_act(self, target: Target, push: Push | None, links: tuple[TraceIds, ...]) -> None:

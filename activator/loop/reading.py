@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from activator.core.lag import measure, remainders
@@ -90,4 +91,6 @@ def _measure_again(trigger: Trigger, tracker: Tracker) -> None:
     offsets = tracker.offsets
     if not isinstance(offsets, TriggerOffsets):
         return
+    arrived = tracker.lag.arrived
     tracker.lag, tracker.partitions, tracker.memory = measure(trigger, offsets, tracker.memory)
+    tracker.lag = replace(tracker.lag, arrived=arrived)

@@ -109,6 +109,8 @@ class Target:
     """A push that came while it was busy."""
     again: bool = False
     """It became due while it was busy."""
+    due_at: datetime | None = None
+    """When the look that is under way became due."""
     failures: int = 0
     hold: Hold | None = None
     last_applied: TraceIds | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from activator.core.episode import Episode, Progress, advance
@@ -39,6 +40,7 @@ def evaluate(world: World, target: Target, act: Act, links: tuple[TraceIds, ...]
         started=hold.started if hold else None,
         evaluations=hold.evaluations if hold else 1,
         episode_id=target.episode_id,
+        late=max(now - target.due_at, timedelta(0)) if target.due_at is not None else timedelta(0),
     )
     target.note(evaluation)
     return evaluation

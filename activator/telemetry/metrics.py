@@ -21,7 +21,7 @@ from activator.telemetry import metrics_table as table
 from activator.telemetry.attributes import is_wake, wake_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from activator.core.model import Fact, Push, TargetRef
@@ -100,6 +100,7 @@ class MetricsRecorder:
 
     def _evaluation(self, evaluation: Evaluation) -> None:
         self._count(table.EVALUATIONS, evaluation.outcome.value, evaluation.decision.reason.value)
+        self._observe(table.LATENESS, evaluation.late)
         if evaluation.decision.reason is Reason.UNMANAGED:
             self._last.pop(evaluation.ref, None)
         else:
@@ -120,7 +121,8 @@ class MetricsRecorder:
         (counter.labels(*labels) if labels else counter).inc(by)
 
     def _observe(self, metric: table.Counted, duration: timedelta, *labels: str) -> None:
-        self._histograms[metric].labels(*labels).observe(duration.total_seconds())
+        histogram = self._histograms[metric]
+        (histogram.labels(*labels) if labels else histogram).observe(duration.total_seconds())
 
 
 class _TargetCollector(Collector):
@@ -151,3 +153,25 @@ class _TargetCollector(Collector):
             for label, number in tally.items():
                 family.add_metric((label,), number)
             yield family
+
+
+class WatchedCollector(Collector):
+    """Tells how many partitions are watched in which way, when Prometheus asks.
+
+    Args:
+        watched: yields cluster, way and number of partitions.
+    """
+
+    def __init__(self, watched: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
+        self._watched = watched
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        """Name the metric without samples."""
+        yield GaugeMetricFamily(table.WATCHED.name, table.WATCHED.doc, labels=table.WATCHED.labels)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the gauge with its samples."""
+        family = GaugeMetricFamily(table.WATCHED.name, table.WATCHED.doc, labels=table.WATCHED.labels)
+        for cluster, way, partitions in self._watched():
+            family.add_metric((cluster, way), partitions)
+        yield family

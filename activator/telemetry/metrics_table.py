@@ -35,7 +35,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """A gauge that is set once."""
+    """A gauge whose samples come from elsewhere."""
 
     name: str
     doc: str
@@ -85,6 +85,12 @@ WAKE_LATENCY = Counted(
     _WAKE_BUCKETS,
 )
 WAKES = Counted("wakegate_wakes_total", "Targets woken, by who saw the record: tail, gateway or poll.", ("source",))
+LATENESS = Counted(
+    "wakegate_look_lateness_seconds",
+    "How long after it was due a target was decided about, the batched read included.",
+    (),
+    _WAKE_BUCKETS,
+)
 APPLY_DURATION = Counted(
     "wakegate_apply_duration_seconds",
     "Duration of the PATCH of a scale subresource, with its repetitions after conflicts.",
@@ -126,12 +132,19 @@ SERVED = Counted(
 )
 SPANS_EXPORTED = Counted("wakegate_spans_exported_total", "Spans that the tracing backend has taken.")
 SPANS_DROPPED = Counted("wakegate_spans_dropped_total", "Spans that are lost: queue-full or export-failed.", ("cause",))
+WATCHED = Fixed(
+    "wakegate_tail_partitions",
+    "Partitions of sleeping targets that are watched, by way: fetched (a push comes within milliseconds), looked_at "
+    "(once a second), waiting (not just now).",
+    ("cluster", "way"),
+)
 BUILD_INFO = Fixed("wakegate_build_info", "Always 1; what runs.", ("version", "python_version"))
 
 COUNTED = (
     EVALUATIONS,
     WAKES,
     WAKE_LATENCY,
+    LATENESS,
     APPLY_DURATION,
     APPLY_RETRIES,
     READ_DURATION,
@@ -208,7 +221,7 @@ OF_TARGETS = (
 )
 
 _TARGET_LABELS = ("namespace", "kind", "name")
-METRICS = (*COUNTED, *PER_TARGET, *OF_TARGETS, BUILD_INFO)
+METRICS = (*COUNTED, *PER_TARGET, *OF_TARGETS, WATCHED, BUILD_INFO)
 """Everything that is documented."""
 
 

@@ -36,11 +36,11 @@ _numbers = itertools.count(1)
 
 
 def until(what: str, probe: Callable[[], T | None], within_seconds: float) -> T:
-    """Ask again and again until there is an answer that is not None or False, and return it."""
+    """Ask again and again until the answer is true, and return it."""
     deadline = time.monotonic() + within_seconds
     while True:
         answer = probe()
-        if answer is not None and answer is not False:
+        if answer:
             return answer
         if time.monotonic() > deadline:
             raise AssertionError(f"{what}: not within {within_seconds:g} s")
@@ -77,6 +77,19 @@ class Wakegate:
             return self.get("/readyz")[0] == 200
         except OSError:
             return False
+
+    def samples(self, metric: str) -> int:
+        """How many series a metric of its own has."""
+        return sum(line.startswith(metric + "{") for line in self.get("/metrics")[1].splitlines())
+
+    def late(self, bound_seconds: float) -> int:
+        """How many of its looks were later than this bound, which must be one of the histogram's."""
+        counts: dict[str, float] = {}
+        for line in self.get("/metrics")[1].splitlines():
+            if line.startswith("wakegate_look_lateness_seconds_bucket{le="):
+                edge, count = line.removeprefix("wakegate_look_lateness_seconds_bucket{le=").split("} ")
+                counts[edge.strip('"')] = float(count)
+        return int(counts["+Inf"] - counts[f"{bound_seconds:.1f}"])
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
@@ -132,6 +145,10 @@ class Consumer:
         except ApiError:
             return {}
         return status
+
+    def told_invalid(self) -> list[dict[str, Any]]:
+        """The Events that tell of its invalid configuration."""
+        return self.stage.events("InvalidConfiguration", self.name)
 
     def scale_writes(self) -> list[AuditEvent]:
         """Every write to its /scale that the API server has answered."""
@@ -233,6 +250,26 @@ class Stage:
             )
         )
         return Consumer(self, name, path)
+
+    def quiet_target(self, name: str, **annotations: str) -> None:
+        """Create a topic and an annotated Deployment whose Pod is Ready at once and does nothing."""
+        topic = f"{self.namespace}-{name}"
+        self.bed.kafka.create_topic(topic, partitions=1)
+        written = {
+            "topic": topic,
+            "consumer-group": topic,
+            "bootstrap-servers": self.bed.kafka.bootstrap_servers,
+            "offset-reset-policy": "earliest",
+            **{key.replace("_", "-"): value for key, value in annotations.items()},
+        }
+        self.api.apply(
+            workloads.deployment(
+                name,
+                {"image": workloads.PAUSE},
+                namespace=self.namespace,
+                annotations={ANNOTATION_PREFIX + key: value for key, value in written.items()},
+            )
+        )
 
     def topic_of(self, consumer: Consumer) -> str:
         """The topic that a consumer of this stage reads."""

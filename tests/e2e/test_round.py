@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,13 +37,17 @@ def play_rounds(stage: Stage, rounds: int, hpa_seconds: float) -> Consumer:
         stage.produce(consumer, 500)
         produced += 501
         until("the HPA takes it to five", lambda: consumer.replicas() == PARTITIONS, hpa_seconds)
-        until("everything is consumed", lambda total=produced: consumer.consumed() == total, 90)
+        until("everything is consumed", partial(_has_consumed, consumer, produced), 90)
         until("it sleeps again", lambda: consumer.replicas() == 0, COOLDOWN_SECONDS + POLLING_SECONDS + 30)
         last_commit = max(entry.at for entry in consumer.entries() if entry.event == "committed")
         asleep_at = [at for at, count, _ in consumer.changes() if count == 0][-1]
         took = (asleep_at - last_commit).total_seconds()
         assert took <= COOLDOWN_SECONDS + POLLING_SECONDS + 2, f"slept {took:.1f} s after the last commit"
     return consumer
+
+
+def _has_consumed(consumer: Consumer, records: int) -> bool:
+    return consumer.consumed() == records
 
 
 def check_records(consumer: Consumer, rounds: int) -> None:
