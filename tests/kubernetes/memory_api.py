@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from activator.errors import ConflictError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
 
     from activator.errors import WakegateError
 
@@ -40,6 +40,8 @@ class MemoryApi:
         self.page_size = page_size
         self.down: WakegateError | None = None
         """Raised by every call while it is set."""
+        self.latency: Callable[[], float] = lambda: 0.0
+        """Seconds that a request takes to come here, and an answer to go back."""
         self.faults: deque[tuple[str, WakegateError, bool]] = deque()
         """Method, error, and whether the call takes effect all the same; each is met once, in order."""
         self.end_each_watch: tuple[WakegateError | None] | None = None
@@ -83,20 +85,20 @@ class MemoryApi:
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> Document:
         del query
-        lost = self._begin("GET", path)
+        lost = await self._begin("GET", path)
         document = self._existing(path)
-        return self._answer(document, lost)
+        return await self._answer(document, lost)
 
     async def list_pages(self, path: str, query: Mapping[str, str] | None = None) -> AsyncGenerator[Document, None]:
         del query
         version = self._next()
         for page in range(0, max(len(self._members(path)), 1), self.page_size):
-            self._begin("LIST", path)
+            await self._begin("LIST", path)
             items = [copy.deepcopy(item) for item in self._members(path)[page : page + self.page_size]]
             yield {"metadata": {"resourceVersion": version}, "items": items}
 
     async def watch(self, path: str, resource_version: str) -> AsyncGenerator[tuple[str, Document], None]:
-        self._begin("WATCH", f"{path}@{resource_version}")
+        await self._begin("WATCH", f"{path}@{resource_version}")
         queue: asyncio.Queue[tuple[str, Document] | WakegateError | None] = asyncio.Queue()
         if self.end_each_watch is not None:
             queue.put_nowait(self.end_each_watch[0])
@@ -113,41 +115,42 @@ class MemoryApi:
             self._watches = [entry for entry in self._watches if entry[1] is not queue]
 
     async def create(self, path: str, body: Document) -> Document:
-        lost = self._begin("POST", path)
+        lost = await self._begin("POST", path)
         member = f"{path}/{body['metadata']['name']}"
         if member in self.documents:
             raise ConflictError(f"{member} already exists")
-        return self._answer(self._store(member, body), lost)
+        return await self._answer(self._store(member, body), lost)
 
     async def replace(self, path: str, body: Document) -> Document:
-        lost = self._begin("PUT", path)
+        lost = await self._begin("PUT", path)
         if body["metadata"]["resourceVersion"] != self._existing(path)["metadata"]["resourceVersion"]:
             raise ConflictError(f"{path} has been modified")
-        return self._answer(self._store(path, body), lost)
+        return await self._answer(self._store(path, body), lost)
 
     async def merge_patch(self, path: str, body: Document) -> Document:
-        lost = self._begin("PATCH", path)
-        return self._answer(self._store(path, _merged(self._existing(path), body)), lost)
+        lost = await self._begin("PATCH", path)
+        return await self._answer(self._store(path, _merged(self._existing(path), body)), lost)
 
     async def apply(self, path: str, body: Document) -> Document:
-        lost = self._begin("APPLY", path)
+        lost = await self._begin("APPLY", path)
         whole = path.removesuffix("/status")
         if path == whole:
             applied = _merged(self.documents.get(path, {}), body)
         else:
             applied = {**self._existing(whole), "status": body["status"]}
-        return self._answer(self._store(whole, applied), lost)
+        return await self._answer(self._store(whole, applied), lost)
 
     async def delete(self, path: str) -> None:
-        lost = self._begin("DELETE", path)
+        lost = await self._begin("DELETE", path)
         if path in self.documents:
             self.remove(path)
-        self._answer({}, lost)
+        await self._answer({}, lost)
 
     # ----------------------------------------------------------------------------------------------------- in common
 
-    def _begin(self, method: str, path: str) -> WakegateError | None:
+    async def _begin(self, method: str, path: str) -> WakegateError | None:
         self.log.append((method, path))
+        await asyncio.sleep(self.latency())
         if self.down is not None:
             raise self.down
         if any(path.startswith(prefix) for prefix in self.absent):
@@ -159,7 +162,8 @@ class MemoryApi:
             return error
         return None
 
-    def _answer(self, document: Document, lost: WakegateError | None) -> Document:
+    async def _answer(self, document: Document, lost: WakegateError | None) -> Document:
+        await asyncio.sleep(self.latency())
         if lost is not None:
             raise lost
         return copy.deepcopy(document)

@@ -1,0 +1,176 @@
+"""HPAs are written when they differ, and only then; our own last write is believed before a watch that lags behind."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from activator.core.model import Behavior, Cluster, Policy, TargetRef, Trigger
+from activator.errors import InvalidError, UnavailableError
+from activator.kubernetes.hpa import KubernetesHandoff
+from tests.kubernetes.memory_api import MemoryApi, unreachable
+from tests.virtual_time import virtual
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from activator.kubernetes.client import KubernetesClient
+
+ORDERS = TargetRef("shop", "Deployment", "orders")
+POLICY = Policy(triggers=(Trigger(Cluster("kafka:9092"), "orders", "billing"),))
+PATH = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/wakegate-deployment-orders"
+
+
+@asynccontextmanager
+async def handing_off(api: MemoryApi) -> AsyncIterator[KubernetesHandoff]:
+    """Run a handoff for the block."""
+    handoff = KubernetesHandoff(cast("KubernetesClient", api))
+    task = asyncio.create_task(handoff.run())
+    await asyncio.sleep(1)
+    yield handoff
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@virtual
+async def test_one_that_is_right_is_left_alone() -> None:
+    """Over many cycles, and by the next process too: one write in all."""
+    api = MemoryApi()
+    for _ in range(2):
+        async with handing_off(api) as handoff:
+            for _ in range(5):
+                await handoff.ensure(ORDERS, "uid-1", POLICY, 5)
+                await asyncio.sleep(30)
+    assert api.asked("APPLY") == [PATH]
+
+
+@virtual
+async def test_one_that_somebody_edited_is_put_right() -> None:
+    """Kubectl edit lasts until the next cycle."""
+    api = MemoryApi()
+    async with handing_off(api) as handoff:
+        await handoff.ensure(ORDERS, "uid-1", POLICY, 5)
+        edited = api.documents[PATH]
+        api.put(PATH, {**edited, "spec": {**edited["spec"], "maxReplicas": 50}})
+        await asyncio.sleep(1)
+        await handoff.ensure(ORDERS, "uid-1", POLICY, 5)
+    assert api.documents[PATH]["spec"]["maxReplicas"] == 5
+    assert len(api.asked("APPLY")) == 2
+
+
+@virtual
+async def test_a_recreated_workload_owns_its_hpa() -> None:
+    """Else the garbage collector deletes it with the workload of yesterday."""
+    api = MemoryApi()
+    async with handing_off(api) as handoff:
+        await handoff.ensure(ORDERS, "uid-1", POLICY, 5)
+        await handoff.ensure(ORDERS, "uid-2", POLICY, 5)
+    assert [owner["uid"] for owner in api.documents[PATH]["metadata"]["ownerReferences"]] == ["uid-2"]
+
+
+@virtual
+async def test_a_field_that_the_server_does_not_know_is_sent_once() -> None:
+    """Tolerance came with Kubernetes 1.33: an older server drops it, and would be told again every cycle."""
+    api = MemoryApi()
+    api.dropped_fields = {"tolerance"}
+    behavior = Behavior(scale_up=replace(Behavior().scale_up, tolerance="0.05"))
+    async with handing_off(api) as handoff:
+        for _ in range(5):
+            await handoff.ensure(ORDERS, "uid-1", replace(POLICY, behavior=behavior), 5)
+            await asyncio.sleep(30)
+        assert len(api.asked("APPLY")) == 1
+        await handoff.ensure(ORDERS, "uid-1", POLICY, 4)
+        assert len(api.asked("APPLY")) == 2
+
+
+@virtual
+async def test_our_own_write_is_believed_before_the_watch_has_it() -> None:
+    """An event from before it must not make us write again."""
+    api = MemoryApi()
+    async with handing_off(api) as handoff:
+        await handoff.ensure(ORDERS, "uid-1", POLICY, 5)
+        old = api.documents[PATH]
+        await handoff.ensure(ORDERS, "uid-1", POLICY, 4)
+        handoff.take(old)
+        await handoff.ensure(ORDERS, "uid-1", POLICY, 4)
+        assert len(api.asked("APPLY")) == 2
+
+
+@virtual
+async def test_one_that_was_deleted_by_hand_is_made_again() -> None:
+    """The watch tells."""
+    api = MemoryApi()
+    async with handing_off(api) as handoff:
+        await handoff.ensure(ORDERS, "uid-1", POLICY, 5)
+        api.remove(PATH)
+        await asyncio.sleep(1)
+        assert not handoff.look(ORDERS).ours
+        await handoff.ensure(ORDERS, "uid-1", POLICY, 5)
+        assert handoff.look(ORDERS).ours
+
+
+@virtual
+async def test_nothing_is_written_before_everything_was_seen() -> None:
+    """A rival that is not known yet is not fought."""
+    api = MemoryApi()
+    api.down = unreachable()
+    async with handing_off(api) as handoff:
+        for call in (handoff.ensure(ORDERS, "uid-1", POLICY, 5), handoff.remove(ORDERS)):
+            with pytest.raises(UnavailableError, match="could not be listed yet"):
+                await call
+        api.down = None
+        await handoff.listed()
+        await handoff.ensure(ORDERS, "uid-1", POLICY, 5)
+
+
+@virtual
+async def test_a_refused_hpa_is_refused_to_the_caller_and_tried_again() -> None:
+    """Nothing is remembered of a write that failed."""
+    api = MemoryApi()
+    async with handing_off(api) as handoff:
+        api.faults.append(("APPLY", InvalidError("422"), False))
+        with pytest.raises(InvalidError):
+            await handoff.ensure(ORDERS, "uid-1", POLICY, 5)
+        assert not handoff.look(ORDERS).ours
+        await handoff.ensure(ORDERS, "uid-1", POLICY, 5)
+        assert handoff.look(ORDERS).ours
+
+
+@virtual
+async def test_nothing_is_deleted_where_there_is_nothing() -> None:
+    """A thousand sleeping targets without HPA cost no request."""
+    api = MemoryApi()
+    async with handing_off(api) as handoff:
+        await handoff.remove(ORDERS)
+    assert api.asked("DELETE") == []
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind", "rival"),
+    [
+        ("apps/v1", "Deployment", "HorizontalPodAutoscaler theirs"),
+        ("apps/v1beta2", "Deployment", "HorizontalPodAutoscaler theirs"),
+        ("apps/v1", "StatefulSet", None),
+        ("argoproj.io/v1alpha1", "Deployment", None),
+    ],
+)
+def test_a_rival_drives_the_same_workload_by_any_version(api_version: str, kind: str, rival: str | None) -> None:
+    """By group, kind and name within the namespace."""
+
+    @virtual
+    async def look() -> None:
+        api = MemoryApi()
+        spec = {"scaleTargetRef": {"apiVersion": api_version, "kind": kind, "name": "orders"}}
+        for namespace in ("shop", "bank"):
+            api.put(
+                f"/apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers/theirs",
+                {"metadata": {"name": "theirs"}, "spec": spec},
+            )
+        async with handing_off(api) as handoff:
+            assert handoff.look(ORDERS).rival == rival
+
+    look()
