@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -318,33 +318,45 @@ class Lag:
 
 
 class Reason(StrEnum):
-    """Why a step gave its answer. The text of each is in `core.decide`; docs and metrics list them from here."""
+    """Why a step gave its answer: the code, and what it means to a person. Docs and metrics list them from here."""
 
-    LAG = "lag"
-    NO_LAG = "no-lag"
-    RECORD_ARRIVED = "record-arrived"
-    BELOW_ACTIVATION = "below-activation-threshold"
-    NO_COMMITTED_OFFSET = "no-committed-offset"
-    NEVER_READ = "never-read"
-    UNREADABLE = "unreadable"
-    PARTITION_CAP = "partition-cap"
-    MIN_REPLICAS = "min-replicas"
-    MAX_REPLICAS = "max-replicas"
-    WITHIN_TOLERANCE = "within-tolerance"
-    STABILIZED = "stabilized"
-    RATE_LIMITED = "rate-limited"
-    COOLING_DOWN = "cooling-down"
-    INITIAL_COOLDOWN = "initial-cooldown"
-    WAITING_FOR_FLOOR = "waiting-for-floor"
-    REBALANCING = "rebalancing"
-    QUIET = "quiet"
-    PAUSED = "paused"
-    KEEP_AWAKE = "keep-awake"
-    DRY_RUN = "dry-run"
-    LEFT_TO_HPA = "left-to-hpa"
-    RIVAL = "rival"
-    NO_REPLICA_READY = "no-replica-ready"
-    UNMANAGED = "unmanaged"
+    def __new__(cls, code: str, meaning: str) -> Self:
+        """Make a member whose value is its code."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    meaning: str
+
+    LAG = "lag", "There is lag: it asks for replicas."
+    NO_LAG = "no-lag", "There is no lag."
+    RECORD_ARRIVED = "record-arrived", "A record was seen to arrive for a group that has no members."
+    BELOW_ACTIVATION = "below-activation-threshold", "There is lag, but no more than activation-lag-threshold."
+    NO_COMMITTED_OFFSET = (
+        "no-committed-offset",
+        "The group has not committed everywhere and starts at latest: asleep it would skip the record that wakes it.",
+    )
+    NEVER_READ = "never-read", "Nothing has been read yet: it holds what is."
+    UNREADABLE = "unreadable", "The lag could not be read, or not all of it: it holds what is."
+    PARTITION_CAP = "partition-cap", "More consumers than partitions would be idle."
+    MIN_REPLICAS = "min-replicas", "Never below min-replica-count while it is awake."
+    MAX_REPLICAS = "max-replicas", "Never above max-replica-count."
+    WITHIN_TOLERANCE = "within-tolerance", "Direct hand-off: the lag is within the tolerance of what the count carries."
+    STABILIZED = "stabilized", "Direct hand-off: a stabilization window holds an earlier recommendation."
+    RATE_LIMITED = "rate-limited", "Direct hand-off: a scaling policy allows no larger step yet."
+    COOLING_DOWN = "cooling-down", "There is no lag, and the cooldown-period has not passed yet."
+    INITIAL_COOLDOWN = "initial-cooldown", "It was taken over less than initial-cooldown-period ago."
+    WAITING_FOR_FLOOR = "waiting-for-floor", "sleep-from is floor, and the HPA has not reached the minimum yet."
+    REBALANCING = "rebalancing", "The group is in rebalance: nobody can be reading just now."
+    QUIET = "quiet", "There was no lag for the cooldown-period: to idle."
+    PAUSED = "paused", "paused is true: the count is frozen."
+    KEEP_AWAKE = "keep-awake", "keep-awake is true: it does not sleep."
+    DRY_RUN = "dry-run", "dry-run is true: it would have been changed."
+    LEFT_TO_HPA = "left-to-hpa", "It is awake: the HPA moves it."
+    RIVAL = "rival", "Another autoscaler drives it too: it is left alone."
+    NO_REPLICA_READY = "no-replica-ready", "It was woken, and no replica has become ready for five minutes."
+    UNMANAGED = "unmanaged", "It is managed no more and was given back."
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,104 @@
+"""Write the references below docs/ from the tables that the code itself uses; `--check` fails where one is stale.
+
+Run as ``python -m scripts.generate_docs [--check]``, or by ``make docs`` and ``make check``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from activator.core.model import Reason
+from activator.core.naming import ANNOTATION_PREFIX
+from activator.settings import Settings, descriptions, environment_name
+from activator.specs.annotations import TABLE
+from activator.telemetry.attributes import attributes_markdown
+from activator.telemetry.metrics_table import metrics_markdown
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def annotations_markdown() -> str:
+    """Return the reference of all annotations."""
+    lines = [
+        "# Annotations",
+        "",
+        "Made from `activator/specs/annotations.py`; do not edit.",
+        "On the Deployment or StatefulSet itself, not on its Pod template. Any one of them puts it under our care.",
+        "A mistake is told in an Event and in its ScaleTarget, and the last valid ones stay in force.",
+        "",
+        "Durations take `30`, `30s`, `5m`, `1h`. Values are strings: write numbers and booleans in quotes.",
+        "",
+        "| annotation | value | default | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
+    for row in TABLE:
+        default = f"`{row.default}`" if row.default is not None else ""
+        lines.append(f"| `{ANNOTATION_PREFIX}{row.name}` | {row.unit} | {default} | {row.doc} |")
+    return "\n".join([*lines, ""])
+
+
+def settings_markdown() -> str:
+    """Return the reference of all settings."""
+    lines = [
+        "# Settings",
+        "",
+        "Made from `activator/settings.py`; do not edit.",
+        "Each is a flag of `wakegate run` and an environment variable; the flag wins.",
+        "The cluster is found by `KUBECONFIG` or the service account.",
+        "Telemetry is set by the standard `OTEL_*` variables only, such as `OTEL_EXPORTER_OTLP_ENDPOINT`.",
+        "",
+        "| flag | environment | meaning |",
+        "| --- | --- | --- |",
+    ]
+    for setting in fields(Settings):
+        text = " ".join(descriptions()[setting.name].split())
+        lines.append(f"| `--{setting.name.replace('_', '-')}` | `{environment_name(setting.name)}` | {text} |")
+    return "\n".join([*lines, ""])
+
+
+def reasons_markdown() -> str:
+    """Return the reference of all reason codes."""
+    lines = [
+        "# Reasons",
+        "",
+        "Made from `activator/core/model.py`; do not edit.",
+        "Every decision ends with one of these.",
+        "It stands in the Event, the span (`wakegate.reason`), the log, the metrics and `kubectl get scaletargets`.",
+        "",
+        "| code | meaning |",
+        "| --- | --- |",
+    ]
+    lines += [f"| `{reason.value}` | {reason.meaning} |" for reason in Reason]
+    return "\n".join([*lines, ""])
+
+
+PAGES = {
+    "annotations.md": annotations_markdown,
+    "settings.md": settings_markdown,
+    "reasons.md": reasons_markdown,
+    "metrics.md": metrics_markdown,
+    "attributes.md": attributes_markdown,
+}
+
+
+def main() -> int:
+    """Write or check every page; return 1 where a check finds a stale one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is stale")
+    check = parser.parse_args().check
+    stale = [name for name, page in PAGES.items() if not (DOCS / name).exists() or (DOCS / name).read_text() != page()]
+    if not check:
+        for name in stale:
+            (DOCS / name).write_text(PAGES[name]())
+            sys.stdout.write(f"written: docs/{name}\n")
+        return 0
+    for name in stale:
+        sys.stderr.write(f"docs/{name} is stale: run 'make docs'\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
