@@ -1,0 +1,296 @@
+"""YAML of Deployments and StatefulSets -> what local mode runs of them. Pure: text in, values out.
+
+One process stands for a replica: the container that `kubectl.kubernetes.io/default-container` names, else the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from activator.core.model import TargetRef
+from activator.core.naming import ANNOTATION_PREFIX
+from activator.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KINDS = ("Deployment", "StatefulSet")
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+_DEFAULT_GRACE_SECONDS = 30
+_FIELDS = ("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "status.hostIP", "status.podIP")
+_REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentVariable:
+    """One entry of a container's `env`."""
+
+    name: str
+    value: str = ""
+    """May hold ``$(NAME)``."""
+    field: str | None = None
+    """A fieldPath of the downward API, which gives the value instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """What is run as a process."""
+
+    name: str
+    command: tuple[str, ...]
+    """`command` and `args`; not empty."""
+    environment: tuple[EnvironmentVariable, ...] = ()
+    working_directory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadSpec:
+    """What a folder says of one workload."""
+
+    ref: TargetRef
+    annotations: Mapping[str, str]
+    """Its ``wakegate.dev/`` annotations as written."""
+    replicas: int
+    container: ContainerSpec
+    grace: timedelta
+    place: str
+    """``FILE:LINE`` of the document."""
+    lines: Mapping[str, int]
+    """Line of each of the annotations."""
+
+    @property
+    def file(self) -> str:
+        """The file that it stands in."""
+        return self.place.rpartition(":")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """A topic that a folder asks for (a KafkaTopic of Strimzi)."""
+
+    name: str
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """What one file says."""
+
+    workloads: tuple[WorkloadSpec, ...] = ()
+    topics: tuple[TopicSpec, ...] = ()
+    passed_over: tuple[str, ...] = ()
+    """Workloads without our annotations, by kind and name: they are not run."""
+
+
+def read(text: str, file: str) -> Manifests:
+    """Read a file of any number of documents; kinds that are not for us are passed over.
+
+    Raises:
+        SpecError: the first mistake, with file and line.
+    """
+    workloads: list[WorkloadSpec] = []
+    topics: list[TopicSpec] = []
+    passed_over: list[str] = []
+    for node, document in _documents(text, file):
+        place = f"{file}:{node.start_mark.line + 1}"
+        match document:
+            case {"kind": "KafkaTopic", "metadata": {"name": str(name)}, **rest}:
+                topics.append(_topic(name, rest.get("spec"), place))
+            case {"kind": str(kind), "metadata": {"name": str(name), **metadata}} if kind in KINDS:
+                annotations: Any = metadata.get("annotations") or {}
+                if any(str(key).startswith(ANNOTATION_PREFIX) for key in annotations):
+                    workloads.append(_workload(document, node, place))
+                else:
+                    passed_over.append(f"{kind} {name}")
+            case {"kind": str(kind)} if kind in KINDS:
+                raise SpecError(f"{place}: metadata.name", None, "it is required")
+            case _:
+                continue
+    return Manifests(tuple(workloads), tuple(topics), tuple(passed_over))
+
+
+def expand(container: ContainerSpec, fields: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return a replica's command and its own environment.
+
+    Args:
+        container: as written.
+        fields: values of the downward API by fieldPath.
+
+    ``$(NAME)`` is the value of a variable of this `env` that stands before it (in `command` and `args`: anywhere);
+    what is not there stays as written, and ``$$`` is a dollar sign (Kubernetes API reference, Container).
+    """
+    environment: dict[str, str] = {}
+    for variable in container.environment:
+        known = fields.get(variable.field, "") if variable.field else _resolve(variable.value, environment)
+        environment[variable.name] = known
+    return tuple(_resolve(word, environment) for word in container.command), environment
+
+
+def with_bootstrap_servers(spec: WorkloadSpec, servers: str) -> WorkloadSpec:
+    """Return a workload that talks to another Kafka: its annotation, and every `env` value that is equal to it."""
+    key = f"{ANNOTATION_PREFIX}bootstrap-servers"
+    written = spec.annotations.get(key)
+    environment = tuple(
+        EnvironmentVariable(variable.name, servers) if written and variable.value == written else variable
+        for variable in spec.container.environment
+    )
+    container = spec.container
+    return WorkloadSpec(
+        ref=spec.ref,
+        annotations=MappingProxyType({**spec.annotations, key: servers}),
+        replicas=spec.replicas,
+        container=ContainerSpec(container.name, container.command, environment, container.working_directory),
+        grace=spec.grace,
+        place=spec.place,
+        lines=spec.lines,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- one document
+
+
+def _documents(text: str, file: str) -> Iterator[tuple[yaml.Node, Any]]:
+    loader = yaml.SafeLoader(text)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            if node is not None:
+                yield node, loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{file}:{mark.line + 1}" if mark else file
+        raise SpecError(place, None, f"this is not YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise SpecError(file, None, f"this is not YAML: {str(error).splitlines()[0]}") from None
+    finally:
+        loader.dispose()
+
+
+def _topic(name: str, spec: Any, place: str) -> TopicSpec:
+    spec = spec if isinstance(spec, Mapping) else {}
+    partitions = spec.get("partitions", 1)
+    if not isinstance(partitions, int) or isinstance(partitions, bool) or partitions < 1:
+        raise SpecError(f"{place}: spec.partitions", str(partitions), "a whole number, at least 1")
+    return TopicSpec(str(spec.get("topicName") or name), partitions)
+
+
+def _workload(document: Mapping[str, Any], node: yaml.Node, place: str) -> WorkloadSpec:
+    metadata = document["metadata"]
+    kind, name = document["kind"], metadata["name"]
+    place_of = f"{place}: {kind} {name}"
+    spec = _mapping(document.get("spec"), f"{place_of}: spec")
+    template = _mapping(spec.get("template"), f"{place_of}: spec.template")
+    pod = _mapping(template.get("spec"), f"{place_of}: spec.template.spec")
+    replicas = _count(spec.get("replicas", 1), f"{place_of}: spec.replicas")
+    pod_annotations = _mapping((template.get("metadata") or {}).get("annotations") or {}, f"{place_of}: annotations")
+    grace = pod.get("terminationGracePeriodSeconds", _DEFAULT_GRACE_SECONDS)
+    annotations = _mapping(metadata["annotations"], f"{place_of}: metadata.annotations")
+    ours = {key: value for key, value in annotations.items() if str(key).startswith(ANNOTATION_PREFIX)}
+    for key, value in ours.items():
+        if not isinstance(value, str):  # the API server refuses it too
+            shown = f"metadata.annotations[{key}]"
+            raise SpecError(f"{place_of}: {shown}", str(value), f'a string: write "{value}" in quotes')
+    return WorkloadSpec(
+        ref=TargetRef(str(metadata.get("namespace") or "default"), kind, name),
+        annotations=MappingProxyType(ours),
+        replicas=replicas,
+        container=_container(pod, pod_annotations.get(DEFAULT_CONTAINER), place_of),
+        grace=timedelta(seconds=_count(grace, f"{place_of}: spec.template.spec.terminationGracePeriodSeconds")),
+        place=place,
+        lines=MappingProxyType(_lines_of(node, "metadata", "annotations")),
+    )
+
+
+def _container(pod: Mapping[str, Any], chosen: Any, place_of: str) -> ContainerSpec:
+    where = "spec.template.spec.containers"
+    containers = pod.get("containers")
+    if not isinstance(containers, list) or not containers:
+        raise SpecError(f"{place_of}: {where}", None, "a list of at least one container")
+    named = [index for index, entry in enumerate(containers) if chosen and (entry or {}).get("name") == chosen]
+    index = named[0] if named else 0
+    where = f"{place_of}: {where}[{index}]"
+    entry = _mapping(containers[index], where)
+    command = [
+        *_words(entry.get("command"), f"{where}.command"),
+        *_words(entry.get("args"), f"{where}.args"),
+    ]
+    if not entry.get("command"):
+        hint = "it is required here: local mode starts processes, not images, so it cannot know an image's entrypoint"
+        raise SpecError(f"{where}.command", None, hint)
+    if entry.get("envFrom"):
+        raise SpecError(f"{where}.envFrom", None, "not read by local mode: write the values below env")
+    environment = entry.get("env") or []
+    if not isinstance(environment, list):
+        raise SpecError(f"{where}.env", None, "a list of variables")
+    return ContainerSpec(
+        name=str(entry.get("name") or ""),
+        command=tuple(command),
+        environment=tuple(_variable(variable, f"{where}.env[{at}]") for at, variable in enumerate(environment)),
+        working_directory=entry.get("workingDir"),
+    )
+
+
+def _variable(entry: Any, where: str) -> EnvironmentVariable:
+    match entry:
+        case {"name": str(name), "valueFrom": {"fieldRef": {"fieldPath": str(field)}}}:
+            if field not in _FIELDS:
+                raise SpecError(f"{where}.valueFrom.fieldRef.fieldPath", field, ", ".join(_FIELDS))
+            return EnvironmentVariable(name, field=field)
+        case {"name": str(), "valueFrom": dict(source)}:
+            shown = ", ".join(source)
+            raise SpecError(f"{where}.valueFrom", shown, "fieldRef in local mode; write the value itself as `value`")
+        case {"name": str(name), **rest}:
+            value = rest.get("value") or ""
+            if not isinstance(value, str):
+                raise SpecError(f"{where}.value", str(value), f'a string: write "{value}" in quotes')
+            return EnvironmentVariable(name, value)
+    raise SpecError(where, None, "a mapping with a name and a value")
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise SpecError(where, None if value is None else str(value), "a mapping")
+    return value
+
+
+def _words(value: Any, where: str) -> list[str]:
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise SpecError(where, str(value), "a list of strings")
+    return value
+
+
+def _count(value: Any, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise SpecError(where, str(value), "a whole number, at least 0")
+    return value
+
+
+def _lines_of(node: yaml.Node, *path: str) -> dict[str, int]:
+    """Return the line of each key of the mapping below a path of keys."""
+    for step in path:
+        below = [value for key, value in _pairs(node) if key.value == step]
+        if not below:
+            return {}
+        node = below[0]
+    return {str(key.value): key.start_mark.line + 1 for key, _ in _pairs(node)}
+
+
+def _pairs(node: yaml.Node) -> list[tuple[yaml.Node, yaml.Node]]:
+    return list(node.value) if isinstance(node, yaml.MappingNode) else []
+
+
+def _resolve(text: str, known: Mapping[str, str]) -> str:
+    def value(found: re.Match[str]) -> str:
+        name = found[1]
+        return "$" if name is None else known.get(name, found[0])
+
+    return _REFERENCE.sub(value, text)
