@@ -103,7 +103,7 @@ class _Header(NamedTuple):
     producer_id: int
     producer_epoch: int
     base_sequence: int
-    count: int
+    record_count: int
 
     @property
     def size(self) -> int:
@@ -116,8 +116,12 @@ _REFUSALS: tuple[tuple[Callable[[_Header, int], bool], ErrorCode, str], ...] = (
     (lambda head, _: head.magic != _MAGIC, ErrorCode.INVALID_RECORD, "only message format v2 is accepted"),
     (lambda head, size: not HEADER_SIZE <= head.size <= size, ErrorCode.INVALID_RECORD, _SHORT),
     (lambda head, size: head.size < size, ErrorCode.INVALID_RECORD, _LONG),
-    (lambda head, _: head.count < 1, ErrorCode.INVALID_RECORD, "the batch holds no record"),
-    (lambda head, _: head.last_offset_delta != head.count - 1, ErrorCode.INVALID_RECORD, "offsets are not consecutive"),
+    (lambda head, _: head.record_count < 1, ErrorCode.INVALID_RECORD, "the batch holds no record"),
+    (
+        lambda head, _: head.last_offset_delta != head.record_count - 1,
+        ErrorCode.INVALID_RECORD,
+        "offsets are not consecutive",
+    ),
     (
         lambda head, _: bool(head.attributes & (_TRANSACTIONAL | _CONTROL)),
         ErrorCode.INVALID_RECORD,

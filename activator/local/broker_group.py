@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from activator.local.broker_timers import Timers
 
 _FIRST_VERSION_THAT_KNOWS_ITS_ID = 4  # JoinGroup, KIP-394
+_FIRST_VERSION_THAT_NAMES_ITS_PROTOCOL = 5  # SyncGroup, KIP-559
 _FIRST_VERSION_THAT_SKIPS_ASSIGNMENT = 9  # JoinGroup, KIP-814
 
 
@@ -301,9 +302,9 @@ class Group:
         body = request.body
         member = self.member(body["member_id"], body["group_instance_id"])
         self._check_generation(body)
-        for given, agreed in (("protocol_type", self.protocol_type), ("protocol_name", self.protocol_name)):
-            if body[given] is not None and body[given] != agreed:
-                raise ApiError(ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
+        given, agreed = (body["protocol_type"], body["protocol_name"]), (self.protocol_type, self.protocol_name)
+        if request.version >= _FIRST_VERSION_THAT_NAMES_ITS_PROTOCOL and given != agreed:
+            raise ApiError(ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
         self._unsynced.discard(member.member_id)
         match self.state:
             case GroupState.STABLE:

@@ -117,7 +117,7 @@ def batch_of(
         producer_id=producer_id,
         producer_epoch=producer_epoch,
         base_sequence=base_sequence,
-        batch_size=1 << 20,
+        batch_size=1 << 22,
     )
     for number, value in enumerate(values):
         builder.append(number, timestamp=timestamp_ms + number, key=None, value=value, headers=[])
@@ -126,7 +126,9 @@ def batch_of(
 
 def partitions_of(answer: Body, topic: str) -> dict[int, Body]:
     """The partitions that an answer holds for a topic, by number."""
-    return {one["partition"]: one for entry in answer["topics"] if entry["name"] == topic for one in entry["partitions"]}
+    return {
+        one["partition"]: one for entry in answer["topics"] if entry["name"] == topic for one in entry["partitions"]
+    }
 
 
 def sole(items: Iterable[Any]) -> Any:
