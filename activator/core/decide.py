@@ -191,13 +191,21 @@ def _follow_triggers(draft: _Draft) -> _Draft:
         active = True
         said.append((1, Reason.RECORD_ARRIVED, _arrival(seen.pushed)))
         wanted = max(wanted, 1)
-    if active:
-        draft = replace(draft, active=True, memory=replace(draft.memory, last_active=draft.now))
+    if active or _worked_off(draft):
+        draft = replace(draft, active=active, memory=replace(draft.memory, last_active=draft.now))
     # The one that settles the count speaks last; of those that ask for none, one that has a little lag.
     said.sort(key=lambda entry: (entry[0] == wanted, entry[1] is not Reason.NO_LAG))
     for _, reason, text in said:
         draft = draft.say("follow triggers", wanted if active else 0, reason, text)
     return draft
+
+
+def _worked_off(draft: _Draft) -> bool:
+    """Tell whether records came and went between two looks: a consumer that keeps up shows no lag, and has work."""
+    return draft.seen.replicas > (draft.policy.idle_replicas or 0) and any(
+        lag.arrived > trigger.activation_lag_threshold
+        for trigger, lag in zip(draft.policy.triggers, draft.seen.lags, strict=True)
+    )
 
 
 def _arrival(push: Push) -> str:
@@ -232,7 +240,8 @@ def _trigger_wants(trigger: Trigger, lag: Lag) -> tuple[int, bool, Reason, str]:
         text = f"{place} lags {at_least}{lag.known}, which is not above activation-lag-threshold {least}"
         return 0, False, Reason.BELOW_ACTIVATION, text
     sign = "" if lag.complete else " in what could be read"
-    return 0, False, Reason.NO_LAG, f"{place} has no lag{sign}"
+    done = f": {lag.arrived} since the last look, all worked off" if lag.arrived else ""
+    return 0, False, Reason.NO_LAG, f"{place} has no lag{sign}{done}"
 
 
 def _hold_while_unreadable(draft: _Draft) -> _Draft:

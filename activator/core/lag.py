@@ -4,7 +4,8 @@ Lag of a partition is max(0, end - max(committed, log start)). What makes it mor
 numbers may be believed:
 
 - An end offset that falls is not believed until two reads agree: brokers that restart have been seen to answer 0 for
-  a moment, and a zero end is a zero lag, which would put a busy target to sleep.
+  a moment, and a zero end is a zero lag, which would put a busy target to sleep. In the first reading a commit beyond
+  the end is such a fall, too: the log once reached that far.
 - A commit beyond an end that is believed means that the topic was recreated or truncated: the consumer will be told
   OFFSET_OUT_OF_RANGE and start by its reset policy, so the lag is that of a group without a commit.
 - A commit before the log start counts from the log start: records that retention removed cannot be worked off.
@@ -25,6 +26,7 @@ from activator.core.model import Lag, OffsetReset, PartitionLag, PartitionOffset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
     from activator.core.model import Reading
 
@@ -54,6 +56,8 @@ class PartitionMemory:
     suspect_end: int | None = None
     """A lower end offset, seen once."""
     committed: int | None = None
+    stuck: bool = False
+    """The commit had not moved since the read before."""
     steady: bool = False
     """Neither commit nor end had moved since the read before: a probe of what is left may be worth its bytes."""
     phantom: tuple[int, int] | None = None
@@ -65,6 +69,8 @@ class LagMemory:
     """What the reads of one trigger leave for the next."""
 
     partitions: Mapping[TopicPartition, PartitionMemory] = field(default_factory=lambda: MappingProxyType({}))
+    read_at: datetime | None = None
+    """Of the reading that left it: the same reading, measured again after a probe, is not a second look."""
 
     def with_phantom(self, partition: TopicPartition, start: int, end: int) -> LagMemory:
         """Return this memory with [start, end) of a partition known to hold nothing for a consumer."""
@@ -73,7 +79,7 @@ class LagMemory:
             return self
         if known.phantom is not None and known.phantom[1] == start:
             start = known.phantom[0]
-        return LagMemory({**self.partitions, partition: replace(known, phantom=(start, end))})
+        return replace(self, partitions={**self.partitions, partition: replace(known, phantom=(start, end))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,36 +98,39 @@ def measure(trigger: Trigger, reading: Reading, memory: LagMemory) -> tuple[Lag,
 
     Returns:
         The lag of the trigger, that of each partition, and the memory for the next reading (unchanged where nothing
-        could be read).
+        could be read). The reading that left the memory may be measured again, to take a phantom into account: it
+        does not count as a second look.
     """
     if not isinstance(reading, TriggerOffsets):
         return Lag(known=0, complete=False, partitions=None, problems=(reading.reason,)), (), memory
+    again = memory.read_at == reading.read_at
     lags: list[PartitionLag] = []
     kept: dict[TopicPartition, PartitionMemory] = {}
-    scalable = 0
+    scalable = arrived = 0
     problems: list[str] = []
     for offsets in reading.partitions:
         key = (offsets.topic, offsets.partition)
         before = memory.partitions.get(key)
-        end, problem = _believed_end(offsets, before)
+        end, problem = _believed_end(offsets, before, again=again)
         if end is None or offsets.end is None:
             problems.append(problem)
             rule = Rule.UNREADABLE if offsets.end is None or offsets.error else Rule.END_FELL
             lags.append(PartitionLag(offsets.topic, offsets.partition, None, rule))
-            if before is not None:
-                suspect = before.suspect_end if rule is Rule.UNREADABLE else offsets.end
-                kept[key] = replace(before, suspect_end=suspect, steady=False)
+            if rule is Rule.END_FELL:
+                known_end = before.end if before is not None else offsets.committed or 0
+                before = before or PartitionMemory(known_end, committed=offsets.committed)
+                kept[key] = replace(before, suspect_end=offsets.end, stuck=False, steady=False)
+            elif before is not None:
+                kept[key] = replace(before, stuck=False, steady=False)
             continue
         lag, rule, phantom = _partition_lag(trigger, offsets, end, before)
         lags.append(PartitionLag(offsets.topic, offsets.partition, lag, rule))
-        stuck = before is not None and offsets.committed is not None and before.committed == offsets.committed
+        stuck, steady = _movement(offsets, end, before, again=again)
         scalable += 0 if trigger.exclude_persistent_lag and stuck else lag
-        kept[key] = PartitionMemory(
-            end=end,
-            committed=offsets.committed,
-            steady=before is not None and before.end == end and before.committed == offsets.committed,
-            phantom=phantom,
-        )
+        arrived += 0 if before is None or again else max(0, end - before.end)
+        kept[key] = PartitionMemory(end, committed=offsets.committed, stuck=stuck, steady=steady, phantom=phantom)
+    if not lags:
+        problems.append(f"{trigger.topic}: no partition in the answer")
     known = [entry.lag for entry in lags if entry.lag is not None]
     total = Lag(
         known=sum(known),
@@ -130,25 +139,41 @@ def measure(trigger: Trigger, reading: Reading, memory: LagMemory) -> tuple[Lag,
         readable=len(known),
         partitions_with_lag=sum(1 for lag in known if lag > 0),
         scalable=scalable,
+        arrived=arrived,
         uncommitted=any(entry.rule == Rule.NO_COMMIT_LATEST for entry in lags),
         problems=tuple(problems[:_PROBLEMS_SHOWN]),
         read_at=reading.read_at,
         group_state=reading.group_state,
     )
-    return total, tuple(lags), LagMemory(kept)
+    return total, tuple(lags), LagMemory(kept, reading.read_at)
 
 
-def _believed_end(offsets: PartitionOffsets, before: PartitionMemory | None) -> tuple[int | None, str]:
+def _believed_end(offsets: PartitionOffsets, before: PartitionMemory | None, *, again: bool) -> tuple[int | None, str]:
     """Return the end offset if it may be believed, else None and why not."""
     place = f"{offsets.topic}-{offsets.partition}"
     if offsets.error is not None or offsets.end is None:
         return None, f"{place}: {offsets.error or 'no end offset in the answer'}"
-    if before is None or offsets.end >= before.end:
+    if before is None:
+        if offsets.committed is None or offsets.committed <= offsets.end:
+            return offsets.end, ""
+        beyond = f"its end offset {offsets.end} lies before the group's commit {offsets.committed}"
+        return None, f"{place}: {beyond}; a second look must agree"
+    if offsets.end >= before.end:
         return offsets.end, ""
     # The log fell. A second read that does not fall below the first agrees with it: the log is shorter now.
-    if before.suspect_end is not None and offsets.end >= before.suspect_end:
+    if before.suspect_end is not None and offsets.end >= before.suspect_end and not again:
         return offsets.end, ""
     return None, f"{place}: its end offset fell from {before.end} to {offsets.end}; a second look must agree"
+
+
+def _movement(offsets: PartitionOffsets, end: int, before: PartitionMemory | None, *, again: bool) -> tuple[bool, bool]:
+    """Return whether the commit has stood still since the read before, and whether commit and end have."""
+    if before is None:
+        return False, False
+    if again:
+        return before.stuck, before.steady
+    stands = before.committed == offsets.committed
+    return stands and offsets.committed is not None, stands and before.end == end
 
 
 def _partition_lag(
