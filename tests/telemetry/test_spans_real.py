@@ -66,13 +66,9 @@ async def test_facts_are_found_in_jaeger(bed: Testbed, monkeypatch: pytest.Monke
     )
     held_ids, whole = random_ids(), random_ids()
     looks = [replace(look, ids=held_ids, now=look.now + offset) for look in hold(0, 2, 4)]
-    for fact in (
-        *looks,
-        read,
-        decided,
-        stretch("ready", 7, whole=whole),
-        stretch("", 8, whole=whole, link=decided.ids),
-    ):
+    episode_facts = (stretch("ready", 7, whole=whole), stretch("", 8, whole=whole, link=decided.ids))
+    facts: tuple[Fact, ...] = (*looks, read, decided, *episode_facts)
+    for fact in facts:
         exporting.recorder.record(fact)
     await exporting.close()
 
