@@ -144,8 +144,17 @@ class Fetches:
         key = (name, partition)
         for view in tuple(self._watchers.get(key, ())):
             view.ready[key] = None
-            if view.waiting is not None and self._enough(view, view.waiting.body["min_bytes"]):
+            if view.waiting is not None and (
+                not self._is_there(key) or self._enough(view, view.waiting.body["min_bytes"])
+            ):
                 self._finish(view, now_ms)
+
+    def _is_there(self, key: _Key) -> bool:
+        try:
+            self._topics.partition(*key)
+        except ApiError:
+            return False
+        return True
 
     def topics_of(self, body: Body) -> set[str]:
         """The topics a request is about: those it names, and those of its session."""
@@ -232,12 +241,18 @@ class Fetches:
     # -- answers ------------------------------------------------------------------------------------------------
 
     def _enough(self, view: _View, min_bytes: int) -> bool:
-        """Whether there is reason to answer now; what has nothing to say is taken off the ready list."""
-        available = 0
+        """Whether there is reason to answer now; what has nothing to say is taken off the ready list.
+
+        Any error is a reason, but as in Kafka a partition that is not there is one only if no other is.
+        """
+        available = unknown = 0
         for key in tuple(view.ready):
             position = view.positions[key]
+            if not self._is_there(key):
+                unknown += 1
+                continue
+            log = self._topics.partition(*key)
             try:
-                log = self._topics.partition(*key)
                 check_leader_epoch(position.leader_epoch)
                 log.check_range(position.fetch_offset)
             except ApiError:
@@ -248,7 +263,7 @@ class Fetches:
                 available += log.available_bytes(position.fetch_offset, position.max_bytes)
             elif position.told == (log.end_offset, log.start_offset):
                 del view.ready[key]
-        return available >= min_bytes
+        return available >= min_bytes or unknown == len(view.positions)
 
     def _finish(self, view: _View, now_ms: float) -> None:
         """Answer a parked request."""
