@@ -26,6 +26,7 @@ from activator.kafka.client import Connections
 from activator.kafka.connection import no_credentials
 from activator.kafka.lag import KafkaLagReader
 from activator.kafka.tail import KafkaTail
+from activator.kubernetes.api_service import MetricsApiOwner
 from activator.kubernetes.catalog import KubernetesCatalog
 from activator.kubernetes.client import KubernetesClient
 from activator.kubernetes.events import EventRecorder
@@ -162,6 +163,7 @@ async def run(settings: Settings) -> None:
         registry.register(WatchedCollector(lambda: _watched(tail)))
         store = InMemoryMetricStore()
         front_proxy = FrontProxyConfigMap(client)
+        metrics_api_owner = MetricsApiOwner(client, settings.metrics_api_service)
         activator = Activator(
             World(
                 catalog=catalog,
@@ -176,6 +178,7 @@ async def run(settings: Settings) -> None:
                 now=clock.now,
                 new_ids=new_ids,
                 parse=parsed,
+                auto_handoff=metrics_api_owner.handoff,
             )
         )
         pushes.listener = activator
@@ -217,6 +220,7 @@ async def run(settings: Settings) -> None:
                 "ScaleTarget store": states.run,
                 "Events": events.run,
                 "front proxy": front_proxy.run,
+                "metrics API owner": metrics_api_owner.run,
                 "tail": tail.run,
                 "catalog": manage,
                 "loop": activator.run,

@@ -48,6 +48,10 @@ class Agenda:
         self._pushes.setdefault(ref, push)
         self.bring_forward(ref, push.seen_at)
 
+    def carry(self, ref: TargetRef, push: Push) -> None:
+        """Keep a push for the look that is scheduled, without bringing it forward: acting on it has failed once."""
+        self._pushes.setdefault(ref, push)
+
     def forget(self, ref: TargetRef) -> None:
         """Drop a target's deadline and its push."""
         self._deadlines.pop(ref, None)

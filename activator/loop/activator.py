@@ -252,7 +252,8 @@ class Activator:
             acting.leave_tail(self._world, target)
         self._world.metrics.publish(target.ref, list(target.samples(at_least=1 if act.seen.push_is_proof else 0)))
         if act.outcome is Outcome.FAILED:
-            target.pushed = target.pushed or push
+            if push is not None:  # it still proves work, but must not be tried again without a pause
+                self._agenda.carry(target.ref, push)
             self._later(target, retry_after=act.retry_after)
             return
         target.failures = 0

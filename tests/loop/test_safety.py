@@ -42,6 +42,8 @@ async def test_the_api_server_away_for_a_minute_loses_no_wake() -> None:
         bed.server.start_outage()
         bed.kafka.produce("orders")
         await bed.until(100)
+        tried = len(bed.server.sent("scale.set", orders))
+        assert tried < 20, "a wake that fails is tried again with growing pauses, not at once"
         bed.server.end_outage()
         await bed.until(106)
         assert bed.server.replicas(orders) == 1
