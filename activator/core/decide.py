@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from activator.core.behavior import Answer
     from activator.core.model import Lag, Observation, Policy, Push, Trigger
 
 HPA_SYNC_PERIOD = timedelta(seconds=15)
@@ -54,6 +55,7 @@ NOT_READY_AFTER = timedelta(minutes=5)
 SOONEST = timedelta(milliseconds=100)
 """No decision asks for a look sooner than this, so that no mistake turns into a busy loop."""
 
+_FOLLOW_TRIGGERS = "follow triggers"
 _REBALANCING = frozenset(
     {
         GroupState.PREPARING_REBALANCE,
@@ -77,21 +79,16 @@ class _Draft:
     steps: tuple[Step, ...] = ()
     wake_at: datetime | None = None
     """A moment at which a step's answer changes by itself."""
-    smoothed: int | None = None
+    smoothed: Answer | None = None
     """What an HPA would set, where it is us who move 1..N."""
-    smoothed_because: str = ""
 
-    @property
-    def held(self) -> int:
-        """The count to stay at while it may not go to idle."""
-        return self.seen.replicas if self.smoothed is None else self.smoothed
-
-    @property
-    def meanwhile(self) -> str:
-        """What moves it while it may not go to idle, as the end of a sentence."""
-        if self.smoothed in {None, self.seen.replicas}:
-            return ""
-        return f"; meanwhile to {self.smoothed} ({self.smoothed_because})"
+    def hold(self, name: str, reason: Reason, text: str, *, least: int = 0) -> _Draft:
+        """Keep it from idle: at the count that is there, or where an HPA would move that count meanwhile."""
+        held = self.say(name, max(least, self.seen.replicas), reason, text)
+        smoothed = self.smoothed
+        if smoothed is None or max(least, smoothed.replicas) == held.replicas:
+            return held
+        return held.say("smooth", max(least, smoothed.replicas), smoothed.reason, smoothed.text)
 
     def look_at(self, moment: datetime | None) -> _Draft:
         moments = [known for known in (self.wake_at, moment) if known is not None]
@@ -181,22 +178,23 @@ def _note_standing(policy: Policy, memory: Memory, seen: Observation, now: datet
 def _follow_triggers(draft: _Draft) -> _Draft:
     """Ask for the largest count that any trigger asks for."""
     policy, seen = draft.policy, draft.seen
-    wanted, active = 0, False
+    active = False
     said: list[tuple[int, Reason, str]] = []
     for trigger, lag in zip(policy.triggers, seen.lags, strict=True):
         wants, is_active, reason, text = _trigger_wants(trigger, lag)
+        if is_active and wants < policy.min_replicas:  # part of the same reason, or a wake would be told as a bound
+            wants, text = policy.min_replicas, f"{text}; min-replica-count is {policy.min_replicas}"
         said.append((wants, reason, text))
-        wanted, active = max(wanted, wants), active or is_active
+        active = active or is_active
     if seen.pushed is not None and seen.push_is_proof:
         active = True
-        said.append((1, Reason.RECORD_ARRIVED, _arrival(seen.pushed)))
-        wanted = max(wanted, 1)
+        said.append((policy.min_replicas, Reason.RECORD_ARRIVED, _arrival(seen.pushed)))
     if active or _worked_off(draft):
         draft = replace(draft, active=active, memory=replace(draft.memory, last_active=draft.now))
     # The one that settles the count speaks last; of those that ask for none, one that has a little lag.
-    said.sort(key=lambda entry: (entry[0] == wanted, entry[1] is not Reason.NO_LAG))
-    for _, reason, text in said:
-        draft = draft.say("follow triggers", wanted if active else 0, reason, text)
+    said.sort(key=lambda entry: (entry[0], entry[1] is not Reason.NO_LAG))
+    for wants, reason, text in said:
+        draft = draft.say(_FOLLOW_TRIGGERS, wants, reason, text)
     return draft
 
 
@@ -281,17 +279,14 @@ def _smooth(draft: _Draft) -> _Draft:
         seen.replicas,
         draft.now,
     )
-    # An HPA above its maximum comes down without a look at any metric; ours waits until it knows.
-    smoothed = answer.replicas if _readable(draft) else max(answer.replicas, seen.replicas)
-    draft = replace(
-        draft.look_at(answer.changes_at),
-        memory=replace(draft.memory, behavior=answer.memory),
-        smoothed=smoothed,
-        smoothed_because=answer.text,
-    )
-    if smoothed == draft.replicas or (_readable(draft) and not draft.active and policy.idle_replicas is not None):
+    draft = replace(draft.look_at(answer.changes_at), memory=replace(draft.memory, behavior=answer.memory))
+    if not _readable(draft):  # an HPA above its maximum comes down without a look at any metric; ours must know
+        answer = replace(answer, replicas=max(answer.replicas, seen.replicas))
+    draft = replace(draft, smoothed=answer)
+    to_idle = _readable(draft) and not draft.active and policy.idle_replicas is not None
+    if to_idle or answer.replicas == draft.replicas:
         return draft
-    return draft.say("smooth", smoothed, answer.reason, answer.text)
+    return draft.say("smooth", answer.replicas, answer.reason, answer.text)
 
 
 def _wake_to_min(draft: _Draft) -> _Draft:
@@ -299,7 +294,9 @@ def _wake_to_min(draft: _Draft) -> _Draft:
     least = draft.policy.min_replicas
     if draft.replicas <= least or draft.policy.wake_to is WakeTo.LAG:
         return draft
-    return draft.say("smooth", least, Reason.MIN_REPLICAS, f"wakes to {least}, from there its behavior moves it")
+    cause = _cause(draft)
+    text = f"{cause.text}; wakes to min-replica-count {least}, its behavior does the rest"
+    return draft.say("smooth", least, cause.reason, text)
 
 
 def hpa_bounds(policy: Policy, lags: tuple[Lag, ...]) -> Bounds:
@@ -360,7 +357,7 @@ def _cooldown(draft: _Draft) -> _Draft:
         if lag.group_state in _REBALANCING:
             text = f"group {trigger.group} is rebalancing ({lag.group_state}): the quiet period begins when it is done"
             draft = replace(draft, memory=replace(memory, last_active=now, quiet_since=None))
-            return draft.say("cooldown", draft.held, Reason.REBALANCING, text + draft.meanwhile)
+            return draft.hold("cooldown", Reason.REBALANCING, text)
     quiet_from = memory.last_active or memory.taken_over_at
     ends = max(
         (quiet_from + policy.cooldown, Reason.COOLING_DOWN, "cooldown-period", policy.cooldown),
@@ -371,14 +368,14 @@ def _cooldown(draft: _Draft) -> _Draft:
         left = (ends[0] - now).total_seconds()
         text = f"{ends[2]} of {ends[3].total_seconds():g} s has {left:.1f} s left"
         draft = replace(draft.look_at(ends[0]), memory=replace(memory, quiet_since=None))
-        return draft.say("cooldown", draft.held, ends[1], text + draft.meanwhile)
+        return draft.hold("cooldown", ends[1], text)
     if policy.sleep_from is SleepFrom.FLOOR and seen.replicas > policy.min_replicas:
         since = memory.quiet_since or now
         latest = since + policy.behavior.scale_down.stabilization + FLOOR_GRACE
         if now < latest:
             draft = replace(draft.look_at(latest), memory=replace(memory, quiet_since=since))
             text = f"sleep-from floor: waits until it is at {policy.min_replicas}"
-            return draft.say("cooldown", draft.held, Reason.WAITING_FOR_FLOOR, text + draft.meanwhile)
+            return draft.hold("cooldown", Reason.WAITING_FOR_FLOOR, text)
     quiet = (now - quiet_from).total_seconds()
     what = "no lag above activation-lag-threshold" if any(lag.known for lag in seen.lags) else "no lag"
     text = f"{what} for {quiet:.1f} s, cooldown-period is {policy.cooldown.total_seconds():g} s: sleeps at {idle}"
@@ -390,8 +387,7 @@ def _keep_awake(draft: _Draft) -> _Draft:
     floor = draft.policy.min_replicas
     if not draft.policy.keep_awake or draft.replicas >= floor:
         return draft
-    text = f"keep-awake is set: never below {floor}{draft.meanwhile}"
-    return draft.say("keep awake", max(floor, draft.held), Reason.KEEP_AWAKE, text)
+    return draft.hold("keep awake", Reason.KEEP_AWAKE, f"keep-awake is set: never below {floor}", least=floor)
 
 
 def _hand_over(draft: _Draft) -> _Draft:
@@ -407,9 +403,15 @@ def _hand_over(draft: _Draft) -> _Draft:
         text = f"the HPA moves it within {bounds.least}..{bounds.most}, it has {seen.replicas}"
         return draft.say("leave 1..N to the HPA", seen.replicas, Reason.LEFT_TO_HPA, text)
     if draft.replicas > policy.min_replicas and policy.wake_to is WakeTo.MIN:
-        text = f"wakes to min-replica-count {policy.min_replicas}, the HPA does the rest"
-        return draft.say("leave 1..N to the HPA", policy.min_replicas, Reason.LEFT_TO_HPA, text)
+        cause = _cause(draft)
+        text = f"{cause.text}; wakes to min-replica-count {policy.min_replicas}, the HPA does the rest"
+        return draft.say("leave 1..N to the HPA", policy.min_replicas, cause.reason, text)
     return draft
+
+
+def _cause(draft: _Draft) -> Step:
+    """Return the step that wakes it: how far it is woken is no reason for waking."""
+    return [step for step in draft.steps if step.name == _FOLLOW_TRIGGERS][-1]
 
 
 def _no_replica_ready(draft: _Draft) -> _Draft:

@@ -91,7 +91,7 @@ def test_zero_min_up_down_idle() -> None:
     assert [target.look(at, wide(150)) for at in (2, 15, 16, 31)] == [6, 6, 12, 15]
     assert [target.look(at, wide(40)) for at in (46, 330, 331)] == [15, 15, 4]
     assert [target.look(at, wide(0)) for at in (340, 629, 640)] == [4, 4, 2]
-    assert target.said[-1] == ("cooldown", Reason.COOLING_DOWN)
+    assert target.said[-2:] == [("cooldown", Reason.COOLING_DOWN), ("smooth", Reason.MIN_REPLICAS)]
     assert [target.look(at, wide(0)) for at in (730, 731)] == [2, 0]
     assert target.said[-1] == ("cooldown", Reason.QUIET)
 
@@ -99,7 +99,7 @@ def test_zero_min_up_down_idle() -> None:
 @pytest.mark.parametrize(
     ("row", "policy", "replicas", "seen", "expected", "reason"),
     [
-        ("asleep: to the minimum, whatever the lag", POLICY, 0, lag(500), 1, Reason.MIN_REPLICAS),
+        ("asleep: to the minimum, whatever the lag", POLICY, 0, lag(500), 1, Reason.LAG),
         ("asleep, wake-to lag: to what the lag asks for", replace(POLICY, wake_to=WakeTo.LAG), 0, lag(500), 5,
          Reason.PARTITION_CAP),
         ("awake: never above the partitions", POLICY, 3, lag(500), 5, Reason.MAX_REPLICAS),
@@ -107,7 +107,7 @@ def test_zero_min_up_down_idle() -> None:
         ("awake, idle consumers wanted: beyond the partitions",
          replace(POLICY, triggers=(replace(TRIGGER, allow_idle_consumers=True),)), 3, lag(70), 7, Reason.LAG),
         ("within the tolerance", POLICY, 4, lag(43), 4, Reason.WITHIN_TOLERANCE),
-        ("below the minimum by another hand", replace(POLICY, min_replicas=3), 2, lag(0), 3, Reason.COOLING_DOWN),
+        ("below the minimum by another hand", replace(POLICY, min_replicas=3), 2, lag(0), 3, Reason.MIN_REPLICAS),
         ("above the maximum by another hand", POLICY, 9, lag(500), 5, Reason.MAX_REPLICAS),
         ("above the maximum, but one partition is unreadable: held", POLICY, 9, lag(5, unreadable=True), 9,
          Reason.UNREADABLE),
@@ -138,9 +138,10 @@ def test_while_cooling_down_it_counts_down_to_the_minimum() -> None:
     assert target.decision is not None
     assert target.decision.look_again_at == START + seconds(20)
     assert target.look(20, lag(0)) == 1
-    assert target.decision.text == (
-        "cooldown-period of 60 s has 40.0 s left; meanwhile to 1 (asks for 0, the minimum is 1)"
-    )
+    assert [(step.name, step.replicas, step.text) for step in target.decision.steps[-2:]] == [
+        ("cooldown", 5, "cooldown-period of 60 s has 40.0 s left"),
+        ("smooth", 1, "asks for 0, the minimum is 1"),
+    ]
     assert [target.look(at, lag(0)) for at in (59, 60)] == [1, 0]
 
 
@@ -163,7 +164,7 @@ def test_a_rebalance_is_not_quiet_but_counts_down() -> None:
     target = Target(replace(POLICY, cooldown=seconds(0)), replicas=2)
     target.look(0, lag(20))
     assert target.look(400, lag(0, state=GroupState.PREPARING_REBALANCE)) == 1
-    assert target.said[-1] == ("cooldown", Reason.REBALANCING)
+    assert target.said[-2:] == [("cooldown", Reason.REBALANCING), ("smooth", Reason.MIN_REPLICAS)]
 
 
 def test_with_an_hpa_nothing_between_one_and_n_is_ours() -> None:
