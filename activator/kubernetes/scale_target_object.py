@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from activator.core.model import Phase, TargetRef, TargetState
+from activator.core.model import Handover, Phase, TargetRef, TargetState
 from activator.core.naming import scale_target_name
 
 API_VERSION = "wakegate.dev/v1alpha1"
@@ -42,6 +42,7 @@ _FIELDS: tuple[tuple[str, str, _Convert, _Convert], ...] = (
     ("lastActive", "last_active", _timestamp, _moment),
     ("originalReplicas", "original_replicas", int, int),
     ("asleepByUs", "asleep_by_us", _as_is, bool),
+    ("handoff", "handoff", str, Handover),
     ("lastValid", "last_valid", dict, dict),
     ("problems", "problems", list, tuple),
     ("episodeId", "episode_id", str, str),

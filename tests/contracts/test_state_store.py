@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.core.model import Phase, TargetState
+from activator.core.model import Handover, Phase, TargetState
 
 if TYPE_CHECKING:
     from tests.contracts.kubernetes_worlds import KubernetesWorld
@@ -25,6 +25,7 @@ WHOLE = TargetState(
     last_active=NOON - timedelta(seconds=300, microseconds=17),
     original_replicas=3,
     asleep_by_us=True,
+    handoff=Handover.HPA,
     last_valid={"wakegate.dev/topic": "orders", "wakegate.dev/lag-threshold": "10"},
     problems=("wakegate.dev/lag-treshold; allowed: one of our annotations", "second"),
     episode_id="4bf92f3577b34da6a3ce929d0e0e4736",
