@@ -48,6 +48,8 @@ HPA_SYNC_PERIOD = timedelta(seconds=15)
 AFTER_A_CHANGE = timedelta(seconds=1)
 """How soon a change of our own is looked at again."""
 WHILE_WAKING = timedelta(seconds=5)
+WHILE_UNREADABLE = timedelta(seconds=5)
+"""A source that comes back is noticed within seconds, whatever the polling interval is."""
 FLOOR_GRACE = timedelta(seconds=30)
 """How much longer than the scale-down window `sleep-from: floor` waits for the HPA's minimum."""
 NOT_READY_AFTER = timedelta(minutes=5)
@@ -188,7 +190,7 @@ def _follow_triggers(draft: _Draft) -> _Draft:
         active = active or is_active
     if seen.pushed is not None and seen.push_is_proof:
         active = True
-        said.append((policy.min_replicas, Reason.RECORD_ARRIVED, _arrival(seen.pushed)))
+        said.append((max(1, policy.min_replicas), Reason.RECORD_ARRIVED, _arrival(seen.pushed)))
     if active or _worked_off(draft):
         draft = replace(draft, active=active, memory=replace(draft.memory, last_active=draft.now))
     # The one that settles the count speaks last; of those that ask for none, one that has a little lag.
@@ -329,7 +331,7 @@ def partition_cap(policy: Policy, lags: tuple[Lag, ...]) -> int | None:
 
 
 def _bounds(draft: _Draft) -> _Draft:
-    """Keep within min and max where it is active, and at idle (or min, where it never sleeps) where it is not."""
+    """Keep to max where it is active (no trigger asks for less than min), else to idle, or to min without sleep."""
     policy, replicas = draft.policy, draft.replicas
     if not draft.active:
         floor = policy.min_replicas if policy.idle_replicas is None else policy.idle_replicas
@@ -337,9 +339,6 @@ def _bounds(draft: _Draft) -> _Draft:
             name = "min" if policy.idle_replicas is None else "idle"
             return draft.say("bounds", floor, Reason.MIN_REPLICAS, f"{name}-replica-count is {floor}")
         return draft
-    if replicas < policy.min_replicas:
-        text = f"min-replica-count is {policy.min_replicas}"
-        return draft.say("bounds", policy.min_replicas, Reason.MIN_REPLICAS, text)
     most = max(policy.max_replicas, _held(draft))
     if replicas > most:
         text = f"{replicas} are asked for, max-replica-count is {policy.max_replicas}"
@@ -484,5 +483,7 @@ def _look_again(draft: _Draft) -> datetime:
         wait = min(policy.polling_interval, WHILE_WAKING)
     else:
         wait = min(policy.polling_interval, HPA_SYNC_PERIOD)
+    if not _readable(draft):
+        wait = min(wait, WHILE_UNREADABLE)
     ends = now + wait if draft.wake_at is None else min(now + wait, draft.wake_at)
     return max(ends, now + SOONEST)
