@@ -24,6 +24,7 @@ SUBSCRIPTION = b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 """ConsumerProtocolSubscription v0 of no topics."""
 
 _TIMEOUT_MS = 10_000
+_LEADER_SECONDS = 60.0  # a Kafka that deletes a thousand topics is busy for a while
 _names = count(1)
 _run = uuid4().hex[:6]
 
@@ -53,12 +54,13 @@ class World:
         created = sole(self.client.call(ApiKey.CREATE_TOPICS, 5, create_topics(wanted))["topics"])
         assert created["error_code"] == ErrorCode.NONE, created
         asked = [latest(partition) for partition in range(partitions)]
-        for _ in range(200):
+        deadline = time.monotonic() + _LEADER_SECONDS
+        while True:
             answer = self.client.call(ApiKey.LIST_OFFSETS, 5, list_offsets(name, *asked))
             if not any(one["error_code"] for one in partitions_of(answer, name).values()):
                 return name
+            assert time.monotonic() < deadline, f"{name} has no leader"
             time.sleep(0.02)
-        raise AssertionError(f"{name} has no leader")
 
     def produce(self, partition: int, batch: bytes, topic: str | None = None) -> Body:
         """Append a batch."""
