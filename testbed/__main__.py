@@ -1,4 +1,4 @@
-"""Command line: `python -m testbed build|up|down|status|env`."""
+"""Command line: `python -m testbed build|up|down|status|env|demo`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ examples:
   python -m testbed up --kafka-nodes 3 --hpa-sync-period 15s
   python -m testbed status                what runs, and where
   python -m testbed down                  end it
+  python -m testbed demo                  a workload going 0 -> 1 -> 5 -> 0, live, with its own parts
 
 Builds are kept in $WAKEGATE_TESTBED_CACHE, default ~/.cache/wakegate-testbed; `up` keeps its logs there too.
 """
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     # Without metavar, the hidden verb `serve` would be listed.
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="build|up|down|status|env")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="build|up|down|status|env|demo")
     build = verbs.add_parser("build", help="get and build the parts, without starting any")
     build.add_argument("part", nargs="*", help=f"{', '.join(part.name for part in builds.PARTS)} (default: all)")
     _add_options(verbs.add_parser("up", help="start it in the background and print the exports; again: only print"))
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs.add_parser("down", help="end what `up` started")
     verbs.add_parser("status", help="show what runs")
     verbs.add_parser("env", help="print the exports again")
+    verbs.add_parser("demo", help="show a workload going 0 -> 1 -> 5 -> 0 on the real parts, live (about a minute)")
     return parser
 
 
@@ -140,7 +142,13 @@ def _env(place: BackgroundPlace, _arguments: argparse.Namespace, _words: Sequenc
     return 0
 
 
-VERBS = {"build": _build, "up": _up, "serve": _serve, "down": _down, "status": _status, "env": _env}
+def _demo(_place: BackgroundPlace, _arguments: argparse.Namespace, _words: Sequence[str]) -> int:
+    from testbed import demo  # noqa: PLC0415 - it needs Kafka clients, which no other verb does
+
+    return demo.run()
+
+
+VERBS = {"build": _build, "up": _up, "serve": _serve, "down": _down, "status": _status, "env": _env, "demo": _demo}
 
 
 if __name__ == "__main__":

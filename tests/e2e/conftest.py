@@ -8,7 +8,7 @@ import pytest
 
 from testbed.bed import Testbed, TestbedOptions
 from testbed.control_plane_flags import HpaTimes
-from tests.e2e.stage import Stage, install_crd
+from testbed.stage import Stage, install_crd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

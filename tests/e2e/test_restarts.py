@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed import ledger
-from tests.e2e.stage import Stage, Wakegate, install_crd, remove_crd, until
+from testbed.stage import Stage, Wakegate, install_crd, remove_crd, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.e2e.stage import Consumer
+    from testbed.stage import Consumer
 
 pytestmark = pytest.mark.real
 
@@ -87,7 +87,7 @@ def test_the_leader_is_killed_as_the_record_arrives(stage: Stage) -> None:
     follower = stage.wakegate("wakegate-b")
     follower.start()
     until("it sleeps", lambda: consumer.replicas() == 0, 60)
-    until("the follower watches its topic", lambda: watches(follower), 30)
+    until("the follower watches its topic", lambda: follower.watched() == 5, 30)
     leader.process.kill()
     stage.produce(consumer)
     until("awake without the leader", lambda: consumer.replicas() == 1, 2)
@@ -103,17 +103,10 @@ def test_two_replicas_send_one_wake(stage: Stage) -> None:
     follower = stage.wakegate("wakegate-b")
     follower.start()
     until("it sleeps", lambda: consumer.replicas() == 0, 60)
-    until("the follower watches its topic", lambda: watches(follower), 30)
+    until("the follower watches its topic", lambda: follower.watched() == 5, 30)
     stage.produce(consumer)
     until("consumed", lambda: consumer.consumed() == 1, 30)
     assert wakes(consumer) == [200]
-
-
-def watches(wakegate: Wakegate) -> bool:
-    """Whether its tail watches a partition, by its metrics."""
-    lines = wakegate.get("/metrics")[1].splitlines()
-    watched = [line for line in lines if line.startswith("wakegate_tail_partitions{")]
-    return any(float(line.rsplit(" ", 1)[1]) > 0 for line in watched)
 
 
 def wakes(consumer: Consumer) -> list[int]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed import ledger
-from tests.e2e.stage import Consumer, Stage, until
+from testbed.stage import Consumer, Stage, until
 
 if TYPE_CHECKING:
     from testbed.bed import Testbed

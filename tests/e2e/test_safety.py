@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.stage import holds, until
+from testbed.stage import holds, until
 
 if TYPE_CHECKING:
-    from tests.e2e.stage import Consumer, Stage, Wakegate
+    from testbed.stage import Consumer, Stage, Wakegate
 
 pytestmark = pytest.mark.real
 

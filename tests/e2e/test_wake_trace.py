@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.e2e.stage import until
+from testbed.stage import until
 
 if TYPE_CHECKING:
+    from testbed.stage import Stage
     from testbed.traces import Span
-    from tests.e2e.stage import Stage
 
 pytestmark = pytest.mark.real
 

@@ -1,4 +1,4 @@
-"""One stage for the end-to-end cases: the real parts, wakegate as real processes, consumers that really consume."""
+"""One stage for a case, a benchmark or the demo: wakegate as real processes, consumers that really consume."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +17,7 @@ from confluent_kafka import Producer
 
 from activator.core.naming import ANNOTATION_PREFIX
 from testbed import ledger, workloads
-from testbed.errors import ApiError
+from testbed.errors import ApiError, TestbedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 CRD = REPOSITORY / "manifests" / "crds" / "scaletarget.yaml"
 POLL_SECONDS = 0.05
 
@@ -51,7 +52,8 @@ def holds(what: str, probe: Callable[[], bool], for_seconds: float) -> None:
     """Assert that something stays true for a while."""
     deadline = time.monotonic() + for_seconds
     while time.monotonic() < deadline:
-        assert probe(), f"{what}: no longer true"
+        if not probe():
+            raise AssertionError(f"{what}: no longer true")
         time.sleep(POLL_SECONDS)
 
 
@@ -74,13 +76,19 @@ class Wakegate:
     def is_ready(self) -> bool:
         """Whether /readyz says so."""
         try:
-            return self.get("/readyz")[0] == 200
+            return self.get("/readyz")[0] == HTTPStatus.OK
         except OSError:
             return False
 
     def samples(self, metric: str) -> int:
         """How many series a metric of its own has."""
         return sum(line.startswith(metric + "{") for line in self.get("/metrics")[1].splitlines())
+
+    def watched(self) -> int:
+        """How many partitions its tail watches just now."""
+        lines = self.get("/metrics")[1].splitlines()
+        found = [line for line in lines if line.startswith("wakegate_tail_partitions{") and 'way="waiting"' not in line]
+        return int(sum(float(line.rsplit(" ", 1)[1]) for line in found))
 
     def late(self, bound_seconds: float) -> int:
         """How many of its looks were later than this bound, which must be one of the histogram's."""
@@ -163,7 +171,7 @@ class Consumer:
         return [
             (event.completed_at, event.requested_replicas, event.user_agent.split("/")[0])
             for event in self.scale_writes()
-            if event.status == 200
+            if event.status == HTTPStatus.OK
         ]
 
 
@@ -290,8 +298,8 @@ class Stage:
                 on_delivery=lambda error, _: failures.append(error) if error else None,
             )
         left = producer.flush(30)
-        assert not left, f"{left} records were not acknowledged"
-        assert not failures, failures
+        if left or failures:
+            raise TestbedError(f"{left + len(failures)} of {count} records were not acknowledged: {failures[:3]}")
 
     def events(self, reason: str, name: str | None = None) -> list[dict[str, Any]]:
         """Kubernetes Events of a reason, about one workload where it is named."""
