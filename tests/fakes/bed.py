@@ -31,7 +31,7 @@ from tests.virtual_time import now
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from activator.core.model import Trigger
+    from activator.core.model import Push, Trigger
 
 HPA_SYNC_SECONDS = 15.0
 TOLERANCE = 0.1
@@ -83,9 +83,9 @@ class Replica:
         )
         self._task: asyncio.Task[None] | None = None
 
-    def push(self, push: object) -> None:
-        """Hand a push of the tail on to the loop."""
-        self.activator.push(push)  # type: ignore[arg-type] - the tail's listener is made before the loop
+    def push(self, push: Push) -> None:
+        """Hand a push of the tail on to the loop, which is made after the tail."""
+        self.activator.push(push)
 
     async def run(self) -> None:
         """Run as wiring does."""
