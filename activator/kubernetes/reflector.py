@@ -30,6 +30,8 @@ _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 """Seconds between tries while the API server does not answer; half of it is jitter. Ten, so that ten seconds after
 its return every watch runs again."""
+_AT_A_STRETCH = 25
+"""Objects of a list handed over before other tasks have a turn."""
 _SHORT_WATCH = 1.0
 """Seconds that a watch lasts at least, or is waited for before the next."""
 
@@ -72,9 +74,11 @@ class Reflector:
         async with aclosing(self._client.list_pages(self._path)) as pages:
             async for page in pages:
                 resource_version = page["metadata"]["resourceVersion"]
-                for document in page.get("items") or ():
+                for number, document in enumerate(page.get("items") or ()):
                     if self._handler.seen(document):
                         found.add(_key_of(document))
+                    if number % _AT_A_STRETCH == 0:  # ten thousand objects must not hold up a wake
+                        await asyncio.sleep(0)
         for key in sorted(self._wanted - found):
             self._handler.gone(key)
         self._wanted = found

@@ -132,6 +132,8 @@ class FakeApiServer:
     crd_installed: bool = True
     latency: timedelta = timedelta(0)
     """How long each call takes on the loop's clock; zero still yields to other tasks once."""
+    watch_lag: timedelta = timedelta(0)
+    """How much later than it happened a change of a workload is delivered: as it was then, so out of date by now."""
     workloads: dict[TargetRef, StoredWorkload] = field(default_factory=dict)
     hpas: dict[tuple[str, str], StoredHpa] = field(default_factory=dict)
     scale_targets: dict[TargetRef, tuple[str, TargetState]] = field(default_factory=dict)
@@ -319,7 +321,12 @@ class FakeCatalog:
         self._delivered = dict.fromkeys(self._delivered)  # a second run repeats everything, and still tells removals
 
         def look() -> None:
-            self._deliver(listener)
+            seen = dict(self._server.workloads)
+            if self._server.watch_lag and first_list.is_set():
+                lag = self._server.watch_lag.total_seconds()
+                asyncio.get_running_loop().call_later(lag, self._deliver, listener, seen)
+                return
+            self._deliver(listener, seen)
             if not first_list.is_set():
                 first_list.set()
                 listener.synced()
@@ -346,8 +353,8 @@ class FakeCatalog:
         managed = self._delivered.get(ref)
         return managed.workload.scale.uid if managed else None
 
-    def _deliver(self, listener: CatalogListener) -> None:
-        for ref, stored in list(self._server.workloads.items()):
+    def _deliver(self, listener: CatalogListener, seen: Mapping[TargetRef, StoredWorkload]) -> None:
+        for ref, stored in seen.items():
             annotations = {k: v for k, v in stored.annotations.items() if k.startswith(naming.ANNOTATION_PREFIX)}
             if not annotations:
                 continue
@@ -356,14 +363,14 @@ class FakeCatalog:
             if self._delivered.get(ref) != managed:
                 self._delivered[ref] = managed
                 listener.upsert(managed)
-        for ref in [ref for ref in self._delivered if not self._is_managed(ref)]:
+        for ref in [ref for ref in self._delivered if not _is_managed(seen.get(ref))]:
             del self._delivered[ref]
-            gone = self._server.workloads.get(ref)
+            gone = seen.get(ref)
             listener.remove(ref, gone.workload if gone else None)
 
-    def _is_managed(self, ref: TargetRef) -> bool:
-        stored = self._server.workloads.get(ref)
-        return stored is not None and any(key.startswith(naming.ANNOTATION_PREFIX) for key in stored.annotations)
+
+def _is_managed(stored: StoredWorkload | None) -> bool:
+    return stored is not None and any(key.startswith(naming.ANNOTATION_PREFIX) for key in stored.annotations)
 
 
 class FakeScaler:
