@@ -30,6 +30,14 @@ class Limits:
     """Bytes of their bodies."""
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Whose limits a request counts against: a route's, or on the open route those of one topic."""
+
+    route: str
+    topic: str
+
+
 class Usage:
     """What is under way within one pair of limits."""
 
@@ -41,18 +49,18 @@ class Usage:
 
 
 class Admission:
-    """Grants tickets within the limits in all and those of each share (a route, or one topic of an open route)."""
+    """Grants tickets within the limits in all and those of each share."""
 
     def __init__(self, total: Limits) -> None:
         self._limits = total
         self.total = Usage()
-        self._shares: dict[str, Usage] = {}
+        self._shares: dict[Share, Usage] = {}
 
-    def share(self, name: str) -> Usage:
-        """Return what is under way in one share."""
-        return self._shares.get(name) or Usage()
+    def shares(self) -> list[tuple[Share, Usage]]:
+        """Return what is under way in each share that has anything."""
+        return list(self._shares.items())
 
-    def enter(self, share: str, limits: Limits, body_bytes: int) -> Ticket | Refusal:
+    def enter(self, share: Share, limits: Limits, body_bytes: int) -> Ticket | Refusal:
         """Ask for one event of so many bytes."""
         usage = self._shares.get(share)
         if usage is None:
@@ -75,7 +83,7 @@ class Admission:
             return Refusal.TOTAL_BYTES
         return None
 
-    def _forget(self, share: str, usage: Usage) -> None:
+    def _forget(self, share: Share, usage: Usage) -> None:
         """Drop a share with nothing under way: topics come out of URLs, and any number of them may be asked for."""
         if not usage.events and not usage.body_bytes and self._shares.get(share) is usage:
             del self._shares[share]
@@ -84,11 +92,11 @@ class Admission:
 class Ticket:
     """What one request holds until it is released; releasing twice is harmless."""
 
-    __slots__ = ("_admission", "_body_bytes", "_events", "_limits", "_name", "_usage")
+    __slots__ = ("_admission", "_body_bytes", "_events", "_limits", "_share", "_usage")
 
-    def __init__(self, admission: Admission, name: str, usage: Usage, limits: Limits) -> None:
+    def __init__(self, admission: Admission, share: Share, usage: Usage, limits: Limits) -> None:
         self._admission = admission
-        self._name = name
+        self._share = share
         self._usage = usage
         self._limits = limits
         self._events = 0
@@ -111,4 +119,4 @@ class Ticket:
             usage.events -= self._events
             usage.body_bytes -= self._body_bytes
         self._events = self._body_bytes = 0
-        self._admission._forget(self._name, self._usage)  # noqa: SLF001 - one mechanism
+        self._admission._forget(self._share, self._usage)  # noqa: SLF001 - one mechanism

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from gateway.admission import Limits
+from gateway.admission import Limits, Share
 from gateway.cloudevents.kafka import KeyRule, RecordMode
 
 if TYPE_CHECKING:
@@ -83,10 +83,8 @@ class Destination:
 
     topic: str
     rules: Rules
-    route: str
-    """The route's name: one of a few, fit for a metric's label."""
-    share: str
-    """Whose limits it counts against."""
+    share: Share
+    """Whose limits it counts against; its route is one of a few, fit for a metric's label."""
 
 
 OPEN_ROUTE_NAME: Final = "topics"
@@ -99,7 +97,7 @@ class RouteTable:
         self.routes = tuple(routes)
         self.open_route = open_route
         self._exact: Mapping[tuple[str | None, str], Destination] = {
-            (route.host, route.path): Destination(route.topic, route.rules, route.name, f"route {route.name}")
+            (route.host, route.path): Destination(route.topic, route.rules, Share(route.name, route.topic))
             for route in self.routes
         }
 
@@ -112,7 +110,7 @@ class RouteTable:
         topic = path[len(TOPICS_PATH) :]
         if not self.open_route.allows(topic):
             return None
-        return Destination(topic, self.open_route.rules, OPEN_ROUTE_NAME, f"topic {topic}")
+        return Destination(topic, self.open_route.rules, Share(OPEN_ROUTE_NAME, topic))
 
     def all_rules(self) -> list[Rules]:
         """Return the rules of every way in."""

@@ -11,9 +11,9 @@ import logging
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from activator.errors import DeniedError, UnavailableError
 from activator.kafka.connection import open_connection
 from gateway.producer.lane import Next
+from gateway.producer.outcome import FAILURES
 from gateway.producer.requests import Produce, produce_answers
 from gateway.producer.verdicts import Action, verdict
 
@@ -84,7 +84,7 @@ class Broker:
                 self._wake.clear()
                 try:
                     connection = await self._connected()
-                except (UnavailableError, DeniedError) as error:
+                except FAILURES as error:
                     log.debug("broker %s: %s", self.address, error)
                     for lane in self.withdraw_all():
                         self._after(lane, Next.FIND_LEADER, "unreachable")
@@ -124,7 +124,7 @@ class Broker:
             for lane, _ in batches.values():
                 lane.lost()
             raise
-        except (UnavailableError, DeniedError) as error:
+        except FAILURES as error:
             log.warning("no answer to a Produce of %d batches: %s; they are sent again", len(batches), error)
             self._drop()
             for lane, _ in batches.values():

@@ -11,10 +11,11 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from activator.errors import DeniedError, UnavailableError
+from activator.errors import DeniedError, UnavailableError, WakegateError
 from activator.kafka.connection import open_connection
 from gateway.producer import requests
 from gateway.producer.lane import Identity
+from gateway.producer.outcome import FAILURES
 from gateway.producer.view import ClusterView
 
 if TYPE_CHECKING:
@@ -76,8 +77,9 @@ class Control:
 
     def want_topic(self, topic: str) -> None:
         """Ask for a topic that is not known yet; many wants become one request."""
-        self._wanted.add(topic)
-        self._wake.set()
+        if topic not in self.view.unsettled():  # that is asked for again already, after a moment
+            self._wanted.add(topic)
+            self._wake.set()
 
     def want_refresh(self) -> None:
         """Ask for all topics in use: a leader is not where it was."""
@@ -107,7 +109,7 @@ class Control:
                 try:
                     await self._ask(loop.time())
                     pause = _FIRST_PAUSE
-                except (UnavailableError, DeniedError) as error:
+                except FAILURES as error:
                     self._failed(error)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
@@ -172,7 +174,7 @@ class Control:
         """Brokers as last known, then where we began: a cluster may have moved as a whole."""
         return list(dict.fromkeys((*self.view.brokers.values(), *self._bootstrap)))
 
-    def _failed(self, error: UnavailableError | DeniedError) -> None:
+    def _failed(self, error: WakegateError) -> None:
         self._drop()
         self._next_address += 1
         self._failed_in_a_row += 1

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+from activator.errors import DeniedError, SettingsError, UnavailableError
+
+FAILURES: Final = (UnavailableError, DeniedError, SettingsError)
+"""What talking to a broker may fail with; the last where rotated credentials cannot be read. All are tried again."""
 
 
 @dataclass(frozen=True, slots=True)

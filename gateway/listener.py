@@ -1,0 +1,173 @@
+"""One listening socket with limits: connections, header sizes, and how long a client may take to read its answer.
+
+What is served on it does not belong here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+
+from activator.errors import UnavailableError
+from gateway.problems import ProblemError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Awaitable, Callable
+
+    Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger(__name__)
+
+_IDLE_SECONDS: Final = 75.0
+"""How long a connection may sit without a complete set of headers: it also ends one that sends them byte by byte."""
+_ANSWER_SECONDS: Final = 30.0
+"""How long a client may take to read an answer."""
+_LINGER_SECONDS: Final = 3.0
+"""How long the rest of a refused body is read and thrown away, so that the client gets to read why."""
+_HANDSHAKE_SECONDS: Final = 10.0
+_READ_BYTES: Final = 64 * 1024
+"""How much of an unread body is kept for a connection; twice so much at most."""
+_BACKLOG: Final = 1024
+_CLOSE_SECONDS: Final = 1.0
+_DRAIN_LOOK_SECONDS: Final = 0.02
+
+
+class Listener:
+    """Serves one handler on one address until closed.
+
+    Args:
+        handler: answers every request; it is cancelled when its client goes away.
+        address: host and port; port 0 takes a free one.
+        ssl_context: None: plain HTTP.
+        max_connections: more are closed at once.
+
+    Raises:
+        UnavailableError: from `start`, where the address cannot be had.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        address: tuple[str, int],
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        max_connections: int = 1000,
+    ) -> None:
+        self._handler = handler
+        self._host, self._port = address
+        self._ssl_context = ssl_context
+        self._max_connections = max_connections
+        self._server: asyncio.Server | None = None
+        self._connections: web.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on: the one asked for, or the free one that was taken for 0."""
+        if self._server is not None and self._server.sockets:
+            return int(self._server.sockets[0].getsockname()[1])
+        return self._port
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return 0 if self._connections is None else len(self._connections.connections)
+
+    async def start(self) -> None:
+        """Listen."""
+        self._connections = web.Server(self._handler, handler_cancellation=True)
+        tls: dict[str, Any] = {}
+        if self._ssl_context is not None:
+            tls = {"ssl": self._ssl_context, "ssl_handshake_timeout": _HANDSHAKE_SECONDS}
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                self._connection, self._host, self._port, reuse_address=True, backlog=_BACKLOG, **tls
+            )
+        except OSError as error:
+            what = error.strerror or str(error)
+            raise UnavailableError(f"listener {self._host}:{self._port}", f"cannot listen there: {what}") from error
+
+    async def close(self, drain_seconds: float = 0.0) -> None:
+        """Take no new connection and no new request, let those under way end, and close."""
+        if self._server is None or self._connections is None:
+            return
+        self._server.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(drain_seconds):
+                while self.connections:
+                    self._close_idle()
+                    await asyncio.sleep(_DRAIN_LOOK_SECONDS)
+        await self._connections.shutdown(_CLOSE_SECONDS)
+
+    def _close_idle(self) -> None:
+        """Close connections without a request; aiohttp's own `close` would stop reading the body of one that has."""
+        for connection in () if self._connections is None else self._connections.connections:
+            if isinstance(connection, _Connection) and connection.idle:
+                connection.force_close()
+
+    def _connection(self) -> asyncio.Protocol:
+        server = self._connections
+        if server is None or self.connections >= self._max_connections:
+            return _Refusal()
+        return _Connection(
+            server,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=_IDLE_SECONDS,
+            lingering_time=_LINGER_SECONDS,
+            read_bufsize=_READ_BYTES,
+            auto_decompress=False,  # a body of 1 MiB may unpack to 1 GiB: compressed bodies are refused
+            access_log=None,  # type: ignore[arg-type]  # None switches it off, as aiohttp's own runner does
+        )
+
+
+class _Connection(web.RequestHandler):
+    """A connection whose answers must be read in time, and whose refusals are problem details too."""
+
+    __slots__ = ()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way or waits."""
+        return not self._request_in_progress and not self._messages
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError:
+            self.force_close()
+            return resp, True
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is not HTTP, and what went wrong in a handler; the connection is closed."""
+        if status >= 500:  # noqa: PLR2004 - the first status that is our fault
+            return super().handle_error(request, status, exc, message)
+        log.debug("refused what is not HTTP: %s", message)
+        if isinstance(exc, LineTooLong):
+            problem = ProblemError(431, "headers-too-large", "a header line, or the request line, is over 8190 bytes")
+        else:
+            problem = ProblemError(status, "not-http", (message or "the request is not HTTP").strip().splitlines()[0])
+        response = problem.response()
+        response.force_close()
+        return response
+
+
+class _Refusal(asyncio.Protocol):
+    """Closes a connection over the limit at once, instead of letting it wait for an answer that is not coming."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()

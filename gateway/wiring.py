@@ -1,0 +1,167 @@
+"""Joins the parts of the gateway, starts them in order, and ends them in order on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway import tracing
+from gateway.admission import Admission, Limits
+from gateway.app import App
+from gateway.credentials import Credentials
+from gateway.listener import Listener
+from gateway.management import Management
+from gateway.metrics import Metrics
+from gateway.producer.producer import Options, Producer
+from gateway.routes import OpenRoute, RouteTable, Rules
+from gateway.routes_file import read_routes
+from gateway.tls import Certificate
+from gateway.tokens import Tokens
+from gateway.tracing import Tracing
+from gateway.wake import Waker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def route_table(settings: Settings) -> RouteTable:
+    """Read the routes file, or open every topic where there is none. Raises SettingsError."""
+    rules = Rules(token_file=Path(settings.token_file) if settings.token_file else None)
+    if settings.routes:
+        return read_routes(Path(settings.routes), rules)
+    return RouteTable(open_route=OpenRoute(rules=rules))
+
+
+class Gateway:
+    """One running gateway.
+
+    Raises:
+        SettingsError: from the constructor: a file that a setting names cannot be used.
+        UnavailableError: from `run`: an address to listen on cannot be had.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._draining = False
+        self._stop = asyncio.Event()
+        self._patient = True
+        self.metrics = Metrics()
+        tokens = Tokens()
+        credentials = Credentials(Path(settings.kafka_credentials) if settings.kafka_credentials else None)
+        credentials.options()  # what is wrong with them is told at once, not at the first connect
+        self.producer = Producer(
+            Options(
+                bootstrap=settings.bootstrap_addresses(),
+                security=credentials.options,
+                client_id=settings.client_id,
+                compression=settings.compression_type,
+            ),
+            self.metrics,
+        )
+        self._waker = self._make_waker(tokens)
+        admission = Admission(Limits(events=settings.max_in_flight_events, body_bytes=settings.max_in_flight_bytes))
+        self._provider = tracing.provider()
+        self._app = App(
+            routes=route_table(settings),
+            admission=admission,
+            producer=self.producer,
+            tokens=tokens,
+            metrics=self.metrics,
+            tracing=Tracing(None if self._provider is None else self._provider.get_tracer("wakegate.gateway")),
+            wake=_nobody if self._waker is None else self._waker.notify,
+            body_seconds=settings.body_timeout,
+        )
+        self._certificate = Certificate(Path(settings.tls_cert), Path(settings.tls_key)) if settings.tls_cert else None
+        self.door = Listener(
+            self._app.handle,
+            settings.listen,
+            ssl_context=None if self._certificate is None else self._certificate.context,
+            max_connections=settings.max_connections,
+        )
+        self.management = Listener(Management(self.metrics.registry, self.problems).handle, settings.management_listen)
+        self.metrics.watch(
+            kafka_up=lambda: self.producer.problem() is None,
+            connections=lambda: self.door.connections,
+            admission=admission,
+        )
+
+    def _make_waker(self, tokens: Tokens) -> Waker | None:
+        settings = self._settings
+        if not settings.wake_url:
+            return None
+        return Waker(
+            settings.wake_url,
+            settings.wake_bootstrap_servers or settings.bootstrap_servers,
+            Path(settings.wake_token_file) if settings.wake_token_file else None,
+            tokens,
+            self.metrics,
+        )
+
+    def problems(self) -> list[str]:
+        """Say why this gateway should get no events; empty: it should."""
+        problem = self.producer.problem()
+        return ["the gateway is shutting down"] if self._draining else [] if problem is None else [problem]
+
+    def stop(self, *, patient: bool = True) -> None:
+        """Begin to end: readiness first, then the door, then Kafka. Impatient: without waiting for load balancers."""
+        self._patient = self._patient and patient
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Serve until `stop`, then let what is under way end."""
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self.producer.run(), name="producer")]
+            if self._waker is not None:
+                running.append(tasks.create_task(self._waker.run(), name="waker"))
+            if self._certificate is not None:
+                running.append(tasks.create_task(self._certificate.watch(), name="certificate"))
+            try:
+                await self.management.start()
+                await self.door.start()
+                log.info("events are taken on port %d, probes on port %d", self.door.port, self.management.port)
+                await self._stop.wait()
+                await self._drain()
+            finally:
+                await self.door.close()
+                await self.management.close()
+                for task in running:
+                    task.cancel()
+                if self._provider is not None:
+                    await asyncio.to_thread(self._provider.shutdown)
+
+    async def _drain(self) -> None:
+        self._draining = self._app.draining = True
+        if self._patient:
+            log.info("not ready any more; the door closes in %g s", self._settings.shutdown_delay)
+            await asyncio.sleep(self._settings.shutdown_delay)
+        log.info("the door is closed; %d connections are under way", self.door.connections)
+        await self.door.close(self._settings.shutdown_grace)
+
+
+async def serve(settings: Settings, started: Callable[[Gateway], None] = lambda _gateway: None) -> None:
+    """Run a gateway until SIGTERM (patient) or SIGINT (at once). Raises as `Gateway` does."""
+    gateway = Gateway(settings)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, gateway.stop)
+    loop.add_signal_handler(signal.SIGINT, lambda: gateway.stop(patient=False))
+    started(gateway)
+    with contextlib.suppress(asyncio.CancelledError):
+        await gateway.run()
+
+
+def with_free_ports(settings: Settings) -> Settings:
+    """Return settings that listen on free ports of the loopback, for the demo and for tests."""
+    return replace(settings, listen=("127.0.0.1", 0), management_listen=("127.0.0.1", 0))
+
+
+def _nobody(_topic: str, _traceparent: str | None) -> None:
+    """Tell nobody."""
