@@ -2,9 +2,11 @@
 
 1. `target.py`     what is held of one target between two looks
 2. `activator.py`  who is due, who is woken, and the walk of one look
-3. `reading.py`    one batch read a cluster, and the probe of what may be markers only
-4. `acting.py`     the order of a wake, of a sleep, and of a target's release
-5. `keeping.py`    what outlives a restart, written on change only
+3. `roster.py`     which workloads are managed, by which policy; `takeover.py`, `releasing.py`: how that begins and ends
+4. `reading.py`    one batch read a cluster, and the probe of what may be markers only
+5. `acting.py`     the order of a wake, of a sleep, and of a target's release
+6. `telling.py`    what is recorded of a look; `notices.py`: what a person is told besides
+7. `keeping.py`    what outlives a restart, written on change only
 
 Nothing here knows Kafka, Kubernetes, OpenTelemetry or HTTP: the world is behind `activator.ports`, and the clock is
 handed in, so that a simulated day is a fast test.

@@ -13,15 +13,16 @@ from activator.core.agenda import Agenda
 from activator.core.decide import decide, push_is_proof
 from activator.core.model import Handover, Outcome, Reason
 from activator.errors import WakegateError
-from activator.loop import acting, notices, reading, takeover, telling
+from activator.loop import acting, notices, reading, telling
 from activator.loop.keeping import Keeper
 from activator.loop.releasing import Releasing
+from activator.loop.roster import Roster, is_old
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from activator.core.model import Cluster, Push, Scale, TargetRef, TargetState, TraceIds, Workload
+    from activator.core.model import Cluster, Push, Scale, TargetRef, TraceIds, Workload
     from activator.loop.target import Target
     from activator.loop.world import World
     from activator.ports import ManagedWorkload
@@ -44,82 +45,53 @@ class Activator:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._targets: dict[TargetRef, Target] = {}
-        self._by_topic: defaultdict[tuple[frozenset[str], str], set[TargetRef]] = defaultdict(set)
         self._agenda = Agenda()
         self._keeper = Keeper(world)
         self._releasing = Releasing(world, self._keeper)
-        self._restored: dict[TargetRef, TargetState] = {}
+        self._roster = Roster(world, self._keeper, self._releasing, self._agenda.bring_forward)
         self._reading: set[tuple[Cluster, ...]] = set()
         self._waiting: defaultdict[tuple[Cluster, ...], dict[TargetRef, Push | None]] = defaultdict(dict)
         self._news = asyncio.Event()
         self._acts = asyncio.Semaphore(ACTS_AT_ONCE)
-        self._synced = False
 
     @property
     def targets(self) -> Mapping[TargetRef, Target]:
         """Every managed target, for views that only read."""
-        return self._targets
+        return self._roster.targets
 
     @property
     def is_synced(self) -> bool:
         """The catalog has delivered all there is."""
-        return self._synced
+        return self._roster.is_synced
 
     # ----------------------------------------------------------------------------------------------- what comes in
 
     def upsert(self, managed: ManagedWorkload) -> None:
         """Take a workload that is new or changed."""
-        target = self._targets.get(managed.workload.ref)
-        if target is None:
-            self._take_over(managed)
-        else:
-            self._take_workload(target, managed.workload)
-            self._take_configuration(target, managed)
+        self._roster.upsert(managed)
         self._news.set()
 
     def remove(self, ref: TargetRef, workload: Workload | None) -> None:
-        """Take note that a workload is no longer managed; None: it is gone, and what we made goes with it."""
-        target = self._targets.pop(ref, None)
+        """Take note that a workload is no longer managed; None: it is gone altogether."""
         self._agenda.forget(ref)
-        self._world.metrics.withdraw(ref)
-        state = self._restored.pop(ref, None)
-        if target is not None:
-            self._index(target, remove=True)
-            acting.leave_tail(self._world, target)
-            state = target.state(self._world.now())
-        if state is not None and workload is not None:
-            self._releasing.begin(ref, state)
+        self._roster.remove(ref, workload)
         self._news.set()
 
     def synced(self) -> None:
-        """Take note that the first complete list was delivered: what was kept of others is to be given back."""
-        self._synced = True
-        self._release_absent()
+        """Take note that the first complete list was delivered."""
+        self._roster.synced()
 
     def push(self, push: Push) -> None:
         """Take note that a record has arrived on a topic: every sleeper on it is looked at now."""
-        servers = frozenset(push.bootstrap_servers.split(","))
-        for ref in self._by_topic.get((servers, push.topic), ()):
-            target = self._targets[ref]
-            if target.busy:
-                target.pushed = target.pushed or push
-            elif target.asleep and not target.policy.paused and not _is_old(target, push):
-                self._agenda.wake(ref, push)
-                self._news.set()
+        for target in self._roster.sleepers(push):
+            self._agenda.wake(target.ref, push)
+            self._news.set()
 
     # --------------------------------------------------------------------------------------------------- the cycle
 
     async def restore(self) -> None:
         """Read what outlived the last process. Raises UnavailableError: nothing may be decided before it succeeds."""
-        for ref, state in (await self._world.states.load()).items():
-            self._keeper.restored(ref, state)
-            target = self._targets.get(ref)
-            if target is None:
-                self._restored[ref] = state
-            else:
-                takeover.adopt_state(target, state, self._world.now())
-        self._release_absent()
+        await self._roster.restore()
 
     async def run(self) -> None:
         """Look, decide and act until cancelled. `restore` comes first."""
@@ -143,7 +115,7 @@ class Activator:
     def _begin_due(self, tasks: asyncio.TaskGroup) -> None:
         """Begin a look at every target that is due: at once where a push proves work, else in a batch per cluster."""
         for due in self._agenda.take_due(self._world.now()):
-            target = self._targets.get(due.ref)
+            target = self._roster.targets.get(due.ref)
             if target is None:
                 continue
             target.due_at = target.due_at or due.at
@@ -165,7 +137,7 @@ class Activator:
         One batch of a cluster is under way at a time: what becomes due on a slow cluster meanwhile is read together
         afterwards. A target may be woken by a push while its batch is under way.
         """
-        targets = [self._targets[ref] for ref in batch if ref in self._targets]
+        targets = [self._roster.targets[ref] for ref in batch if ref in self._roster.targets]
         links: tuple[TraceIds, ...] = ()
         try:
             links = await reading.read(self._world, clusters, targets)
@@ -175,7 +147,7 @@ class Activator:
             self._reading.discard(clusters)
             self._news.set()
         for target in targets:
-            if self._targets.get(target.ref) is target:
+            if self._roster.targets.get(target.ref) is target:
                 self._begin_look(tasks, target, batch[target.ref], links)
 
     def _begin_look(
@@ -197,9 +169,9 @@ class Activator:
             self._later(target)
         finally:
             target.busy = False
-            if self._targets.get(target.ref) is not target:
+            if self._roster.targets.get(target.ref) is not target:
                 self._agenda.forget(target.ref)
-            elif target.pushed is not None and target.asleep and not _is_old(target, target.pushed):
+            elif target.pushed is not None and target.asleep and not is_old(target, target.pushed):
                 self._agenda.wake(target.ref, target.pushed)
             elif target.again:
                 self._agenda.bring_forward(target.ref, self._world.now())
@@ -304,71 +276,13 @@ class Activator:
         state = target.state(self._world.now(), going_to_sleep=True)
         await self._keeper.save(target.ref, scale.uid, state)
 
-    # -------------------------------------------------------------------------------------- taking over and leading
-
-    def _take_over(self, managed: ManagedWorkload) -> None:
-        """Begin to manage a workload, as what was kept of it says."""
-        ref, now = managed.workload.ref, self._world.now()
-        kept = self._restored.pop(ref, None)
-        policy, annotations = managed.policy, managed.annotations
-        if policy is None and kept is not None and kept.last_valid:
-            (policy, _), annotations = self._world.parse(kept.last_valid), kept.last_valid
-        if managed.problems:
-            notice = notices.invalid(managed.workload, managed.problems, now, in_force=policy is not None)
-            self._world.recorder.record(notice)
-        if policy is None:
-            self._keeper.offer(ref, managed.workload.scale.uid, takeover.invalid_state(managed, now))
-            if kept is not None and kept.asleep_by_us:
-                self._releasing.begin(ref, kept)
-            return
-        self._releasing.cancel(ref)
-        target = takeover.take_over(managed, policy, annotations, kept, now)
-        self._targets[ref] = target
-        self._index(target)
-        self._agenda.schedule(ref, now)
-
-    def _take_workload(self, target: Target, workload: Workload) -> None:
-        """Believe the catalog, unless we know better by a write of our own that it has not seen yet."""
-        if _is_older(workload.scale, target.workload.scale):
-            return
-        before, target.workload, now = target.workload, workload, self._world.now()
-        if workload.scale.replicas != before.scale.replicas:
-            notice = notices.foreign_write(target, before, now)
-            if notice is not None and self._world.leads():
-                self._world.recorder.record(notice)
-            self._agenda.bring_forward(target.ref, now)
-        elif workload.ready_replicas != before.ready_replicas:
-            telling.follow_episode(self._world, target, now)
-
-    def _take_configuration(self, target: Target, managed: ManagedWorkload) -> None:
-        """Put a changed policy in force; a broken one leaves the last valid one there, and is told."""
-        if managed.policy is None:
-            if managed.problems == target.problems:
-                return
-            notice = notices.invalid(target.workload, managed.problems, self._world.now(), in_force=True)
-            self._world.recorder.record(notice)
-        elif managed.policy == target.policy and not target.problems:
-            return
-        else:
-            self._index(target, remove=True)
-            target.adopt(managed.policy, managed.annotations)
-            target.announced = False
-            self._index(target)
-            acting.leave_tail(self._world, target)
-        target.problems = managed.problems
-        self._agenda.bring_forward(target.ref, self._world.now())
-
-    def _index(self, target: Target, *, remove: bool = False) -> None:
-        for trigger in target.policy.triggers:
-            refs = self._by_topic[frozenset(trigger.cluster.bootstrap_servers.split(",")), trigger.topic]
-            (refs.discard if remove else refs.add)(target.ref)
-
     async def _lead(self) -> None:
         """Take up what only a leader does whenever this replica has become one."""
         led = False
         while True:
             leads = self._world.leads()
             if leads and not led:
+                self._releasing.clear()  # what is still to be given back is what is still kept
                 try:
                     await self.restore()
                 except WakegateError as error:
@@ -379,22 +293,6 @@ class Activator:
                 await self._releasing.run_due()
             await asyncio.sleep(LEADERSHIP_LOOK_SECONDS)
 
-    def _release_absent(self) -> None:
-        """Give back what was kept of workloads that are managed no more."""
-        if self._synced:
-            for ref, state in self._restored.items():
-                self._releasing.begin(ref, state)
-            self._restored.clear()
-
-
-def _is_old(target: Target, push: Push) -> bool:
-    """Tell whether a target had counted the record already when it went to sleep."""
-    if push.partition is None or push.offset is None or target.joined is None:
-        return False
-    place = (push.topic, push.partition)
-    joined = [offset for (_, known), offset in target.joined.items() if known == place]
-    return bool(joined) and push.offset < min(joined)
-
 
 def _proves(target: Target, push: Push) -> bool:
     """Tell whether a push proves work for one of a target's triggers without a read."""
@@ -402,14 +300,3 @@ def _proves(target: Target, push: Push) -> bool:
         trigger.topic == push.topic and push_is_proof(trigger, target.tracker(trigger).lag)
         for trigger in target.policy.triggers
     )
-
-
-def _is_older(scale: Scale, known: Scale) -> bool:
-    """Tell whether a scale was read before the one that is known: a cache may lag behind our own last PATCH.
-
-    Resource versions of one object are comparable as numbers (KEP-5504); where they are not numbers, news is news.
-    """
-    versions = (scale.resource_version, known.resource_version)
-    if scale.uid != known.uid or not all(version.isdecimal() for version in versions):
-        return False
-    return int(versions[0]) < int(versions[1])

@@ -48,10 +48,14 @@ class Keeper:
         await self._world.states.save(ref, uid, state)
         self._saved[ref] = state
 
-    async def forget(self, ref: TargetRef) -> None:
-        """Delete what is kept. Raises what the store raises."""
+    def drop(self, ref: TargetRef) -> None:
+        """Forget a target that is gone: what was kept of it went with it."""
         self._waiting.pop(ref, None)
         self._saved.pop(ref, None)
+
+    async def forget(self, ref: TargetRef) -> None:
+        """Delete what is kept. Raises what the store raises."""
+        self.drop(ref)
         await self._world.states.forget(ref)
 
     async def run(self) -> None:

@@ -129,7 +129,31 @@ async def test_a_configuration_that_was_never_valid_is_not_taken_over() -> None:
         assert bed.server.hpas == {}
         _, state = bed.server.scale_targets[orders]
         assert state.phase is Phase.INVALID
+        bed.server.touch(orders)
+        bed.server.annotate(orders, dict.fromkeys(bed.server.workloads[orders].annotations))
+        await bed.until(610)
+        assert bed.server.scale_targets == {}
+        assert bed.server.replicas(orders) == 1
     assert [notice.reason for notice in bed.recorder.notices] == ["InvalidConfiguration"]
+
+
+@virtual
+async def test_a_workload_that_was_deleted_and_made_anew_is_another_one() -> None:
+    """A recreated Deployment begins its own cooldown and is never hit by what was meant for the first."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20")
+    async with bed:
+        await bed.until(19)
+        annotations = bed.server.workloads[orders].annotations
+        bed.server.start_outage()
+        bed.server.delete(orders)
+        bed.server.add(orders, replicas=2, annotations=annotations)
+        bed.server.end_outage()
+        await bed.until(35)
+        assert bed.server.replicas(orders) == 2
+        await bed.until(45)
+        assert bed.server.replicas(orders) == 0
+        assert bed.server.scale_targets[orders][1].original_replicas == 2
 
 
 @virtual

@@ -1,0 +1,200 @@
+"""Which workloads are managed, by which policy, and what comes and goes: the listener of the catalog."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from activator.loop import acting, notices, takeover, telling
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from activator.core.model import Push, Scale, TargetRef, TargetState, Workload
+    from activator.loop.keeping import Keeper
+    from activator.loop.releasing import Releasing
+    from activator.loop.target import Target
+    from activator.loop.world import World
+    from activator.ports import ManagedWorkload
+
+
+class Roster:
+    """Every managed target.
+
+    Args:
+        world: the ports.
+        keeper: writes what outlives a restart.
+        releasing: takes what is managed no more.
+        due: called with a target that is to be looked at, and when.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        keeper: Keeper,
+        releasing: Releasing,
+        due: Callable[[TargetRef, datetime], None],
+    ) -> None:
+        self._world = world
+        self._keeper = keeper
+        self._releasing = releasing
+        self._due = due
+        self.targets: dict[TargetRef, Target] = {}
+        self._by_topic: defaultdict[tuple[frozenset[str], str], set[TargetRef]] = defaultdict(set)
+        self._restored: dict[TargetRef, TargetState] = {}
+        """What was kept of workloads that the catalog has not delivered (yet)."""
+        self._refused: dict[TargetRef, TargetState] = {}
+        """Workloads whose configuration has never been valid: marked, and not managed."""
+        self.is_synced = False
+
+    # ----------------------------------------------------------------------------------------------- what comes in
+
+    def upsert(self, managed: ManagedWorkload) -> None:
+        """Take a workload that is new or changed."""
+        ref = managed.workload.ref
+        target = self.targets.get(ref)
+        if target is not None and target.workload.scale.uid != managed.workload.scale.uid:
+            self.remove(ref, None)  # deleted and made anew between two looks of the catalog: another workload
+            target = None
+        if target is None:
+            self._take_over(managed)
+        else:
+            self._take_workload(target, managed.workload)
+            self._take_configuration(target, managed)
+
+    def remove(self, ref: TargetRef, workload: Workload | None) -> None:
+        """Take note that a workload is no longer managed; None: it is gone, and what we made goes with it."""
+        target = self.targets.pop(ref, None)
+        self._world.metrics.withdraw(ref)
+        state = self._restored.pop(ref, None) or self._refused.pop(ref, None)
+        if target is not None:
+            self._index(target, remove=True)
+            acting.leave_tail(self._world, target)
+            state = target.state(self._world.now())
+        if workload is None:
+            self._keeper.drop(ref)
+        elif state is not None:
+            self._releasing.begin(ref, state)
+
+    def synced(self) -> None:
+        """Take note that the first complete list was delivered: what was kept of others is to be given back."""
+        self.is_synced = True
+        self._release_absent()
+
+    def sleepers(self, push: Push) -> Iterator[Target]:
+        """Yield the targets that a push is news for; one that is being looked at just now is told for afterwards."""
+        servers = frozenset(push.bootstrap_servers.split(","))
+        for ref in self._by_topic.get((servers, push.topic), ()):
+            target = self.targets[ref]
+            if target.busy:
+                target.pushed = target.pushed or push
+            elif target.asleep and not target.policy.paused and not is_old(target, push):
+                yield target
+
+    async def restore(self) -> None:
+        """Read what outlived the last process or leader. Raises UnavailableError: nothing may be decided before."""
+        for ref, state in (await self._world.states.load()).items():
+            self._keeper.restored(ref, state)
+            target = self.targets.get(ref)
+            if target is not None:
+                takeover.adopt_state(target, state, self._world.now())
+            elif ref not in self._refused:
+                self._restored[ref] = state
+        self._release_absent()
+
+    # ------------------------------------------------------------------------------------------------- one workload
+
+    def _take_over(self, managed: ManagedWorkload) -> None:
+        """Begin to manage a workload, as what was kept of it says."""
+        ref, now = managed.workload.ref, self._world.now()
+        kept = self._restored.pop(ref, None)
+        policy, annotations = managed.policy, managed.annotations
+        if policy is None and kept is not None and kept.last_valid:
+            (policy, _), annotations = self._world.parse(kept.last_valid), kept.last_valid
+        if policy is None:
+            self._refuse(managed, kept, now)
+            return
+        if managed.problems:
+            self._world.recorder.record(notices.invalid(managed.workload, managed.problems, now, in_force=True))
+        self._refused.pop(ref, None)
+        self._releasing.cancel(ref)
+        target = takeover.take_over(managed, policy, annotations, kept, now)
+        self.targets[ref] = target
+        self._index(target)
+        self._due(ref, now)
+
+    def _refuse(self, managed: ManagedWorkload, kept: TargetState | None, now: datetime) -> None:
+        """Mark a workload whose configuration has never been valid; if it sleeps by our hand, put it back."""
+        ref = managed.workload.ref
+        state = takeover.invalid_state(managed, now)
+        if (known := self._refused.get(ref)) is None or known.problems != state.problems:
+            self._world.recorder.record(notices.invalid(managed.workload, managed.problems, now, in_force=False))
+        self._refused[ref] = state
+        if kept is not None and kept.asleep_by_us:
+            self._releasing.begin(ref, kept)
+        else:
+            self._keeper.offer(ref, managed.workload.scale.uid, state)
+
+    def _take_workload(self, target: Target, workload: Workload) -> None:
+        """Believe the catalog, unless we know better by a write of our own that it has not seen yet."""
+        if _is_older(workload.scale, target.workload.scale):
+            return
+        before, target.workload, now = target.workload, workload, self._world.now()
+        if workload.scale.replicas != before.scale.replicas:
+            notice = notices.foreign_write(target, before, now)
+            if notice is not None and self._world.leads():
+                self._world.recorder.record(notice)
+            self._due(target.ref, now)
+        elif workload.ready_replicas != before.ready_replicas:
+            telling.follow_episode(self._world, target, now)
+
+    def _take_configuration(self, target: Target, managed: ManagedWorkload) -> None:
+        """Put a changed policy in force; a broken one leaves the last valid one there, and is told."""
+        now = self._world.now()
+        if managed.policy is None:
+            if managed.problems == target.problems:
+                return
+            self._world.recorder.record(notices.invalid(target.workload, managed.problems, now, in_force=True))
+        elif managed.policy == target.policy and not target.problems:
+            return
+        else:
+            self._index(target, remove=True)
+            target.adopt(managed.policy, managed.annotations)
+            target.announced = False
+            self._index(target)
+            acting.leave_tail(self._world, target)
+        target.problems = managed.problems
+        self._due(target.ref, now)
+
+    def _index(self, target: Target, *, remove: bool = False) -> None:
+        for trigger in target.policy.triggers:
+            refs = self._by_topic[frozenset(trigger.cluster.bootstrap_servers.split(",")), trigger.topic]
+            (refs.discard if remove else refs.add)(target.ref)
+
+    def _release_absent(self) -> None:
+        """Give back what was kept of workloads that are managed no more."""
+        if self.is_synced:
+            for ref, state in self._restored.items():
+                self._releasing.begin(ref, state)
+            self._restored.clear()
+
+
+def is_old(target: Target, push: Push) -> bool:
+    """Tell whether a target had counted the record already when it went to sleep."""
+    if push.partition is None or push.offset is None or target.joined is None:
+        return False
+    place = (push.topic, push.partition)
+    joined = [offset for (_, known), offset in target.joined.items() if known == place]
+    return bool(joined) and push.offset < min(joined)
+
+
+def _is_older(scale: Scale, known: Scale) -> bool:
+    """Tell whether a scale was read before the one that is known: a cache may lag behind our own last PATCH.
+
+    Resource versions of one object are comparable as numbers (KEP-5504); where they are not numbers, news is news.
+    """
+    versions = (scale.resource_version, known.resource_version)
+    if scale.uid != known.uid or not all(version.isdecimal() for version in versions):
+        return False
+    return int(versions[0]) < int(versions[1])
