@@ -140,18 +140,19 @@ class _Refusal(asyncio.Protocol):
             transport.abort()  # type: ignore[attr-defined]  # every stream transport has it
 
 
-def guard(problem: Problem, seconds: float = _REQUEST_SECONDS) -> Middleware:
+def guard(problem: Problem, seconds: float = _REQUEST_SECONDS, unbounded: frozenset[str] = frozenset()) -> Middleware:
     """Return a middleware that bounds each request's time and answers every refusal in the API's own words.
 
     Args:
         problem: makes the answer from a status and a sentence.
         seconds: for reading the body and making the answer, together.
+        unbounded: paths of answers that go on for as long as their reader stays; they bound each write themselves.
     """
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(None if request.path in unbounded else seconds):
                 return await handler(request)
         except TimeoutError:
             return problem(408, f"the request was not complete within {seconds:g} s")
