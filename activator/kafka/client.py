@@ -58,7 +58,9 @@ class _Link:
     def check(self) -> None:
         """Raise the last problem again while its back-off lasts, so that one dead broker costs one deadline a read."""
         if self.problem is not None and asyncio.get_running_loop().time() < self.retry_at:
-            raise type(self.problem)(*self.problem.args)
+            if isinstance(self.problem, DeniedError):
+                raise DeniedError(str(self.problem))
+            raise UnavailableError(self.problem.where, self.problem.what)
 
     def failed(self, problem: UnavailableError | DeniedError) -> None:
         """Begin a back-off, twice as long as the last; long at once where the credentials were refused."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -31,29 +32,38 @@ def kafka_bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield kafka.bootstrap_servers
 
 
-@pytest.fixture(params=["fake", "embedded", pytest.param("real", marks=pytest.mark.real)])
-async def kafka_world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KafkaWorld]:
-    """Yield each kind of Kafka; live ones with short looks, so that what takes seconds in production is tested fast."""
+REAL = pytest.param("real", marks=pytest.mark.real)
+
+
+@pytest.fixture(params=["fake", "embedded", REAL])
+async def kafka_world(request: pytest.FixtureRequest, short_looks: None) -> AsyncIterator[KafkaWorld]:  # noqa: ARG001
+    """Yield each kind of Kafka."""
+    async with _world(request) as world:
+        yield world
+
+
+@pytest.fixture(params=["fake", REAL])
+async def transactional_world(request: pytest.FixtureRequest, short_looks: None) -> AsyncIterator[KafkaWorld]:  # noqa: ARG001
+    """Yield each kind of Kafka that has transactions; the embedded broker refuses them."""
+    async with _world(request) as world:
+        yield world
+
+
+@pytest.fixture
+def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let live tails look around often, so that what takes seconds in production is tested in less."""
     monkeypatch.setattr(cluster_tail, "METADATA_SECONDS", 0.3)
     monkeypatch.setattr(cluster_tail, "LOOK_SECONDS", 0.2)
+
+
+@asynccontextmanager
+async def _world(request: pytest.FixtureRequest) -> AsyncIterator[KafkaWorld]:
     match request.param:
         case "fake":
             yield FakeWorld()
         case "embedded":
-            async with (
-                EmbeddedBroker(now=utc_now) as broker,
-                LiveWorld(broker.bootstrap_servers, has_transactions=False) as world,
-            ):
+            async with EmbeddedBroker(now=utc_now) as broker, LiveWorld(broker.bootstrap_servers) as world:
                 yield world
         case _:
-            servers = request.getfixturevalue("kafka_bootstrap_servers")
-            async with LiveWorld(servers, has_transactions=True) as world:
+            async with LiveWorld(request.getfixturevalue("kafka_bootstrap_servers")) as world:
                 yield world
-
-
-@pytest.fixture
-def transactional_world(kafka_world: KafkaWorld) -> KafkaWorld:
-    """Return a world with transactions; the embedded broker refuses them."""
-    if not kafka_world.has_transactions:
-        pytest.skip("the embedded broker has no transactions")
-    return kafka_world

@@ -7,12 +7,17 @@ import itertools
 import uuid
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as ConsumedPartition
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-exports them without saying so
+    AdminClient,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+)
 
 from activator.core.model import Cluster, Push, TargetRef
 from activator.kafka.client import Connections
@@ -21,7 +26,7 @@ from activator.kafka.tail import KafkaTail
 from tests.fakes.kafka import FakeKafka, FakeLagReader, FakeWakeSource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from concurrent.futures import Future
     from contextlib import AbstractAsyncContextManager
 
@@ -32,13 +37,17 @@ REF = TargetRef("shop", "Deployment", "orders")
 OTHER_REF = TargetRef("shop", "Deployment", "billing")
 SECONDS = 20.0
 """How long a test waits for what must come: never reached where all is well."""
+LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+NO_ANSWER = {KafkaError._TIMED_OUT, KafkaError._TIMED_OUT_QUEUE, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN}
+
+Producer: Any = AIOKafkaProducer  # aiokafka ships no types
+Consumer: Any = AIOKafkaConsumer
 
 
 class KafkaWorld(Protocol):
     """One Kafka cluster and what happens on it; every method returns once it has taken effect."""
 
     cluster: Cluster
-    has_transactions: bool
 
     async def create_topic(self, partitions: int = 1, *, name: str | None = None) -> str:
         """Create a topic, by default of a new name, and return its name."""
@@ -98,8 +107,6 @@ class Pushes:
 class FakeWorld:
     """The fake of the loop's tests."""
 
-    has_transactions = True
-
     def __init__(self) -> None:
         self.kafka = FakeKafka()
         self.cluster = self.kafka.cluster
@@ -155,16 +162,15 @@ class LiveWorld:
     Use as an asynchronous context manager.
     """
 
-    def __init__(self, bootstrap_servers: str, *, has_transactions: bool) -> None:
+    def __init__(self, bootstrap_servers: str) -> None:
         self.cluster = Cluster(bootstrap_servers)
-        self.has_transactions = has_transactions
         self.connections = Connections()
         self._bootstrap_servers = bootstrap_servers
-        self._transactions: dict[tuple[str, int], AIOKafkaProducer] = {}
+        self._transactions: dict[tuple[str, int], Any] = {}
 
     async def __aenter__(self) -> Self:
         self._admin = AdminClient({"bootstrap.servers": self._bootstrap_servers})
-        self._producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap_servers, acks="all")
+        self._producer = Producer(bootstrap_servers=self._bootstrap_servers, acks="all")
         await self._producer.start()
         return self
 
@@ -175,17 +181,16 @@ class LiveWorld:
         await self._producer.stop()
         await self.connections.close()
 
-    async def create_topic(self, partitions: int = 1, *, name: str | None = None) -> str:
+    async def create_topic(self, partitions: int = 1, *, name: str | None = None, replication: int = 1) -> str:
         """Create a topic and wait until its logs can be read."""
         name = name or f"topic-{uuid.uuid4().hex[:12]}"
-        await _done(self._admin.create_topics([NewTopic(name, partitions, 1)]))
+        await _done(self._admin.create_topics([NewTopic(name, partitions, replication)]))
         await self._settled(name, partitions)
         return name
 
     async def grow_topic(self, topic: str, partitions: int) -> None:
         """Add partitions and wait until their logs can be read."""
         await _done(self._admin.create_partitions([NewPartitions(topic, partitions)]))
-        self._admin = AdminClient({"bootstrap.servers": self._bootstrap_servers})  # the old one remembers fewer
         await self._settled(topic, partitions)
 
     async def delete_topic(self, topic: str) -> None:
@@ -201,7 +206,7 @@ class LiveWorld:
 
     async def open_transaction(self, topic: str, partition: int = 0) -> None:
         """Append one record in a transaction."""
-        producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap_servers, transactional_id=uuid.uuid4().hex)
+        producer = Producer(bootstrap_servers=self._bootstrap_servers, transactional_id=uuid.uuid4().hex)
         await producer.start()
         self._transactions[topic, partition] = producer
         await producer.begin_transaction()
@@ -221,7 +226,7 @@ class LiveWorld:
 
     async def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
         """Commit by a consumer that never joins."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap_servers, group_id=group, enable_auto_commit=False)
+        consumer = Consumer(bootstrap_servers=self._bootstrap_servers, group_id=group, enable_auto_commit=False)
         await consumer.start()
         try:
             place = ConsumedPartition(topic, partition)
@@ -251,18 +256,27 @@ class LiveWorld:
             await eventually(lambda number=number: self._end_moved(topic, number, None))  # type: ignore[misc]
 
     async def _end_is(self, topic: str, partition: int, end: int | None) -> bool:
-        return await self._end(topic, partition) == end
+        try:
+            return await self._end(topic, partition) == end
+        except TimeoutError:
+            return False
 
     async def _end_moved(self, topic: str, partition: int, end: int | None) -> bool:
-        return not await self._end_is(topic, partition, end)
+        try:
+            return await self._end(topic, partition) != end
+        except TimeoutError:
+            return False
 
     async def _end(self, topic: str, partition: int) -> int | None:
-        """Return the end of a log; None: it cannot be read."""
+        """Return the end of a log; None: the broker says that there is none. Raises TimeoutError."""
         place = TopicPartition(topic, partition)
-        (answer,) = self._admin.list_offsets({place: OffsetSpec.latest()}, request_timeout=SECONDS).values()
+        admin = AdminClient({"bootstrap.servers": self._bootstrap_servers})  # a used one remembers who led
+        (answer,) = admin.list_offsets({place: LATEST}, request_timeout=SECONDS / 5).values()
         try:
             return int((await asyncio.wrap_future(answer)).offset)
-        except KafkaException:
+        except KafkaException as error:
+            if error.args[0].code() in NO_ANSWER:
+                raise TimeoutError(topic) from error
             return None
 
 
@@ -273,7 +287,7 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def _done(answers: dict[object, Future[object]]) -> None:
+async def _done(answers: Mapping[Any, Future[Any]]) -> None:
     """Wait for the answers of librdkafka's admin client, which come from its own thread."""
     for answer in answers.values():
         await asyncio.wrap_future(answer)
