@@ -42,7 +42,7 @@ from activator.specs.annotations import AnnotationDefaults, parse
 from activator.telemetry import export, holds
 from activator.telemetry.fanout import FanOut
 from activator.telemetry.logs import LogRecorder
-from activator.telemetry.metrics import MetricsRecorder, WatchedCollector
+from activator.telemetry.metrics import MetricsRecorder, OutsideCollector
 from activator.version import version
 from activator.web.certificates import FromFiles, SelfSigned
 from activator.web.external_metrics import ExternalMetricsServer
@@ -160,7 +160,7 @@ async def run(settings: Settings) -> None:
         exits.push_async_callback(connections.close)
         pushes = Pushes(metrics)
         tail = KafkaTail(connections, pushes, clock.now)
-        registry.register(WatchedCollector(lambda: _watched(tail)))
+        registry.register(OutsideCollector(lambda: _watched(tail), lambda: events.dropped))
         store = InMemoryMetricStore()
         front_proxy = FrontProxyConfigMap(client)
         metrics_api_owner = MetricsApiOwner(client, settings.metrics_api_service)

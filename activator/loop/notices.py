@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from activator.core.model import Workload
+    from activator.core.model import TargetRef, Workload
     from activator.errors import SpecError, WakegateError
     from activator.loop.target import Target
 
@@ -81,6 +81,11 @@ def foreign_write(target: Target, before: Workload, now: datetime) -> Notice | N
         " (Argo CD: ignoreDifferences; Flux: omit the field)."
     )
     return _notice(workload, Severity.WARNING, "ForeignWrites", message, now)
+
+
+def released(ref: TargetRef, uid: str, text: str, now: datetime) -> Notice:
+    """Say that a target is managed no more."""
+    return Notice(ref, uid, Severity.NORMAL, "Released", text, now)
 
 
 def _notice(workload: Workload, severity: Severity, reason: str, message: str, now: datetime) -> Notice:

@@ -23,7 +23,7 @@ from activator.core.model import (
     Step,
 )
 from activator.errors import WakegateError
-from activator.loop import acting
+from activator.loop import acting, notices
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -105,6 +105,7 @@ class Releasing:
         now = self._world.now()
         changed = before.replicas != after.replicas
         text = f"managed no more: given back with {after.replicas} replicas and without its HPA"
+        self._world.recorder.record(notices.released(ref, after.uid, text, now))
         policy = release.policy or Policy(triggers=())
         self._world.recorder.record(
             Evaluation(

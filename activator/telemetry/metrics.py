@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from activator.core.model import BatchRead, EpisodePhase, Evaluation, Notice, Outcome, Reason
@@ -155,23 +155,33 @@ class _TargetCollector(Collector):
             yield family
 
 
-class WatchedCollector(Collector):
-    """Tells how many partitions are watched in which way, when Prometheus asks.
+class OutsideCollector(Collector):
+    """Asks other rooms for what they count themselves, when Prometheus asks.
 
     Args:
-        watched: yields cluster, way and number of partitions.
+        watched: yields cluster, way and number of partitions that the tail watches.
+        events_dropped: tells how many Kubernetes Events were given up.
     """
 
-    def __init__(self, watched: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
+    def __init__(
+        self, watched: Callable[[], Iterable[tuple[str, str, int]]], events_dropped: Callable[[], int]
+    ) -> None:
         self._watched = watched
+        self._events_dropped = events_dropped
 
-    def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Name the metric without samples."""
-        yield GaugeMetricFamily(table.WATCHED.name, table.WATCHED.doc, labels=table.WATCHED.labels)
+    def describe(self) -> Iterator[Metric]:
+        """Name the metrics without samples."""
+        yield self._partitions()
+        yield CounterMetricFamily(table.EVENTS_DROPPED.name, table.EVENTS_DROPPED.doc)
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the gauge with its samples."""
-        family = GaugeMetricFamily(table.WATCHED.name, table.WATCHED.doc, labels=table.WATCHED.labels)
-        for cluster, way, partitions in self._watched():
-            family.add_metric((cluster, way), partitions)
-        yield family
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics with their samples."""
+        partitions = self._partitions()
+        for cluster, way, number in self._watched():
+            partitions.add_metric((cluster, way), number)
+        yield partitions
+        yield CounterMetricFamily(table.EVENTS_DROPPED.name, table.EVENTS_DROPPED.doc, value=self._events_dropped())
+
+    @staticmethod
+    def _partitions() -> GaugeMetricFamily:
+        return GaugeMetricFamily(table.WATCHED.name, table.WATCHED.doc, labels=table.WATCHED.labels)

@@ -35,7 +35,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """A gauge whose samples come from elsewhere."""
+    """A metric whose samples come from elsewhere."""
 
     name: str
     doc: str
@@ -138,6 +138,12 @@ WATCHED = Fixed(
     "(once a second), waiting (not just now).",
     ("cluster", "way"),
 )
+EVENTS_DROPPED = Fixed(
+    "wakegate_kubernetes_events_dropped_total",
+    "Kubernetes Events that could not be written, or were too many.",
+    (),
+    "counter",
+)
 BUILD_INFO = Fixed("wakegate_build_info", "Always 1; what runs.", ("version", "python_version"))
 
 COUNTED = (
@@ -221,7 +227,7 @@ OF_TARGETS = (
 )
 
 _TARGET_LABELS = ("namespace", "kind", "name")
-METRICS = (*COUNTED, *PER_TARGET, *OF_TARGETS, WATCHED, BUILD_INFO)
+METRICS = (*COUNTED, *PER_TARGET, *OF_TARGETS, WATCHED, EVENTS_DROPPED, BUILD_INFO)
 """Everything that is documented."""
 
 

@@ -22,7 +22,7 @@ from activator.core.model import (
     TargetRef,
     Trigger,
 )
-from activator.telemetry.metrics import MetricsRecorder, WatchedCollector
+from activator.telemetry.metrics import MetricsRecorder, OutsideCollector
 from activator.telemetry.metrics_table import METRICS, labels_of, metrics_markdown
 from tests.fakes.facts import KAFKA, ORDERS, START, at, batch_read, evaluation, lag, new_ids, push, stretch, wake
 
@@ -183,7 +183,7 @@ def test_notices_pushes_answers_and_spans_are_counted(world: World) -> None:
 def test_every_metric_is_in_the_table_and_on_the_page(world: World) -> None:
     """The reference is made from the table: what the page shows, the table has, with the same labels and type."""
     world.recorder.record(wake(1))
-    world.registry.register(WatchedCollector(lambda: [("kafka:9092", "tail", 5)]))
+    world.registry.register(OutsideCollector(lambda: [("kafka:9092", "fetched", 5)], lambda: 3))
     families = {
         family.name: family for family in text_string_to_metric_families(generate_latest(world.registry).decode())
     }
