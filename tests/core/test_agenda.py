@@ -87,6 +87,16 @@ def test_a_push_is_told_once() -> None:
     assert list(agenda.take_due(at(3))) == [Due(ORDERS, at(3))]
 
 
+def test_a_push_that_was_acted_upon_in_vain_is_kept_for_the_next_look() -> None:
+    """It neither brings that look forward nor takes the place of a push that is there."""
+    agenda = Agenda()
+    agenda.schedule(ORDERS, at(10))
+    agenda.carry(ORDERS, record(1))
+    agenda.carry(ORDERS, record(2))
+    assert list(agenda.take_due(at(9))) == []
+    assert list(agenda.take_due(at(10))) == [Due(ORDERS, at(10), record(1))]
+
+
 def test_a_push_joins_a_look_that_is_overdue() -> None:
     """How late the look is counts from its own deadline, which was sooner than the push."""
     agenda = Agenda()

@@ -556,6 +556,7 @@ def test_it_sleeps_when_the_cooldown_is_over_and_not_sooner() -> None:
     assert story.look(50) == (1, Reason.COOLING_DOWN)
     assert story.next_look(50) == 10
     assert story.look(59.999) == (1, Reason.COOLING_DOWN)
+    assert story.next_look(59.999) == 0.1
     assert story.look(60) == (0, Reason.QUIET)
     assert story.next_look(60) == 1
 
@@ -633,6 +634,16 @@ def test_what_ends_the_quiet_ends_the_wait_for_the_floor(between: Lag) -> None:
     assert story.look(440) == (5, Reason.WAITING_FOR_FLOOR)
     assert story.look(769) == (5, Reason.WAITING_FOR_FLOOR)
     assert story.look(770) == (0, Reason.QUIET)
+
+
+def test_without_a_cooldown_a_rebalance_ends_the_wait_for_the_floor_too() -> None:
+    """A group that rebalances is not quiet, however short the quiet has to be."""
+    story = Story(policy(sleep_from=SleepFrom.FLOOR, cooldown=timedelta(0)), replicas=5)
+    assert story.look(0) == (5, Reason.WAITING_FOR_FLOOR)
+    assert story.look(320, lag(0, group_state=GroupState.ASSIGNING)) == (5, Reason.REBALANCING)
+    assert story.look(340) == (5, Reason.WAITING_FOR_FLOOR)
+    assert story.look(669) == (5, Reason.WAITING_FOR_FLOOR)
+    assert story.look(670) == (0, Reason.QUIET)
 
 
 def test_keep_awake_holds_and_lets_go() -> None:
@@ -812,6 +823,8 @@ POLLS: dict[str, tuple[float, Observation, float]] = {
     "waking": (300, seen(2, lag(20), ready_replicas=0), 5),
     "waking, short interval": (2, seen(2, lag(20), ready_replicas=0), 2),
     "woken just now": (300, seen(0, lag(20)), 1),
+    "an outage, long interval: its end is noticed soon": (300, seen(2, OUTAGE), 5),
+    "an outage, short interval": (2, seen(2, OUTAGE), 2),
 }
 
 
