@@ -104,6 +104,8 @@ class Releasing:
     def _tell(self, ref: TargetRef, release: Release, before: Scale, after: Scale, started: datetime) -> None:
         now = self._world.now()
         changed = before.replicas != after.replicas
+        if release.policy is None and not changed:
+            return  # it was never taken over: there is nothing to tell
         text = f"managed no more: given back with {after.replicas} replicas and without its HPA"
         self._world.recorder.record(notices.released(ref, after.uid, text, now))
         policy = release.policy or Policy(triggers=())
