@@ -267,6 +267,10 @@ TOGETHER: dict[str, tuple[dict[str, str], list[str]]] = {
             "wakegate.dev/pollingInterval: there is no such annotation; did you mean wakegate.dev/polling-interval?",
         ],
     ),
+    "a name in capitals": (
+        LEAST | {"PAUSED": "true"},
+        ["wakegate.dev/PAUSED: there is no such annotation; did you mean wakegate.dev/paused?"],
+    ),
     "a name like no other": (LEAST | {"qqq": "1"}, ["wakegate.dev/qqq: there is no such annotation"]),
     "no name behind the prefix": (LEAST | {"": "1"}, ["wakegate.dev/: there is no such annotation"]),
     "every mistake at once": (
