@@ -1,0 +1,436 @@
+"""Requests and answers against aiokafka's schema types: another hand's reading of the protocol."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
+from aiokafka.protocol.commit import OffsetFetchRequest_v3, OffsetFetchResponse_v3
+from aiokafka.protocol.coordination import FindCoordinatorRequest_v1, FindCoordinatorResponse_v1
+from aiokafka.protocol.fetch import FetchRequest_v7, FetchRequest_v11, FetchResponse_v7, FetchResponse_v11
+from aiokafka.protocol.metadata import MetadataRequest_v5, MetadataResponse_v5
+from aiokafka.protocol.offset import OffsetRequest_v3, OffsetResponse_v3
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactBytes,
+    CompactString,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
+
+from activator.errors import UnavailableError
+from activator.kafka.fetch import Fetch, FetchedPartition
+from activator.kafka.requests import (
+    BrokerRow,
+    CommitRow,
+    ConsumerGroupDescribe,
+    CoordinatorRow,
+    DescribeGroups,
+    FindCoordinator,
+    FindCoordinators,
+    GroupErrorRow,
+    GroupRow,
+    ListOffsets,
+    Metadata,
+    OffsetFetch,
+    OffsetFetchGroups,
+    OffsetRow,
+    TopicRow,
+)
+from activator.kafka.wire import Frame, KafkaRequest, Reader, Writer, gently
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TAGS = ("tags", TaggedFields)
+TEXT = CompactString("utf-8")
+
+FETCH_V8 = Schema(
+    ("throttle", Int32),
+    (
+        "groups",
+        CompactArray(
+            ("group", TEXT),
+            (
+                "topics",
+                CompactArray(
+                    ("topic", TEXT),
+                    (
+                        "partitions",
+                        CompactArray(
+                            ("partition", Int32),
+                            ("offset", Int64),
+                            ("epoch", Int32),
+                            ("metadata", TEXT),
+                            ("error", Int16),
+                            TAGS,
+                        ),
+                    ),
+                    TAGS,
+                ),
+            ),
+            ("error", Int16),
+            TAGS,
+        ),
+    ),
+    TAGS,
+)
+COORDINATORS_V4 = Schema(
+    ("throttle", Int32),
+    (
+        "coordinators",
+        CompactArray(
+            ("key", TEXT),
+            ("node", Int32),
+            ("host", TEXT),
+            ("port", Int32),
+            ("error", Int16),
+            ("message", TEXT),
+            TAGS,
+        ),
+    ),
+    TAGS,
+)
+DESCRIBE_V5 = Schema(
+    ("throttle", Int32),
+    (
+        "groups",
+        CompactArray(
+            ("error", Int16),
+            ("group", TEXT),
+            ("state", TEXT),
+            ("protocol_type", TEXT),
+            ("protocol", TEXT),
+            (
+                "members",
+                CompactArray(
+                    ("member", TEXT),
+                    ("instance", TEXT),
+                    ("client", TEXT),
+                    ("host", TEXT),
+                    ("metadata", CompactBytes),
+                    ("assignment", CompactBytes),
+                    TAGS,
+                ),
+            ),
+            ("operations", Int32),
+            TAGS,
+        ),
+    ),
+    TAGS,
+)
+ASSIGNMENT = Schema(
+    (
+        "topics",
+        CompactArray(("id_high", Int64), ("id_low", Int64), ("name", TEXT), ("partitions", CompactArray(Int32)), TAGS),
+    ),
+    TAGS,
+)
+CONSUMER_DESCRIBE_V0 = Schema(
+    ("throttle", Int32),
+    (
+        "groups",
+        CompactArray(
+            ("error", Int16),
+            ("message", TEXT),
+            ("group", TEXT),
+            ("state", TEXT),
+            ("epoch", Int32),
+            ("assignment_epoch", Int32),
+            ("assignor", TEXT),
+            (
+                "members",
+                CompactArray(
+                    ("member", TEXT),
+                    ("instance", TEXT),
+                    ("rack", TEXT),
+                    ("epoch", Int32),
+                    ("client", TEXT),
+                    ("host", TEXT),
+                    ("topics", CompactArray(TEXT)),
+                    ("regex", TEXT),
+                    ("assignment", ASSIGNMENT),
+                    ("target", ASSIGNMENT),
+                    TAGS,
+                ),
+            ),
+            ("operations", Int32),
+            TAGS,
+        ),
+    ),
+    TAGS,
+)
+UNKNOWN_TAG = {9: b"\x01x"}  # with its size before it, which aiokafka leaves out
+MEMBER_V0: tuple[Any, ...] = (
+    "m",
+    None,
+    "rack",
+    3,
+    "c",
+    "h",
+    ["t", "u"],
+    None,
+    ([(1, 2, "t", [0, 1], {})], {}),
+    ([], {}),
+    {},
+)
+
+ANSWERS: list[Any] = [
+    pytest.param(
+        Metadata(["t"]),
+        5,
+        MetadataResponse_v5(
+            0,
+            [(1, "one", 9092, None), (2, "two", 9093, "rack")],
+            "cluster",
+            1,
+            [(0, "t", False, [(0, 0, 2, [1, 2], [2], []), (5, 1, -1, [1], [], [1])]), (3, "gone", False, [])],
+        ).encode(),
+        [
+            BrokerRow(1, "one", 9092),
+            BrokerRow(2, "two", 9093),
+            TopicRow(0, "t", {0: 2, 1: -1}),
+            TopicRow(3, "gone", {}),
+        ],
+        id="Metadata-v5",
+    ),
+    pytest.param(
+        FindCoordinator("g"),
+        1,
+        FindCoordinatorResponse_v1(0, 15, "not yet", 3, "three", 9094).encode(),
+        [CoordinatorRow(15, "g", BrokerRow(3, "three", 9094))],
+        id="FindCoordinator-v1",
+    ),
+    pytest.param(
+        FindCoordinators(["g", "h"]),
+        4,
+        COORDINATORS_V4.encode([0, [("g", 1, "one", 9092, 0, None, {}), ("h", -1, "", -1, 15, "no", {})], {}]),
+        [CoordinatorRow(0, "g", BrokerRow(1, "one", 9092)), CoordinatorRow(15, "h", BrokerRow(-1, "", -1))],
+        id="FindCoordinator-v4",
+    ),
+    pytest.param(
+        ListOffsets({"t": [0, 1]}, -1),
+        3,
+        OffsetResponse_v3(0, [("t", [(0, 0, -1, 1 << 40), (1, 6, -1, -1)])]).encode(),
+        [OffsetRow("t", 0, 0, 1 << 40), OffsetRow("t", 1, 6, -1)],
+        id="ListOffsets-v3",
+    ),
+    pytest.param(
+        OffsetFetch("g", {"t": [0, 1]}),
+        3,
+        OffsetFetchResponse_v3(0, [("t", [(0, 7, "", 0), (1, -1, None, 29)])], 0).encode(),
+        [CommitRow("g", "t", 0, 0, 7), CommitRow("g", "t", 1, 29, -1), GroupErrorRow("g", 0)],
+        id="OffsetFetch-v3",
+    ),
+    pytest.param(
+        OffsetFetchGroups({"g": {"t": [0]}, "h": {}}),
+        8,
+        FETCH_V8.encode([0, [("g", [("t", [(0, 7, 1, "m", 0, {})], {})], 0, {}), ("h", [], 16, UNKNOWN_TAG)], {}]),
+        [CommitRow("g", "t", 0, 0, 7), GroupErrorRow("g", 0), GroupErrorRow("h", 16)],
+        id="OffsetFetch-v8",
+    ),
+    pytest.param(
+        DescribeGroups(["g", "h"]),
+        3,
+        DescribeGroupsResponse_v3(
+            0,
+            [
+                (0, "g", "Stable", "consumer", "range", [("m", "c", "h", b"meta", b"assigned")] * 2, -1),
+                (0, "h", "Empty", "", "", [], -1),
+            ],
+        ).encode(),
+        [GroupRow(0, "g", "Stable", 2), GroupRow(0, "h", "Empty", 0)],
+        id="DescribeGroups-v3",
+    ),
+    pytest.param(
+        DescribeGroups(["g", "h"]),
+        5,
+        DESCRIBE_V5.encode(
+            [
+                0,
+                [
+                    (0, "g", "Stable", "consumer", "range", [("m", None, "c", "h", b"x" * 200, b"", {})] * 2, 0, {}),
+                    (30, "h", "", "", "", [], 0, {}),
+                ],
+                {},
+            ]
+        ),
+        [GroupRow(0, "g", "Stable", 2), GroupRow(30, "h", "", 0)],
+        id="DescribeGroups-v5",
+    ),
+    pytest.param(
+        ConsumerGroupDescribe(["g", "h"]),
+        0,
+        CONSUMER_DESCRIBE_V0.encode(
+            [
+                0,
+                [
+                    (0, None, "g", "Reconciling", 4, 3, "uniform", [MEMBER_V0, MEMBER_V0], 0, {}),
+                    (69, "not found", "h", "", 0, 0, "", [], 0, {}),
+                ],
+                {},
+            ]
+        ),
+        [GroupRow(0, "g", "Reconciling", 2), GroupRow(69, "h", "", 0)],
+        id="ConsumerGroupDescribe-v0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "version", "encoded", "rows"), ANSWERS)
+def test_answers_are_read(request_: KafkaRequest[Iterable[Any]], version: int, encoded: bytes, rows: list[Any]) -> None:
+    """Every field lands where it belongs, and nothing is left over."""
+    answer = Reader(encoded, flexible=Frame(request_, version).flexible)
+
+    assert list(request_.decode(answer, version)) == rows
+    if not answer.flexible:
+        assert answer.at == len(encoded)
+
+
+@pytest.mark.parametrize(("request_", "version", "encoded", "rows"), ANSWERS)
+async def test_an_answer_that_ends_early_is_unavailable(
+    request_: KafkaRequest[Iterable[Any]], version: int, encoded: bytes, rows: list[Any]
+) -> None:
+    """However an answer is cut off, it is told as a fault of the place, or as the rows that were whole."""
+    for length in range(len(encoded)):
+        answer = Reader(encoded[:length], flexible=Frame(request_, version).flexible)
+        try:
+            found = [row async for row in gently(request_.decode(answer, version), "Kafka one:9092")]
+        except UnavailableError as error:
+            assert error.where == "Kafka one:9092"  # noqa: PT017 - both ends are right
+        else:
+            assert found == rows[: len(found)]
+
+
+FETCH = Fetch(
+    {"t": {0: 5, 1: 1 << 40}},
+    max_wait_ms=1000,
+    max_bytes=65536,
+    partition_max_bytes=8192,
+    read_committed=True,
+    session_id=42,
+    session_epoch=7,
+    forgotten={"u": [2, 3]},
+)
+REQUESTS: list[Any] = [
+    pytest.param(Metadata(["t", "u"]), 5, MetadataRequest_v5(["t", "u"], False).encode(), id="Metadata-v5"),
+    pytest.param(FindCoordinator("g"), 1, FindCoordinatorRequest_v1("g", 0).encode(), id="FindCoordinator-v1"),
+    pytest.param(
+        FindCoordinators(["g", "h"]),
+        4,
+        Schema(("type", Int8), ("keys", CompactArray(TEXT)), TAGS).encode([0, ["g", "h"], {}]),
+        id="FindCoordinator-v4",
+    ),
+    pytest.param(
+        ListOffsets({"t": [0, 1]}, -2, read_committed=True),
+        3,
+        OffsetRequest_v3(-1, 1, [("t", [(0, -2), (1, -2)])]).encode(),
+        id="ListOffsets-v3",
+    ),
+    pytest.param(
+        OffsetFetch("g", {"t": [0, 1]}), 3, OffsetFetchRequest_v3("g", [("t", [0, 1])]).encode(), id="OffsetFetch-v3"
+    ),
+    pytest.param(
+        OffsetFetchGroups({"g": {"t": [0, 1]}, "h": {}}),
+        8,
+        Schema(
+            (
+                "groups",
+                CompactArray(
+                    ("group", TEXT),
+                    ("topics", CompactArray(("topic", TEXT), ("partitions", CompactArray(Int32)), TAGS)),
+                    TAGS,
+                ),
+            ),
+            ("stable", Boolean),
+            TAGS,
+        ).encode([[("g", [("t", [0, 1], {})], {}), ("h", [], {})], False, {}]),
+        id="OffsetFetch-v8",
+    ),
+    pytest.param(
+        DescribeGroups(["g"]),
+        3,
+        DescribeGroupsRequest_v3(["g"], False).encode(),
+        id="DescribeGroups-v3",
+    ),
+    pytest.param(
+        DescribeGroups(["g"]),
+        5,
+        Schema(("groups", CompactArray(TEXT)), ("operations", Boolean), TAGS).encode([["g"], False, {}]),
+        id="DescribeGroups-v5",
+    ),
+    pytest.param(
+        FETCH,
+        7,
+        FetchRequest_v7(
+            -1, 1000, 1, 65536, 1, 42, 7, [("t", [(0, 5, -1, 8192), (1, 1 << 40, -1, 8192)])], [("u", [2, 3])]
+        ).encode(),
+        id="Fetch-v7",
+    ),
+    pytest.param(
+        FETCH,
+        11,
+        FetchRequest_v11(
+            -1,
+            1000,
+            1,
+            65536,
+            1,
+            42,
+            7,
+            [("t", [(0, -1, 5, -1, 8192), (1, -1, 1 << 40, -1, 8192)])],
+            [("u", [2, 3])],
+            "",
+        ).encode(),
+        id="Fetch-v11",
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "version", "expected"), REQUESTS)
+def test_requests_are_written(request_: KafkaRequest[Any], version: int, expected: bytes) -> None:
+    """The bytes are those of the protocol."""
+    assert Frame(request_, version).encode() == expected
+
+
+@pytest.mark.parametrize("version", [7, 11])
+def test_a_fetch_answer_is_read(version: int) -> None:
+    """Errors, watermarks, aborted transactions and records of every partition."""
+    answered = {7: FetchResponse_v7, 11: FetchResponse_v11}[version]
+    replica = (-1,) if version == 11 else ()
+    partitions = [(0, 0, 9, 8, 1, [(77, 3)], *replica, b"records"), (1, 6, -1, -1, -1, None, *replica, None)]
+    encoded = answered(0, 0, 42, [("t", partitions)]).encode()
+
+    fetched = FETCH.decode(Reader(encoded), version)
+
+    assert (fetched.error, fetched.session_id) == (0, 42)
+    assert list(fetched.partitions) == [
+        FetchedPartition("t", 0, 0, 9, 8, [(77, 3)], b"records"),
+        FetchedPartition("t", 1, 6, -1, -1, [], b""),
+    ]
+
+
+@pytest.mark.parametrize("length", [0, 1, 126, 127, 128, 16_383, 16_384])
+def test_compact_strings_of_any_length(length: int) -> None:
+    """The length is a varint: its borders are where codecs break."""
+    out = Writer(flexible=True)
+    out.string("x" * length)
+
+    assert out.getvalue() == TEXT.encode("x" * length)
+    assert Reader(out.getvalue(), flexible=True).string() == "x" * length
+
+
+def test_a_frame_bears_the_header_of_its_version() -> None:
+    """Flexible versions end their header in tags, the others do not."""
+    old = Frame(DescribeGroups(["g"]), 3).build_request_header(9, "me").encode()
+    new = Frame(DescribeGroups(["g"]), 5).build_request_header(9, "me").encode()
+
+    assert old == struct.pack(">hhih2s", 15, 3, 9, 2, b"me")
+    assert new == struct.pack(">hhih2sB", 15, 5, 9, 2, b"me", 0)
