@@ -73,6 +73,28 @@ async def test_a_body_that_does_not_come_is_answered_in_time(serve: Serve) -> No
     writer.close()
 
 
+async def test_an_answer_that_goes_on_is_not_cut_off() -> None:
+    """A path that is named as unbounded may take as long as its reader stays."""
+    app = web.Application(middlewares=[guard(problem, 0.01, unbounded=frozenset({"/stream"}))])
+
+    async def slow(_request: web.Request) -> web.Response:
+        await asyncio.sleep(0.1)
+        return web.Response(text="done")
+
+    app.router.add_get("/stream", slow)
+    app.router.add_get("/other", slow)
+    made = Listener(app, ("127.0.0.1", 0))
+    await made.start()
+    try:
+        for path, status in ((b"/stream", b"HTTP/1.1 200"), (b"/other", b"HTTP/1.1 408")):
+            reader, writer = await connect(made)
+            writer.write(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await reader.readline()).startswith(status)
+            writer.close()
+    finally:
+        await made.close()
+
+
 async def test_headers_that_do_not_end_close_the_connection(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends its headers byte by byte does not prolong its time with each byte."""
     monkeypatch.setattr(listener, "_IDLE_SECONDS", 0.1)
