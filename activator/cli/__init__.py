@@ -22,6 +22,8 @@ BAD_INPUT = 2
 
 VERBS: dict[str, str] = {
     "run": "manage the annotated workloads of a Kubernetes cluster",
+    "local": "run the annotated workloads of a folder as processes, without a cluster",
+    "demo": "see 0 -> 5 -> 0 in a minute: embedded Kafka, local processes, no cluster",
 }
 """Every verb, in the order of --help; `activator.cli.{verb}` has `configure(parser)` and `execute(arguments)`."""
 

@@ -122,21 +122,29 @@ class Replica:
     async def _run_once(self) -> str:
         """Run it once and tell how it ended."""
         plan = self._plan
+        # A pipe of our own: with asyncio's, Python 3.11 does not tell that a process has ended while something that
+        # it has started still holds the other end.
+        ours, theirs = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
                 *plan.command,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
+                stdout=theirs,
                 stderr=asyncio.subprocess.STDOUT,
                 env=plan.environment,
                 cwd=plan.working_directory,
                 start_new_session=True,
             )
-        except OSError as error:
-            return f"{plan.command[0]!r} cannot be started: {error.strerror or error}"
+        except BaseException as error:
+            os.close(ours)
+            if isinstance(error, OSError):
+                return f"{plan.command[0]!r} cannot be started: {error.strerror or error}"
+            raise
+        finally:
+            os.close(theirs)
         self._reaper.add(process.pid)
         timer = asyncio.get_running_loop().call_later(READY_AFTER_SECONDS, self._note_ready, process)
-        reading = asyncio.create_task(self._read(process))
+        reading = asyncio.create_task(self._read(ours))
         try:
             code = await process.wait()
         finally:
@@ -144,7 +152,7 @@ class Replica:
             self._note_ready(None)
             await self._end(process)
             self._reaper.remove(process.pid)
-            with contextlib.suppress(TimeoutError):  # something else may hold the pipe open
+            with contextlib.suppress(TimeoutError):  # who has left the process group may hold the pipe open
                 async with asyncio.timeout(_DRAIN_SECONDS):
                     await reading
         return f"ended with exit code {code}" if code >= 0 else f"ended by {signal.Signals(-code).name}"
@@ -168,18 +176,24 @@ class Replica:
             _signal(process.pid, signal.SIGKILL)
         await process.wait()
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
+    async def _read(self, pipe: int) -> None:
         """Hand on what it writes, line by line; a line without end is cut into pieces."""
-        stream = process.stdout
+        stream = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(stream), os.fdopen(pipe, "rb", buffering=0)
+        )
         rest = b""
-        while stream is not None and (chunk := await stream.read(_CHUNK_BYTES)):
-            *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > _LONGEST_LINE_BYTES:
-                lines, rest = [*lines, rest], b""
-            for line in lines:
-                self._output(line.decode(errors="replace").rstrip("\r"))
-        if rest:
-            self._output(rest.decode(errors="replace"))
+        try:
+            while chunk := await stream.read(_CHUNK_BYTES):
+                *lines, rest = (rest + chunk).split(b"\n")
+                if len(rest) > _LONGEST_LINE_BYTES:
+                    lines, rest = [*lines, rest], b""
+                for line in lines:
+                    self._output(line.decode(errors="replace").rstrip("\r"))
+            if rest:
+                self._output(rest.decode(errors="replace"))
+        finally:
+            transport.close()
 
 
 def _signal(group: int, number: signal.Signals) -> None:

@@ -128,6 +128,11 @@ class LocalReplicas:
             return None
         return Workload(ref=ref, scale=_scale(held), ready_replicas=held.ready, replicas_manager=held.manager)
 
+    @property
+    def processes(self) -> int:
+        """How many replicas there are just now, those that are ending included."""
+        return sum(len(held.running) + len(held.ending) for held in (*self._held.values(), *self._gone))
+
     # -------------------------------------------------------------------------------------------------------- the port
 
     async def get(self, ref: TargetRef) -> Scale:
@@ -203,8 +208,10 @@ class LocalReplicas:
             held.ending[ordinal] = task
             task.cancel()
 
-    def _ended(self, held: _Held, ordinal: int, _task: asyncio.Task[None]) -> None:
+    def _ended(self, held: _Held, ordinal: int, task: asyncio.Task[None]) -> None:
         held.ending.pop(ordinal, None)
+        if ordinal in held.running and held.running[ordinal].task is task:
+            del held.running[ordinal]
         self._kick.set()
 
     def _plan(self, spec: WorkloadSpec, ordinal: int, uid: str) -> Plan:

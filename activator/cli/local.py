@@ -1,0 +1,115 @@
+"""`wakegate local`: run the annotated workloads of a folder as local processes, without a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shlex
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from activator import settings
+
+if TYPE_CHECKING:
+    from activator.wiring_local import LocalOptions
+
+LISTEN = ("127.0.0.1", 8080)
+_SETTINGS = {
+    "bootstrap_servers": "a Kafka that is there already, for every target, in place of the embedded one",
+    "listen": "where /metrics and POST /wake are served (default 127.0.0.1:8080)",
+    "wake_token_file": "file with the token that POST /wake asks for; by default it is refused",
+    "log_level": "debug, info, warning or error",
+}
+_LARGEST_PORT = 65535
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the folder and the flags."""
+    parser.epilog = (
+        "example:\n"
+        "  wakegate local k8s/\n"
+        "  wakegate local k8s/ --bootstrap-servers localhost:9094   # a Kafka that runs already\n\n"
+        "The folder holds the YAML that kubectl apply would get. Every annotated Deployment and StatefulSet is run\n"
+        "as processes of its container's command, and scaled by HPA's own rules. A changed file counts at once."
+    )
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="where the YAML is; folders below it are not read")
+    parser.add_argument(
+        "--broker-port", type=_port, default=9092, metavar="PORT", help="port of the embedded Kafka (default 9092)"
+    )
+    parser.add_argument(
+        "--partitions",
+        type=_at_least_one,
+        default=5,
+        metavar="N",
+        help="partitions of annotated topics in the embedded Kafka (default 5); a KafkaTopic in the folder wins",
+    )
+    for name, meaning in _SETTINGS.items():
+        flag, variable = f"--{name.replace('_', '-')}", settings.environment_name(name)
+        parser.add_argument(flag, dest=f"setting_{name}", metavar="VALUE", help=f"{meaning} [{variable}]")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run until SIGINT or SIGTERM."""
+    read = settings.read(arguments)
+    # Imported here, because the Kafka client takes a moment of everybody's `--help`.
+    from activator.telemetry.logs import configure_logging  # noqa: PLC0415
+    from activator.wiring_local import LocalOptions  # noqa: PLC0415
+
+    configure_logging(read.log_format, "warning" if read.log_level == "info" else read.log_level)
+    asyncio.run(
+        _run(
+            LocalOptions(
+                folder=arguments.folder,
+                environment=os.environ,
+                bootstrap_servers=read.bootstrap_servers,
+                broker_port=arguments.broker_port,
+                partitions=arguments.partitions,
+                listen=LISTEN if read.listen == settings.Settings().listen else read.listen,
+                wake_token_file=Path(read.wake_token_file) if read.wake_token_file else None,
+            )
+        )
+    )
+    return 0
+
+
+async def _run(options: LocalOptions) -> None:
+    from activator import wiring_local  # noqa: PLC0415
+    from activator.local.console import Lines, terminal  # noqa: PLC0415
+    from activator.wiring import Clock  # noqa: PLC0415
+
+    clock = Clock()
+    lines = Lines(terminal(), clock.now)
+    stop = asyncio.Event()
+    asked = 0
+    async with wiring_local.start(options, clock, wiring_local.Terminal(lines.output, lines.say, lines)) as mode:
+
+        def end() -> None:
+            nonlocal asked
+            asked += 1
+            stop.set()
+            if asked > 1:
+                mode.replicas.kill()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, end)
+        kafka = "embedded Kafka" if mode.broker else "Kafka"
+        lines.say(f"{kafka} {mode.bootstrap_servers}")
+        lines.say(f"metrics http://{options.listen[0]}:{mode.server.port}/metrics")
+        for spec in mode.catalog.workloads:
+            lines.say(f"{spec.ref} ({spec.place}) runs: {shlex.join(spec.container.command)}")
+        await mode.wait(stop)
+        lines.say("ending: replicas get SIGTERM, and SIGKILL after their grace period (Ctrl-C again: at once)")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _LARGEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a port from 0 (a free one) to {_LARGEST_PORT}")
+    return int(text)
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a whole number, at least 1")
+    return int(text)
