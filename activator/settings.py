@@ -110,6 +110,9 @@ class Settings:
     """Where /healthz, /readyz, /metrics and POST /wake are served, in plain HTTP: HOST:PORT, 0.0.0.0:8080."""
     dashboard_listen: tuple[str, int] = _setting(("127.0.0.1", 8081), _address)
     """Where the dashboard is served: HOST:PORT, 127.0.0.1:8081, because it has no login of its own."""
+    trace_url: str = _setting("")
+    """Where a trace is looked at, with {trace_id} in it, such as http://jaeger:16686/trace/{trace_id}: the dashboard
+    links to it. By default trace ids are plain text."""
     metrics_api_listen: tuple[str, int] = _setting(("0.0.0.0", 6443), _address)  # noqa: S104 - the aggregator calls it
     """Where external.metrics.k8s.io is served over TLS: HOST:PORT, 0.0.0.0:6443."""
     metrics_api_tls_cert: str = _setting("")

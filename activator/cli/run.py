@@ -25,9 +25,9 @@ def execute(arguments: argparse.Namespace) -> int:
     """Run until SIGTERM or SIGINT."""
     read = settings.read(arguments)
     # Imported here, because the Kafka and Kubernetes clients take a second of everybody's `--help`.
-    from activator import wiring  # noqa: PLC0415
     from activator.telemetry.logs import configure_logging  # noqa: PLC0415
+    from activator.wiring import cluster  # noqa: PLC0415
 
     configure_logging(read.log_format, read.log_level)
-    asyncio.run(wiring.run(read))
+    asyncio.run(cluster.run(read))
     return 0

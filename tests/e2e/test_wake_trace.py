@@ -36,7 +36,8 @@ def test_a_single_record_wakes_within_a_second_and_its_trace_links_the_producer(
 
     decide = until("the wake is in Jaeger", wake, 15)
     assert decide.tags["wakegate.wake.source"] == "tail"
-    assert decide.tags["wakegate.reason"] == "record-arrived"
+    # The record is proof by itself once the group was seen Empty; just after a sleep the lag that it brings forward is.
+    assert decide.tags["wakegate.reason"] in {"record-arrived", "lag"}
     assert (trace_id, span_id) in {(link.trace_id, link.span_id) for link in decide.links}
     whole = stage.bed.jaeger.trace(decide.trace_id)
     assert whole is not None

@@ -1,0 +1,231 @@
+"""What is joined in a cluster: Kafka, the API server, the listeners, and the order in which they start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from activator.errors import UnavailableError
+from activator.kafka.client import Connections
+from activator.kafka.connection import no_credentials
+from activator.kafka.lag import KafkaLagReader
+from activator.kafka.tail import KafkaTail
+from activator.kubernetes.api_service import MetricsApiOwner
+from activator.kubernetes.catalog import KubernetesCatalog
+from activator.kubernetes.client import KubernetesClient
+from activator.kubernetes.events import EventRecorder
+from activator.kubernetes.front_proxy import FrontProxyConfigMap
+from activator.kubernetes.hpa import KubernetesHandoff
+from activator.kubernetes.lease import LeaseElection, SoleLeader
+from activator.kubernetes.resources import Resources
+from activator.kubernetes.scale import KubernetesScaler
+from activator.kubernetes.scale_targets import ScaleTargetStore
+from activator.loop import Activator, World
+from activator.specs.annotations import AnnotationDefaults, parse
+from activator.telemetry.metrics import OutsideCollector
+from activator.web.certificates import FromFiles, SelfSigned
+from activator.web.dashboard import Dashboard
+from activator.web.external_metrics import ExternalMetricsServer
+from activator.web.metric_store import InMemoryMetricStore
+from activator.web.server import Server
+from activator.wiring.parts import Clock, Pushes, new_ids, observability, running
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+    from activator.core.model import Policy
+    from activator.errors import SpecError
+    from activator.settings import Settings
+    from activator.web.certificates import CertificateSource
+    from activator.wiring.parts import Observability
+
+FIRST_RETRY_SECONDS = 0.5
+LONGEST_RETRY_SECONDS = 5.0
+WAKE_CONNECTIONS = 64
+"""As many as targets are acted upon at the same time."""
+
+_log = logging.getLogger(__name__)
+
+
+class Cluster:
+    """Every part of one process in a cluster, made but not started."""
+
+    def __init__(self, settings: Settings, clock: Clock, identity: str, client: KubernetesClient) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.defaults = AnnotationDefaults(
+            bootstrap_servers=settings.bootstrap_servers,
+            allowed_bootstrap_servers=frozenset(settings.allowed_bootstrap_servers),
+            handoff=settings.handoff,
+            dry_run=settings.dry_run,
+        )
+        namespaces = settings.watch_namespace
+        self.resources = Resources(client)
+        self.scale_client = client.with_own_connections(WAKE_CONNECTIONS)
+        self.election = LeaseElection(client, settings.lease, identity, clock.now) if settings.leader_election else None
+        self.leadership = self.election or SoleLeader()
+        self.catalog = KubernetesCatalog(client, self.resources, lambda found, _: self.parse(found), namespaces)
+        self.handoff = KubernetesHandoff(client, namespaces)
+        self.states = ScaleTargetStore(client, namespaces, leads=self.leads)
+        self.events = EventRecorder(client, identity, uid_of=self.catalog.uid, leads=self.leads)
+        self.front_proxy = FrontProxyConfigMap(client)
+        self.metrics_api_owner = MetricsApiOwner(client, settings.metrics_api_service)
+        self.store = InMemoryMetricStore()
+
+    def parse(self, annotations: Mapping[str, str]) -> tuple[Policy | None, tuple[SpecError, ...]]:
+        """Read annotations with the operator's defaults."""
+        return parse(annotations, self.defaults)
+
+    def leads(self) -> bool:
+        """Tell whether this replica holds the lease."""
+        return self.leadership.remaining() > timedelta(0)
+
+    def world(self, connections: Connections, tail: KafkaTail, observed: Observability) -> World:
+        """Return what the loop is given."""
+        return World(
+            catalog=self.catalog,
+            reader=KafkaLagReader(connections),
+            wakes=tail,
+            scaler=KubernetesScaler(self.scale_client, self.resources),
+            handoff=self.handoff,
+            leadership=self.leadership,
+            metrics=self.store,
+            states=self.states,
+            recorder=observed.recorder,
+            now=self.clock.now,
+            new_ids=new_ids,
+            parse=self.parse,
+            auto_handoff=self.metrics_api_owner.handoff,
+        )
+
+    def certificate(self) -> CertificateSource:
+        """Return what the metrics API shows: the operator's certificate, or one made for this process."""
+        if self.settings.metrics_api_tls_cert:
+            return FromFiles(Path(self.settings.metrics_api_tls_cert), Path(self.settings.metrics_api_tls_key))
+        namespace, name = self.settings.metrics_api_service
+        return SelfSigned(names=[f"{name}.{namespace}.svc", f"{name}.{namespace}", "localhost"], now=self.clock.now())
+
+
+async def run(settings: Settings) -> None:
+    """Manage the cluster that the kubeconfig or the service account leads to, until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError: there is no cluster to be found, or a certificate cannot be used.
+        UnavailableError: an address to listen on is taken.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    identity = settings.identity or _identity()
+    async with contextlib.AsyncExitStack() as exits:
+        client = await KubernetesClient.from_environment()
+        exits.push_async_callback(client.close)
+        cluster = Cluster(settings, Clock(), identity, client)
+        observed = await observability(exits, cluster.clock.now, settings.trace_held, cluster.events)
+        connections = Connections(credentials=no_credentials)
+        exits.push_async_callback(connections.close)
+        pushes = Pushes(observed.metrics)
+        tail = KafkaTail(connections, pushes, cluster.clock.now)
+        observed.registry.register(OutsideCollector(lambda: _watched(tail), lambda: cluster.events.dropped))
+        activator = Activator(cluster.world(connections, tail, observed))
+        pushes.listener = activator
+        await _listen(exits, cluster, observed, activator, pushes)
+        tasks = _tasks(cluster, activator, tail)
+        async with running({"lease": cluster.election.run} if cluster.election else {}), running(tasks):
+            await stop.wait()
+            _log.info("stopping: no further decision is made")
+        # The lease is given back only now, when nothing of ours can be on its way any more.
+
+
+def _tasks(cluster: Cluster, activator: Activator, tail: KafkaTail) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Name every task of the process but the lease's."""
+
+    async def manage() -> None:
+        """Deliver the catalog to the loop once everything that a decision looks at has been seen."""
+        await cluster.handoff.listed()
+        await _restored(activator)
+        await cluster.catalog.run(activator)
+
+    return {
+        "HPA watch": cluster.handoff.run,
+        "ScaleTarget store": cluster.states.run,
+        "Events": cluster.events.run,
+        "front proxy": cluster.front_proxy.run,
+        "metrics API owner": cluster.metrics_api_owner.run,
+        "tail": tail.run,
+        "catalog": manage,
+        "loop": activator.run,
+        "warm connection": cluster.scale_client.keep_warm,
+    }
+
+
+async def _listen(
+    exits: contextlib.AsyncExitStack, cluster: Cluster, observed: Observability, activator: Activator, pushes: Pushes
+) -> None:
+    """Open every listener; they close with `exits`."""
+    settings = cluster.settings
+    metrics_api = ExternalMetricsServer(
+        settings.metrics_api_listen,
+        store=cluster.store,
+        certificate=cluster.certificate(),
+        authority=cluster.front_proxy,
+        now=cluster.clock.now,
+        served=observed.metrics.external_metric_served,
+    )
+
+    def not_ready() -> list[str]:
+        reasons = [] if activator.is_synced else ["the catalog has not been read yet"]
+        return [*reasons, *metrics_api.problems()]
+
+    server = Server(
+        settings.listen,
+        registry=observed.registry,
+        ready=not_ready,
+        pushes=pushes,
+        wake_token_file=Path(settings.wake_token_file) if settings.wake_token_file else None,
+        now=cluster.clock.now,
+    )
+    dashboard = Dashboard(
+        settings.dashboard_listen,
+        board=observed.board,
+        now=cluster.clock.now,
+        leads=cluster.leads,
+        trace_url=settings.trace_url,
+    )
+    for name, listener in (("metrics API", metrics_api), ("health and metrics", server), ("dashboard", dashboard)):
+        await listener.start()
+        exits.push_async_callback(listener.close)
+        _log.info("%s on port %d", name, listener.port)
+
+
+async def _restored(activator: Activator) -> None:
+    """Read what outlived the last process, however long it takes: deciding without it would forget a cooldown."""
+    wait = FIRST_RETRY_SECONDS
+    while True:
+        try:
+            await activator.restore()
+        except UnavailableError as error:
+            _log.warning("what outlived the last process cannot be read yet, trying again: %s", error)
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, LONGEST_RETRY_SECONDS)
+        else:
+            return
+
+
+def _watched(tail: KafkaTail) -> Iterator[tuple[str, str, int]]:
+    for watched_cluster, watched in tail.watched().items():
+        for way, partitions in watched._asdict().items():
+            yield watched_cluster.bootstrap_servers, way, partitions
+
+
+def _identity() -> str:
+    """Name this process: its Pod, else its host, and a random part, because a restarted container is another one."""
+    return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{secrets.token_hex(4)}"

@@ -1,0 +1,130 @@
+"""What every mode is wired with: the clock, ids, recorders, supervision."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+
+from activator.core.model import TraceIds
+from activator.settings import TraceHeld
+from activator.telemetry import export, holds
+from activator.telemetry.fanout import FanOut
+from activator.telemetry.logs import LogRecorder
+from activator.telemetry.metrics import MetricsRecorder
+from activator.version import version
+from activator.web.board import Board
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+
+    from activator.core.model import Push
+    from activator.loop import Activator
+    from activator.ports import Recorder
+
+FIRST_RESTART_SECONDS = 0.5
+LONGEST_RESTART_SECONDS = 30.0
+LONG_RUN_SECONDS = 60.0
+"""A task that ran this long before it broke starts again at once, as if it had broken for the first time."""
+
+_log = logging.getLogger(__name__)
+
+
+class Clock:
+    """Aware UTC that never goes back: the wall clock at the start, plus what the monotonic clock has counted since.
+
+    A wall clock that is stepped would move every deadline with it: an hour back, and nothing is due for an hour.
+    """
+
+    def __init__(self) -> None:
+        self._wall = datetime.now(UTC)
+        self._monotonic = time.monotonic()
+
+    def now(self) -> datetime:
+        """Return the present moment."""
+        return self._wall + timedelta(seconds=time.monotonic() - self._monotonic)
+
+
+def new_ids(trace_id: str | None) -> TraceIds:
+    """Make the ids of a span, in the trace whose id is given or in a new one (W3C Trace Context, section 3.2.2)."""
+    return TraceIds(trace_id or secrets.token_hex(16), secrets.token_hex(8))
+
+
+class Pushes:
+    """A push listener that is known before the loop it belongs to, and counts what comes."""
+
+    def __init__(self, metrics: MetricsRecorder) -> None:
+        self._metrics = metrics
+        self.listener: Activator | None = None
+
+    def push(self, push: Push) -> None:
+        """Count a push and hand it on; before the loop is there, nothing is asleep by its knowledge."""
+        self._metrics.pushed(push)
+        if self.listener is not None:
+            self.listener.push(push)
+
+
+async def supervise(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Keep a task of the process running: one that breaks is told and started again, less and less soon."""
+    failures = 0
+    while True:
+        started = time.monotonic()
+        try:
+            await run()
+        except Exception:  # noqa: BLE001 - whatever broke it, the others go on and it is tried again
+            failures = 1 if time.monotonic() - started > LONG_RUN_SECONDS else failures + 1
+            wait = min(FIRST_RESTART_SECONDS * 2 ** min(failures - 1, 10), LONGEST_RESTART_SECONDS)
+            _log.exception("%s broke in a way nobody foresaw; it starts again in %g s", name, wait)
+            await asyncio.sleep(wait)
+        else:
+            return
+
+
+@dataclass(frozen=True, slots=True)
+class Observability:
+    """Everything that is told what happened."""
+
+    recorder: Recorder
+    metrics: MetricsRecorder
+    registry: CollectorRegistry
+    board: Board
+
+
+async def observability(
+    exits: contextlib.AsyncExitStack,
+    now: Callable[[], datetime],
+    trace_held: TraceHeld,
+    *besides: Recorder,
+) -> Observability:
+    """Make log, metrics, dashboard and, where the environment asks for them, spans; they end with `exits`.
+
+    Raises:
+        SettingsError: an ``OTEL_*`` variable cannot be used.
+    """
+    registry, board = CollectorRegistry(), Board()
+    metrics = MetricsRecorder(registry, now, version=version())
+    recorders: list[Recorder] = [LogRecorder(), metrics, board, *besides]
+    longest_hold = holds.NONE if trace_held is TraceHeld.ALL else holds.LONGEST
+    if exporting := export.start(metrics, longest_hold=longest_hold, version=version()):
+        exits.push_async_callback(exporting.close)
+        recorders.append(exporting.recorder)
+    return Observability(FanOut(recorders), metrics, registry, board)
+
+
+@contextlib.asynccontextmanager
+async def running(tasks: Mapping[str, Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
+    """Run supervised tasks for the length of a block, and end them with it."""
+    async with asyncio.TaskGroup() as group:
+        started = [group.create_task(supervise(name, run), name=name) for name, run in tasks.items()]
+        try:
+            yield
+        finally:
+            for task in started:
+                task.cancel()
