@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from activator.kafka.client import REQUEST_SECONDS, Purpose
+from activator.kafka.client import Purpose
 from activator.kafka.fetch import Fetch, Fetched, FetchedPartition
 from activator.kafka.fetch_session import FetchSession, SessionAnswer
 from activator.kafka.topology import KAFKA_FAILURES
@@ -97,7 +97,7 @@ class BrokerTail:
             session_epoch=told.epoch,
             forgotten=told.forgotten,
         )
-        return await self._client.request(self.node_id, request, purpose=self._purpose, seconds=wait + REQUEST_SECONDS)
+        return await self._client.request(self.node_id, request, purpose=self._purpose, waits_seconds=wait)
 
     async def _take(self, answer: Fetched) -> None:
         outcome = self._session.answered(answer.session_id, lost=bool(answer.error))

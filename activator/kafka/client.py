@@ -11,6 +11,7 @@ import asyncio
 import random
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from activator.errors import DeniedError, UnavailableError
@@ -80,13 +81,19 @@ class ClusterClient:
     """All connections to one cluster with one set of credentials."""
 
     def __init__(
-        self, cluster: Cluster, credentials: Credentials = no_credentials, client_id: str = "wakegate"
+        self,
+        cluster: Cluster,
+        credentials: Credentials = no_credentials,
+        *,
+        client_id: str = "wakegate",
+        request_seconds: float = REQUEST_SECONDS,
     ) -> None:
         self.cluster = cluster
         self.where = f"Kafka {cluster.bootstrap_servers}"
         self.requests_sent = 0
         self._credentials = credentials
         self._client_id = client_id
+        self._request_seconds = request_seconds
         self._addresses: dict[int, Address] = {}
         self._links: dict[tuple[Address, Purpose], _Link] = {}
 
@@ -112,10 +119,17 @@ class ClusterClient:
         request: KafkaRequest[Answer],
         *,
         purpose: Purpose = Purpose.LAG,
-        seconds: float = REQUEST_SECONDS,
+        waits_seconds: float = 0.0,
     ) -> Answer:
-        """Ask one broker. Raises UnavailableError, DeniedError."""
-        return await self._ask(self._address(node_id), request, purpose, seconds)
+        """Ask one broker. Raises UnavailableError, DeniedError.
+
+        Args:
+            node_id: the broker, as metadata or a coordinator look-up told.
+            request: what to ask.
+            purpose: which of the connections to the broker to use.
+            waits_seconds: how long the request itself tells the broker to wait.
+        """
+        return await self._ask(self._address(node_id), request, purpose, self._request_seconds + waits_seconds)
 
     async def request_any(self, request: KafkaRequest[Answer]) -> Answer:
         """Ask whichever broker answers, known ones before those of the bootstrap list.
@@ -127,7 +141,7 @@ class ClusterClient:
             async with asyncio.timeout(ANY_BROKER_SECONDS):
                 for address in self._candidates():
                     try:
-                        return await self._ask(address, request, Purpose.LAG, REQUEST_SECONDS)
+                        return await self._ask(address, request, Purpose.LAG, self._request_seconds)
                     except (UnavailableError, DeniedError) as error:
                         problem = error
         except TimeoutError:
@@ -188,7 +202,10 @@ class ClusterClient:
                 connection, _ = await self._connected(address, purpose)
                 answer = await self._send(connection, request, seconds)
         except UnavailableError as error:
-            if not connection.is_open():  # else only this one request cannot be asked of this broker
+            # An open one: only this request cannot be asked here. Another one: many requests were on the way when it
+            # broke, and the first of them has counted it.
+            if link.connection is connection and not connection.is_open():
+                link.connection = None
                 link.failed(error)
             raise
         link.answered()
@@ -227,17 +244,29 @@ class ClusterClient:
 
 
 class Connections:
-    """The clients of all clusters, one a cluster and credential."""
+    """The clients of all clusters, one a cluster and credential.
 
-    def __init__(self, credentials: Credentials = no_credentials, *, client_id: str = "wakegate") -> None:
+    Args:
+        credentials: how to prove who we are to a cluster, asked at every connect.
+        client_id: how brokers' logs and metrics name us, with the connection's purpose behind it.
+        request_seconds: a broker's deadline for one answer.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials = no_credentials,
+        *,
+        client_id: str = "wakegate",
+        request_seconds: float = REQUEST_SECONDS,
+    ) -> None:
+        self._make = partial(ClusterClient, client_id=client_id, request_seconds=request_seconds)
         self._credentials = credentials
-        self._client_id = client_id
         self._clients: dict[Cluster, ClusterClient] = {}
 
     def client(self, cluster: Cluster) -> ClusterClient:
         """Return the client of a cluster; it connects when it is first asked something."""
         if cluster not in self._clients:
-            self._clients[cluster] = ClusterClient(cluster, self._credentials, self._client_id)
+            self._clients[cluster] = self._make(cluster, self._credentials)
         return self._clients[cluster]
 
     async def close(self) -> None:

@@ -2,7 +2,7 @@
 
 One read is a walk of four steps, each batched by the broker that answers it:
 
-1. Metadata of topics that are not known, or were last seen 30 s ago.
+1. Metadata of topics that are not known, or were last seen 30 s ago, and coordinators of groups that are not known.
 2. What the groups have committed, and beside it what state they are in.
 3. Where the logs end. After the commits, never before: a consumer moves on in between, and a commit beyond the end
    would look like a topic that was recreated. This way round the lag can only be overstated.
@@ -87,7 +87,10 @@ class _Sweep:
 
     async def run(self) -> Mapping[Trigger, Reading]:
         """Take the four steps and join what they gave."""
-        self._topics = await self._topology.topics({trigger.topic for trigger in self._triggers})
+        self._topics, _ = await asyncio.gather(
+            self._topology.topics({trigger.topic for trigger in self._triggers}),
+            self._topology.coordinators({trigger.group for trigger in self._triggers}),
+        )
         wanted = self._wanted_commits()
         self._commits, self._states = await asyncio.gather(
             self._groups.committed(wanted), self._groups.described(wanted)

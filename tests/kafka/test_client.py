@@ -1,0 +1,171 @@
+"""Connections: made when needed, one a broker and purpose, with a back-off that costs one deadline only."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.core.model import Cluster
+from activator.errors import DeniedError, UnavailableError
+from activator.kafka import client as client_module
+from activator.kafka.client import ClusterClient, Connections, Purpose
+from activator.kafka.connection import SecurityOptions
+from activator.kafka.requests import BrokerRow, DescribeGroups, ListOffsets, Metadata
+from activator.local.broker_faults import Delay, Fault
+from activator.local.broker_protocol import ApiKey
+
+if TYPE_CHECKING:
+    from activator.local.broker_server import EmbeddedBroker
+
+NODE = 1
+
+
+async def ask(client: ClusterClient) -> list[BrokerRow]:
+    """Learn who the brokers are."""
+    brokers = [row for row in await client.request_any(Metadata(())) if isinstance(row, BrokerRow)]
+    client.learn_all(brokers)
+    return brokers
+
+
+async def test_one_connection_a_broker_and_purpose(cluster: Cluster, connections: Connections) -> None:
+    """Requests of one purpose share a connection, however many are on the way; another purpose has its own."""
+    client = connections.client(cluster)
+    await ask(client)
+    await asyncio.gather(*(client.request(NODE, DescribeGroups(["g"])) for _ in range(20)))
+    assert client.connections() == 1
+
+    await client.request(NODE, DescribeGroups(["g"]), purpose=Purpose.TAIL)
+    assert client.connections() == 2
+
+
+async def test_equal_clusters_share_a_client(cluster: Cluster, connections: Connections) -> None:
+    """Address and credential make a client, not the target that names them."""
+    assert connections.client(cluster) is connections.client(Cluster(cluster.bootstrap_servers))
+    assert connections.client(cluster) is not connections.client(Cluster(cluster.bootstrap_servers, "team/secret"))
+
+
+async def test_a_bootstrap_server_that_is_down_is_passed_over(cluster: Cluster, connections: Connections) -> None:
+    """The first of the list that answers tells who the brokers are, and stays connected to no other."""
+    client = connections.client(Cluster(f"127.0.0.1:1,{cluster.bootstrap_servers}"))
+
+    assert await ask(client)
+    assert client.connections() == 1
+
+
+async def test_nobody_answers(connections: Connections) -> None:
+    """The error names the address and what the system said."""
+    with pytest.raises(UnavailableError, match=r"^Kafka 127\.0\.0\.1:1: .*Connect call failed"):
+        await ask(connections.client(Cluster("127.0.0.1:1")))
+
+
+async def test_an_address_that_is_none(connections: Connections) -> None:
+    """A port that is no number is told as written."""
+    with pytest.raises(UnavailableError, match=r"^Kafka kafka:port: not a list of host:port"):
+        await ask(connections.client(Cluster("kafka:port")))
+
+
+async def test_a_dead_broker_is_left_alone_during_its_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within the back-off the same problem is told again without another attempt; then it is tried again."""
+    attempts = 0
+
+    async def refuse(*_: object, **__: object) -> None:
+        nonlocal attempts
+        attempts += 1
+        raise UnavailableError("Kafka one:9092", "is down")
+
+    monkeypatch.setattr(client_module, "open_connection", refuse)
+    client = ClusterClient(Cluster("one:9092"))
+    for _ in range(3):
+        with pytest.raises(UnavailableError, match="Kafka one:9092: is down"):
+            await ask(client)
+    assert attempts == 1
+
+    for link in client._links.values():
+        link.retry_at = 0.0
+    with pytest.raises(UnavailableError):
+        await ask(client)
+    assert attempts == 2
+
+
+async def test_refused_credentials_are_told_as_such_and_tried_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong password is not hammered at the broker, and looked up anew at each attempt."""
+    asked: list[Cluster] = []
+
+    def credentials(cluster: Cluster) -> SecurityOptions:
+        asked.append(cluster)
+        return SecurityOptions()
+
+    async def refuse(*_: object, **__: object) -> None:
+        raise DeniedError("Kafka one:9092: refused the credentials")
+
+    monkeypatch.setattr(client_module, "open_connection", refuse)
+    client = ClusterClient(Cluster("one:9092", "team/secret"), credentials)
+    for _ in range(3):
+        with pytest.raises(DeniedError, match="refused the credentials"):
+            await ask(client)
+    (link,) = client._links.values()
+
+    assert asked == [Cluster("one:9092", "team/secret")]
+    assert link.retry_at - asyncio.get_running_loop().time() > 5
+
+
+async def test_a_late_answer_closes_its_connection(
+    broker: EmbeddedBroker, cluster: Cluster, connections: Connections
+) -> None:
+    """Answers come in order, so what is asked next goes over another connection and does not wait."""
+    client = connections.client(cluster)
+    await ask(client)
+    broker.faults.add(Fault(ApiKey.DESCRIBE_GROUPS, Delay(milliseconds=60_000), times=1))
+    with pytest.raises(UnavailableError, match=r"did not answer DescribeGroups v5 within 0\.5 s"):
+        await client.request(NODE, DescribeGroups(["g"]))
+    for link in client._links.values():
+        link.retry_at = 0.0
+
+    assert list(await client.request(NODE, DescribeGroups(["g"])))
+
+
+async def test_a_connection_that_breaks_under_many_requests_counts_once(
+    broker: EmbeddedBroker, cluster: Cluster, connections: Connections
+) -> None:
+    """A burst of requests that fail together does not make the back-off long."""
+    client = connections.client(cluster)
+    await ask(client)
+    broker.faults.add(Fault(ApiKey.DESCRIBE_GROUPS, Delay(milliseconds=60_000)))
+
+    requests = (client.request(NODE, DescribeGroups(["g"])) for _ in range(20))
+    answers = await asyncio.gather(*requests, return_exceptions=True)
+
+    assert all(isinstance(answer, UnavailableError) for answer in answers)
+    assert [link.failures for link in client._links.values()] == [1]
+
+
+async def test_a_request_that_is_not_offered_harms_no_other(
+    cluster: Cluster, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says what would have been asked; the connection stays."""
+    client = connections.client(cluster)
+    await ask(client)
+    monkeypatch.setattr(ListOffsets, "VERSIONS", (98, 99))
+
+    with pytest.raises(UnavailableError, match="does not offer ListOffsets v98 or v99"):
+        await client.request(NODE, ListOffsets({"t": [0]}, -1))
+
+    assert await client.offers(NODE, DescribeGroups)
+    assert not await client.offers(NODE, ListOffsets)
+    assert client.connections() == 1
+
+
+async def test_a_broker_that_left_the_cluster_is_named(cluster: Cluster, connections: Connections) -> None:
+    """Asking for a node that metadata no longer tells is an error of that node alone."""
+    client = connections.client(cluster)
+    await ask(client)
+
+    with pytest.raises(UnavailableError, match="broker 7 is not among the brokers just now"):
+        await client.request(7, DescribeGroups(["g"]))
+
+
+def test_a_password_never_shows() -> None:
+    """Options may be logged as they are."""
+    assert "secret" not in repr(SecurityOptions(sasl_username="me", sasl_password="secret"))
