@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from activator.local.broker_group import Group, GroupState, Member
 from activator.local.broker_offsets import Committed, CommittedOffsets
 from activator.local.broker_protocol import NODE_ID, ApiError, ApiKey, Body, ErrorCode, Outcome, Request
+from activator.local.broker_wire import ALL, INT16, STRING, Array, Field, Message
 
 if TYPE_CHECKING:
     from random import Random
@@ -23,6 +24,7 @@ _FIRST_BATCHED_OFFSET_FETCH = 8
 _FIRST_BATCHED_LEAVE = 3
 _CONSUMER = "consumer"
 _CLASSIC = "classic"
+_SUBSCRIPTION = Message((Field("version", INT16), Field("topics", Array(STRING))), flexible_since=ALL).codec(0)
 
 
 class Coordinator:
@@ -339,15 +341,10 @@ def _describe_member(member: Member, protocol: str | None) -> Body:
 
 
 def _subscription(member: Member, protocol: str | None) -> list[str]:
-    """The topics a consumer is subscribed to: version, then an array of strings, in every version of its metadata."""
-    metadata = member.metadata_for(protocol)
-    topics: list[str] = []
-    if len(metadata) < 6:  # noqa: PLR2004 - version and count
-        return topics
-    (count,) = struct.unpack_from(">i", metadata, 2)
-    position = 6
-    for _ in range(count):
-        (size,) = struct.unpack_from(">h", metadata, position)
-        topics.append(metadata[position + 2 : position + 2 + size].decode())
-        position += 2 + size
-    return topics
+    """The topics a consumer is subscribed to: every version of its metadata begins with version and topics."""
+    metadata = memoryview(member.metadata_for(protocol))
+    try:
+        subscription, _ = _SUBSCRIPTION.read(metadata, 0)
+    except (struct.error, ValueError):
+        return []  # not a consumer's metadata: it is the members' own affair
+    return list(subscription["topics"] or ())

@@ -19,17 +19,15 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, Self, cast
 
-from aiokafka.record.default_records import DefaultRecordBatch
-from aiokafka.record.util import calc_crc32c
-
 from activator.local.broker import Broker
 from activator.local.broker_config import BrokerConfig
 from activator.local.broker_messages import APIS
 from activator.local.broker_protocol import ApiKey, Body, Disconnect, ErrorCode, Outcome, Reply, Request
+from activator.local.broker_record_format import AiokafkaRecordFormat
 from activator.local.broker_wire import STRING, WireError, skip_tagged_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from datetime import datetime
     from types import TracebackType
 
@@ -45,17 +43,6 @@ _LARGEST_REQUEST_BYTES = 100 * 1024 * 1024  # Kafka's socket.request.max.bytes
 _FIRST_VERSION_THAT_NAMES_ITS_SOFTWARE = 3  # ApiVersions, KIP-511
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?")
 _READ_AHEAD_BYTES = 1024 * 1024  # of requests that wait behind one being served
-
-
-class _RecordFormat:
-    """What the state machine needs to know about records, from aiokafka."""
-
-    def crc32c(self, data: memoryview) -> int:
-        return calc_crc32c(data)  # type: ignore[arg-type]  # any buffer will do
-
-    def timestamps(self, batch: bytes) -> Iterable[tuple[int, int]]:
-        for record in DefaultRecordBatch(batch):
-            yield record.offset, record.timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +75,7 @@ class EmbeddedBroker:
         self.host = host
         self.port = port
         # Session and member ids must differ from those of a broker that ran on this port before; they guard nothing.
-        self._broker = Broker(config or BrokerConfig(), _RecordFormat(), Random())  # noqa: S311
+        self._broker = Broker(config or BrokerConfig(), AiokafkaRecordFormat(), Random())  # noqa: S311
         self._now = now
         self._zero_ms = 0.0
         self._server: asyncio.Server | None = None
@@ -238,7 +225,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._client_host = f"/{transport.get_extra_info('peername')[0]}"
+        peer = transport.get_extra_info("peername")  # None where the client is gone already
+        self._client_host = f"/{peer[0]}" if peer else ""
         self._token = self._broker._opened(self)  # noqa: SLF001 - the two halves of this file
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
