@@ -93,7 +93,8 @@ class Broker:
         """Tell clients this address from now on, and begin to look after retention."""
         self._now_ms = now_ms
         self._topics.listener = Listener(host, port)
-        self._keep_house(now_ms)
+        self._apply_retention(now_ms)
+        self._expire_groups(now_ms)
 
     def handle(self, request: Request, now_ms: float) -> list[Outcome]:
         """Take one request in; answers come out for it, or for others that waited for what it did."""
@@ -157,10 +158,14 @@ class Broker:
     def _deleted(self, name: str) -> None:
         self._coordinator.topic_deleted(name)
 
-    def _keep_house(self, now_ms: float) -> None:
+    def _apply_retention(self, now_ms: float) -> None:
         self._records.expire(now_ms)
+        self._timers.set("retention", now_ms + self.config.retention_check_interval_ms, self._apply_retention)
+
+    def _expire_groups(self, now_ms: float) -> None:
         self._coordinator.expire(now_ms)
-        self._timers.set("retention", now_ms + self.config.retention_check_interval_ms, self._keep_house)
+        again_ms = now_ms + self.config.offsets_retention_check_interval_ms
+        self._timers.set("offsets retention", again_ms, self._expire_groups)
 
     # -- direct calls, for a demo or a test in the same process ---------------------------------------------------
 

@@ -33,7 +33,7 @@ class BrokerConfig:
     retention_bytes: int = -1
     """A topic's `retention.bytes` per partition unless it has its own; -1 is without limit."""
     retention_check_interval_ms: int = 5_000
-    """How often retention and expired group offsets are looked at (Kafka: five and ten minutes)."""
+    """How often retention is looked at (Kafka: every five minutes; in memory it is a matter of microseconds)."""
     max_message_bytes: int = 1_048_588
     """A topic's `max.message.bytes` unless it has its own: the largest batch that is accepted."""
     fetch_max_bytes: int = 55 * 1024 * 1024
@@ -52,6 +52,8 @@ class BrokerConfig:
     """Members a group may have (Kafka: no limit)."""
     offsets_retention_ms: int = 7 * _DAY_MS
     """How long the offsets of a group outlive its last member."""
+    offsets_retention_check_interval_ms: int = 600_000
+    """How often expired offsets, and groups of which nothing is left, are looked for."""
     offset_metadata_max_bytes: int = 4_096
     """Longest text that may go with a committed offset."""
     cluster_id: str = "wakegate-embedded-kafka"

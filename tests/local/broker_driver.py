@@ -26,7 +26,11 @@ def record_format() -> AiokafkaRecordFormat:
 
 
 def whole(fields: tuple[Field, ...], body: Body) -> Body:
-    """The body with the fields that were left out, as the wire's reader hands it over."""
+    """The body with the fields that were left out, as the wire's reader hands it over.
+
+    A name that no version knows is a slip; only what one version says at the top and another in a list may be there.
+    """
+    assert set(body) <= {field.name for field in fields} | {"key", "group_id", "member_id"}, body
     filled = {field.name: field.absent for field in fields} | body
     for field in fields:
         nested = getattr(field.type, "of", None)
@@ -45,6 +49,7 @@ class Driver:
         self.waiting: set[int] = set()
         self.answers: dict[int, Body | None] = {}
         self.disconnected: set[int] = set()
+        self._asked: dict[int, ApiKey] = {}
         self._tokens = count(1)
 
     def send(self, api: ApiKey, body: Body, version: int | None = None) -> int:
@@ -52,6 +57,7 @@ class Driver:
         token = next(self._tokens)
         layout = APIS[api]
         self.waiting.add(token)
+        self._asked[token] = api
         request = Request(
             token,
             api,
@@ -83,8 +89,10 @@ class Driver:
             assert outcome.token in self.waiting, "an answer that nobody waits for"
             self.waiting.remove(outcome.token)
             match outcome:
+                case Reply(token, None):
+                    self.answers[token] = None
                 case Reply(token, body):
-                    self.answers[token] = body
+                    self.answers[token] = whole(APIS[self._asked.pop(token)].response.fields, body or {})
                 case Disconnect(token):
                     self.disconnected.add(token)
 
@@ -151,7 +159,7 @@ def sole_partition(answer: Body) -> Body:
     return dict(partition)
 
 
-def join_body(group: str = "group", member: str = "", **more: Any) -> Body:
+def join_body(group: str = "group", *, member: str = "", **more: Any) -> Body:
     """JoinGroup."""
     return {
         "group_id": group,
