@@ -400,7 +400,11 @@ def _hand_over(draft: _Draft) -> _Draft:
             return draft
         bounds = hpa_bounds(policy, seen.lags)
         text = f"the HPA moves it within {bounds.least}..{bounds.most}, it has {seen.replicas}"
-        return draft.say("leave 1..N to the HPA", seen.replicas, Reason.LEFT_TO_HPA, text)
+        if not draft.active:
+            return draft.say("leave 1..N to the HPA", seen.replicas, Reason.LEFT_TO_HPA, text)
+        # Why it is awake is news; that the count is the HPA's is true of every awake target.
+        cause = _cause(draft)
+        return draft.say("leave 1..N to the HPA", seen.replicas, cause.reason, f"{cause.text}; {text}")
     if draft.replicas > policy.min_replicas and policy.wake_to is WakeTo.MIN:
         cause = _cause(draft)
         text = f"{cause.text}; wakes to min-replica-count {policy.min_replicas}, the HPA does the rest"

@@ -410,6 +410,12 @@ class Observation:
     handed_off: bool = False
     """An HPA moves this target between 1 and N."""
 
+    @property
+    def known_lag(self) -> int | None:
+        """All triggers' lag: a lower bound where a part is unreadable; None: nothing is known."""
+        known = [lag.known for lag in self.lags if lag.complete or lag.known]
+        return sum(known) if known else None
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaChange:
@@ -572,7 +578,15 @@ class Notice:
     trace_id: str | None = None
 
 
-Fact = Evaluation | BatchRead | EpisodePhase | Notice
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """A target is managed no more: nothing of it is to be shown as present."""
+
+    ref: TargetRef
+    now: datetime
+
+
+Fact = Evaluation | BatchRead | EpisodePhase | Notice | Departed
 
 
 @dataclass(frozen=True, slots=True)

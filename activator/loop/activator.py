@@ -240,7 +240,12 @@ class Activator:
         if not self._world.leads() or not complete:  # a changed policy waits for a reading under it, too
             return
         try:
-            if target.policy.paused or act.seen.rival is not None:
+            if act.seen.rival is not None and target.asleep_by_us:
+                # An HPA does not act at zero: left there by us it would never be woken by anybody.
+                goal = max(target.original_replicas, target.policy.min_replicas)
+                await acting.release(self._world, target.ref, goal, asleep_by_us=True)
+                target.asleep_by_us = False
+            elif target.policy.paused or act.seen.rival is not None:
                 await self._world.handoff.remove(target.ref)
             elif target.policy.dry_run:
                 pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from activator.core.model import Departed
 from activator.loop import acting, notices, takeover, telling
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Roster:
             self._keeper.drop(ref)
         elif state is not None:
             self._releasing.begin(ref, state)
+        self._world.recorder.record(Departed(ref, self._world.now()))
 
     def synced(self) -> None:
         """Take note that the first complete list was delivered: what was kept of others is to be given back."""

@@ -53,12 +53,6 @@ def wake_source(evaluation: Evaluation) -> str | None:
     return POLL if is_wake(evaluation) else None
 
 
-def known_lag(evaluation: Evaluation) -> int | None:
-    """Sum what is known of all triggers' lag: a lower bound where a part is unreadable; None: nothing is known."""
-    lags = [lag.known for lag in evaluation.seen.lags if lag.complete or lag.known]
-    return sum(lags) if lags else None
-
-
 def _age_seconds(evaluation: Evaluation) -> float | None:
     read = [lag.read_at for lag in evaluation.seen.lags if lag.read_at is not None]
     return (evaluation.now - min(read)).total_seconds() if read else None
@@ -121,7 +115,7 @@ DECIDE: tuple[Attribute[Stretch], ...] = (
         "wakegate.lag",
         "int",
         "Consumable lag over all triggers; a lower bound where wakegate.lag.complete is false; absent: unknown.",
-        lambda stretch: known_lag(stretch.last),
+        lambda stretch: stretch.last.seen.known_lag,
     ),
     Attribute(
         "wakegate.lag.complete",

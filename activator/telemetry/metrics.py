@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from activator.core.model import BatchRead, EpisodePhase, Evaluation, Notice, Outcome, Reason
+from activator.core.model import BatchRead, Departed, EpisodePhase, Evaluation, Notice, Outcome, Reason
 from activator.telemetry import metrics_table as table
 from activator.telemetry.attributes import is_wake, wake_source
 
@@ -67,6 +67,8 @@ class MetricsRecorder:
                 self._observe(table.READ_DURATION, fact.ended_at - fact.started_at, cluster)
                 self._count(table.TRIGGERS_READ, cluster, by=fact.triggers)
                 self._count(table.TRIGGERS_UNREADABLE, cluster, by=fact.unreadable)
+            case Departed():
+                self._last.pop(fact.ref, None)
             case EpisodePhase():
                 self._observe(table.EPISODE_DURATION, fact.ended_at - fact.started_at, fact.episode, fact.name or "all")
                 for missing in fact.missing:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from activator.core.model import (
     BatchRead,
     Cluster,
+    Departed,
     EpisodePhase,
     Evaluation,
     Notice,
@@ -116,12 +117,6 @@ class Wrong:
     since: datetime
 
 
-def known_lag(evaluation: Evaluation) -> int | None:
-    """Sum what is known of all triggers' lag; None: nothing is."""
-    lags = [lag.known for lag in evaluation.seen.lags if lag.complete or lag.known]
-    return sum(lags) if lags else None
-
-
 def _problems(evaluation: Evaluation) -> str:
     return "; ".join(problem for lag in evaluation.seen.lags for problem in lag.problems)
 
@@ -165,6 +160,8 @@ class Board:
                 self._append(track, Entry(entry_id, fact, fact.started_at, fact.ended_at, self.sequence))
             case Notice():
                 self._notice(fact)
+            case Departed():
+                self.forget(fact.ref)
 
     def forget(self, ref: TargetRef) -> None:
         """Show a target no more."""
@@ -203,7 +200,7 @@ class Board:
             self.forget(evaluation.ref)
             return
         track = self._track(evaluation.ref)
-        lag = known_lag(evaluation)
+        lag = evaluation.seen.known_lag
         applied = evaluation.outcome is Outcome.APPLIED
         replicas = evaluation.decision.replicas if applied else evaluation.seen.replicas
         most = _share(_ALL_POINTS, len(self._tracks), _FEWEST_POINTS, _MOST_POINTS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from activator.core.model import EpisodePhase, Evaluation, Notice, Phase, PushSource, Severity
-from activator.web.board import UNKNOWN_LAG, known_lag
+from activator.web.board import UNKNOWN_LAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,7 +177,7 @@ def row(track: Track) -> Document:
     return found | {
         "replicas": replicas,
         "ready": min(last.seen.ready_replicas, replicas),
-        "lag": known_lag(last),
+        "lag": last.seen.known_lag,
         "complete": all(lag.complete for lag in last.seen.lags),
         "outcome": last.outcome.value,
         "reason": last.decision.reason.value,
@@ -270,7 +270,7 @@ def _decision(evaluation: Evaluation) -> Document:
         "text": evaluation.decision.text,
         "from": evaluation.seen.replicas,
         "to": evaluation.decision.replicas,
-        "lag": known_lag(evaluation),
+        "lag": evaluation.seen.known_lag,
         "problems": [problem for lag in evaluation.seen.lags for problem in lag.problems],
         "trace": evaluation.ids.trace_id,
         "steps": [

@@ -318,16 +318,26 @@ AWAKE: dict[str, Row] = {
     "lag that what is there can carry": Row(
         policy(), seen(3, lag(30)), 3, Reason.LAG, f"{PLACE} lags 30, 10 a replica: asks for 3"
     ),
-    "lag for more": Row(policy(), seen(3, lag(50)), 3, Reason.LEFT_TO_HPA, "the HPA moves it within 1..5, it has 3"),
+    "lag for more": Row(
+        policy(),
+        seen(3, lag(50)),
+        3,
+        Reason.LAG,
+        f"{PLACE} lags 50, 10 a replica: asks for 5; the HPA moves it within 1..5, it has 3",
+    ),
     "lag for fewer": Row(
-        policy(min_replicas=2), seen(4, lag(1)), 4, Reason.LEFT_TO_HPA, "the HPA moves it within 2..5, it has 4"
+        policy(min_replicas=2),
+        seen(4, lag(1)),
+        4,
+        Reason.LAG,
+        f"{PLACE} lags 1, 10 a replica: asks for 1; min-replica-count is 2; the HPA moves it within 2..5, it has 4",
     ),
     "more than max by another hand": Row(
         policy(IDLE_CONSUMERS),
         seen(30, lag(900)),
         30,
-        Reason.LEFT_TO_HPA,
-        "the HPA moves it within 1..20, it has 30",
+        Reason.LAG,
+        f"{PLACE} lags 900, 10 a replica: asks for 90; the HPA moves it within 1..20, it has 30",
     ),
     "no commit, latest: held": Row(
         policy(min_replicas=2),
@@ -777,7 +787,7 @@ def test_wake_to_lag_wakes_to_what_is_asked_for_and_leaves_the_rest_to_the_hpa()
     """41 records wake it to five at once; from there every move is the HPA's."""
     story = Story(policy(wake_to=WakeTo.LAG), replicas=0)
     assert story.look(0, lag(41)) == (5, Reason.LAG)
-    assert story.look(15, lag(11)) == (5, Reason.LEFT_TO_HPA)
+    assert story.look(15, lag(11)) == (5, Reason.LAG)
     assert story.look(30, by=2) == (2, Reason.COOLING_DOWN)
 
 

@@ -171,7 +171,7 @@ def test_with_an_hpa_nothing_between_one_and_n_is_ours() -> None:
     """The same look with an HPA handed off leaves the count alone and remembers nothing of it."""
     seen = Observation(replicas=2, ready_replicas=2, lags=(lag(500),), handed_off=True)
     decision, memory = decide(POLICY, Memory(taken_over_at=START), seen, START)
-    assert (decision.replicas, decision.reason) == (2, Reason.LEFT_TO_HPA)
+    assert (decision.replicas, decision.reason) == (2, Reason.LAG)
     assert memory.behavior == Memory(taken_over_at=START).behavior
 
 

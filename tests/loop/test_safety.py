@@ -209,6 +209,20 @@ async def test_a_rival_hpa_is_refused_and_left_alone() -> None:
 
 
 @virtual
+async def test_a_sleeper_that_gets_a_rival_is_put_back() -> None:
+    """An HPA does not act at zero, so a target that sleeps by our hand is not left there when a rival takes it."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(replicas=3, cooldown_period="20", polling_interval="10")
+    async with bed:
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 0
+        bed.server.add_hpa("theirs", orders)
+        await bed.until(75)
+        assert bed.server.replicas(orders) == 3
+        assert [name for _, name in bed.server.hpas] == ["theirs"]
+
+
+@virtual
 async def test_a_conflict_on_the_way_to_sleep_means_another_look() -> None:
     """Somebody wrote in between: nothing is forced, the next look decides anew."""
     bed = Bed(hpa=False)

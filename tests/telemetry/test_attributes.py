@@ -6,7 +6,7 @@ import pytest
 
 from activator.core.model import Policy, PushSource, Reason, TargetRef, Trigger
 from activator.telemetry import attributes
-from activator.telemetry.attributes import ATTRIBUTES, attributes_markdown, known_lag, values, wake_source
+from activator.telemetry.attributes import ATTRIBUTES, attributes_markdown, values, wake_source
 from activator.telemetry.holds import Stretch
 from tests.fakes.facts import KAFKA, batch_read, evaluation, lag, new_ids, push, stretch, wake
 
@@ -69,9 +69,9 @@ def test_the_source_of_a_wake(changes: dict[str, object], source: str | None) ->
 
 def test_unknown_lag_is_absent() -> None:
     """Zero would say that all is well."""
-    assert known_lag(evaluation(0, lags=(lag(0, problems=("no leader",)),))) is None
-    assert known_lag(evaluation(0, lags=())) is None
-    assert known_lag(evaluation(0, lags=(lag(0, problems=("no leader",)), lag(4)))) == 4
+    assert evaluation(0, lags=(lag(0, problems=("no leader",)),)).seen.known_lag is None
+    assert evaluation(0, lags=()).seen.known_lag is None
+    assert evaluation(0, lags=(lag(0, problems=("no leader",)), lag(4))).seen.known_lag == 4
 
 
 def test_the_reference_lists_every_attribute() -> None:
