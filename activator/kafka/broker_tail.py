@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Protocol
 
 from activator.kafka.client import Purpose
@@ -26,6 +27,8 @@ PARTITION_MAX_BYTES = 8 * 1024
 ROWS_PER_TURN = 50
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
@@ -77,7 +80,9 @@ class BrokerTail:
                 await self._given.wait()
             try:
                 answer = await self._fetch()
-            except KAFKA_FAILURES:
+            except KAFKA_FAILURES as error:
+                if not self._failures:
+                    _log.info("the tail lost a broker and tries it again: %s", error)
                 self._session.reset()
                 self._watcher.lost(self)
                 await self._back_off()

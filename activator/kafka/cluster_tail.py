@@ -15,26 +15,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from activator.core.model import Push, PushSource
 from activator.kafka.broker_tail import BrokerTail
 from activator.kafka.error_codes import LEADER_MOVED, ErrorCode, error_name
-from activator.kafka.offsets import list_offsets
-from activator.kafka.requests import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, NO_LEADER
-from activator.kafka.topology import Failure, Topology
+from activator.kafka.leaders import Leaders
+from activator.kafka.offsets import list_ranges
+from activator.kafka.requests import NO_LEADER
+from activator.kafka.topology import Topology
 from activator.kafka.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from activator.core.model import TargetRef
     from activator.kafka.client import ClusterClient
     from activator.kafka.fetch import FetchedPartition
-    from activator.kafka.topology import Topic
     from activator.kafka.watch import Sighting
     from activator.ports import PushListener, TopicPartition
 
@@ -45,10 +44,6 @@ FIRST_REST_SECONDS = 0.1
 MAX_REST_SECONDS = 5.0
 GOOD_SECONDS = 10.0
 """A partition that was fetched for so long without an error has recovered."""
-METADATA_SECONDS = 5.0
-TOPICS_PER_SECOND = 200
-"""More topics than this times `METADATA_SECONDS` are looked at less often, so that metadata stays cheap."""
-METADATA_PAUSE_SECONDS = 0.1
 SESSION_RETRY_SECONDS = 60.0
 """When to try a session again where it was declined, or READ was not granted."""
 
@@ -107,14 +102,12 @@ class ClusterTail:
         self._listener = listener
         self._now = now
         self._topology = Topology(client)
-        self._leaders: dict[str, Mapping[int, int]] = {}
+        self._leaders = Leaders(client.where, self._topology, lambda: self._by_topic, self._moved)
         self._entries: dict[WatchKey, _Entry] = {}
         self._by_topic: dict[str, set[WatchKey]] = defaultdict(set)
         self._sleepers: dict[TargetRef, _Sleeper] = {}
         self._brokers: dict[tuple[int, bool], BrokerTail] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._stale: set[str] = set()
-        self._metadata_wanted = asyncio.Event()
         self._look_wanted = asyncio.Event()
         self._told: set[str] = set()
 
@@ -128,7 +121,7 @@ class ClusterTail:
             sleeper.partitions[topic] = max(sleeper.partitions.get(topic, 0), number + 1)
             self._add(ref, sleeper, topic, number, offset)
         for topic in sleeper.partitions:
-            self._watch_growth(topic, {ref: sleeper})
+            self._watch_growth(ref, sleeper, topic)
 
     def leave(self, ref: TargetRef) -> None:
         """Stop watching for a target."""
@@ -142,7 +135,7 @@ class ClusterTail:
                 self._by_topic[key[0]].discard(key)
                 if not self._by_topic[key[0]]:
                     del self._by_topic[key[0]]
-                    self._leaders.pop(key[0], None)
+                    self._leaders.forget(key[0])
 
     def watched(self) -> Watched:
         """Count partitions by how they are watched."""
@@ -160,13 +153,20 @@ class ClusterTail:
         entry.watch.positions[ref] = offset
         self._place(entry)
 
-    def _watch_growth(self, topic: str, sleepers: Mapping[TargetRef, _Sleeper]) -> None:
+    def _watch_growth(self, ref: TargetRef, sleeper: _Sleeper, topic: str) -> None:
         """Watch partitions that a topic has gained since it was joined, from their beginning."""
-        for ref, sleeper in sleepers.items():
-            for number in self._leaders.get(topic, ()):
-                is_new = number >= sleeper.partitions[topic]
-                if is_new and (topic, number, sleeper.read_committed) not in sleeper.keys:
-                    self._add(ref, sleeper, topic, number, 0)
+        for number in self._leaders.of(topic) or ():
+            key = (topic, number, sleeper.read_committed)
+            if number >= sleeper.partitions[topic] and key not in sleeper.keys:
+                self._add(ref, sleeper, topic, number, 0)
+
+    def _moved(self, topic: str) -> None:
+        """Take note of a topic's new leaders or partitions."""
+        for key in list(self._by_topic[topic]):
+            if (entry := self._entries[key]).resting is None:
+                self._place(entry)
+        for ref in {ref for key in self._by_topic[topic] for ref in self._entries[key].watch.positions}:
+            self._watch_growth(ref, self._sleepers[ref], topic)
 
     # ------------------------------------------------------------------------------------------ where a watch is
 
@@ -177,11 +177,12 @@ class ClusterTail:
         clock = asyncio.get_running_loop().time()
         self._take_out(entry, keep=True)
         topic, number = entry.where
-        leader = self._leaders.get(topic, {}).get(number)
-        if leader is None or leader == NO_LEADER:
+        leaders = self._leaders.of(topic)
+        if leaders is None:
+            self._leaders.ask(topic)
+        leader = (leaders or {}).get(number, NO_LEADER)
+        if leader == NO_LEADER:
             self._leave_fetch(entry)
-            if topic not in self._leaders:
-                self._want_metadata(topic)
             return
         broker = self._broker(leader, read_committed=entry.watch.read_committed)
         if entry.watch.shorter_end is not None or clock < max(entry.no_session_before, broker.no_session_before):
@@ -239,7 +240,7 @@ class ClusterTail:
 
     def lost(self, broker: BrokerTail) -> None:
         """A broker did not answer: its partitions may be led elsewhere by now."""
-        self._want_metadata(*{topic for topic, _ in broker.partitions()})
+        self._leaders.ask(*{topic for topic, _ in broker.partitions()})
 
     def declined(self, broker: BrokerTail) -> None:
         """A broker keeps no session for us: look at its partitions instead for a while."""
@@ -261,7 +262,7 @@ class ClusterTail:
         elif code in LEADER_MOVED:
             if clock - entry.fetched_since > GOOD_SECONDS:
                 entry.errors = 0
-            self._want_metadata(topic)
+            self._leaders.ask(topic)
             self._rest(entry, min(MAX_REST_SECONDS, FIRST_REST_SECONDS * 2 ** min(entry.errors, 10)))
             entry.errors += 1
         else:
@@ -300,7 +301,7 @@ class ClusterTail:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                tasks.create_task(self._keep_metadata())
+                tasks.create_task(self._leaders.run())
                 tasks.create_task(self._keep_looking())
                 for entry in self._entries.values():
                     self._place(entry)
@@ -310,79 +311,34 @@ class ClusterTail:
                 self._take_out(entry)
             self._brokers.clear()
 
-    def _want_metadata(self, *topics: str) -> None:
-        self._stale.update(topics)
-        self._metadata_wanted.set()
-
-    async def _keep_metadata(self) -> None:
-        """Ask for leaders every few seconds, and at once where an answer or a silence says that they have moved."""
-        clock = asyncio.get_running_loop().time
-        next_full = clock()
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(next_full):
-                    await self._metadata_wanted.wait()
-            self._metadata_wanted.clear()
-            wanted, self._stale = self._stale & self._by_topic.keys(), set()
-            if clock() >= next_full:
-                wanted = set(self._by_topic)
-                next_full = clock() + max(METADATA_SECONDS, len(wanted) / TOPICS_PER_SECOND)
-            if wanted:
-                asked_at = clock()
-                self._take_metadata(await self._topology.topics(wanted, max_age=0), asked_at)
-            await asyncio.sleep(METADATA_PAUSE_SECONDS)
-
-    def _take_metadata(self, found: Mapping[str, Topic | Failure], asked_at: float) -> None:
-        for name, topic in found.items():
-            if name not in self._by_topic:
-                continue
-            if not topic.code if isinstance(topic, Failure) else topic.seen_at < asked_at:
-                self._want_metadata(name)  # nobody has answered
-                continue
-            leaders = {} if isinstance(topic, Failure) else topic.leaders
-            if leaders == self._leaders.get(name):
-                continue
-            self._leaders[name] = leaders
-            for key in list(self._by_topic[name]):
-                if (entry := self._entries[key]).resting is None:
-                    self._place(entry)
-            sleepers = {ref for key in self._by_topic[name] for ref in self._entries[key].watch.positions}
-            self._watch_growth(name, {ref: self._sleepers[ref] for ref in sleepers})
-
     async def _keep_looking(self) -> None:
         """Ask every second for the ends of the logs that no session watches."""
         while True:
             self._look_wanted.clear()
-            await self._look_at([entry for entry in self._entries.values() if entry.looked_at])
+            for read_committed in (False, True):
+                await self._look_at(
+                    {
+                        entry.where: entry
+                        for entry in self._entries.values()
+                        if entry.looked_at and entry.watch.read_committed is read_committed
+                    },
+                    read_committed=read_committed,
+                )
             if not any(entry.looked_at for entry in self._entries.values()):
                 await self._look_wanted.wait()
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _look_at(self, entries: Sequence[_Entry]) -> None:
-        for read_committed in (False, True):
-            wanted = {entry.where: entry for entry in entries if entry.watch.read_committed is read_committed}
-            ends = await self._list(wanted, LATEST_TIMESTAMP, read_committed=read_committed)
-            moved = [where for where, end in ends.items() if end != wanted[where].watch.position]
-            starts = await self._list(moved, EARLIEST_TIMESTAMP)
-            for where, start in starts.items():
-                entry = wanted[where]
-                if entry.looked_at and entry.watch.positions:
-                    self._looked(entry, start, ends[where])
-            for where in ends.keys() - starts.keys():
-                if wanted[where].looked_at:
-                    self._place(wanted[where])
-
-    def _looked(self, entry: _Entry, start: int, end: int) -> None:
-        sightings = entry.watch.looked(start, end)
-        if sightings:
-            self._push(entry, sightings)
-        elif sightings is not None:
-            self._place(entry)
-
-    async def _list(
-        self, wanted: Collection[TopicPartition], timestamp: int, *, read_committed: bool = False
-    ) -> dict[TopicPartition, int]:
-        if not wanted:
-            return {}
-        found = await list_offsets(self._client, self._topology, wanted, timestamp, read_committed=read_committed)
-        return {where: offset for where, offset in found.items() if not isinstance(offset, Failure)}
+    async def _look_at(self, entries: Mapping[TopicPartition, _Entry], *, read_committed: bool) -> None:
+        positions = {where: entry.watch.position for where, entry in entries.items()}
+        if not positions:
+            return
+        found = await list_ranges(self._client, self._topology, positions, read_committed=read_committed)
+        for where, (start, end) in found.items():
+            entry = entries[where]
+            if not entry.looked_at:
+                continue  # left, or placed anew, while the answer was on its way
+            sightings = entry.watch.looked(start, end)
+            if sightings:
+                self._push(entry, sightings)
+            else:
+                self._place(entry)

@@ -7,12 +7,12 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from activator.kafka.error_codes import LEADER_MOVED, ErrorCode, error_name
-from activator.kafka.requests import NO_LEADER, ListOffsets
+from activator.kafka.requests import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, NO_LEADER, ListOffsets
 from activator.kafka.topology import KAFKA_FAILURES, Failure
 from activator.kafka.wire import gently
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from activator.kafka.client import ClusterClient
     from activator.kafka.topology import Topology
@@ -44,6 +44,25 @@ async def list_offsets(
         topology.forget_topics({topic for topic, _ in again})
         # A broker that is still named as the leader and still dead fails at once: it is in its back-off.
         found |= await _list_once(client, topology, again, timestamp, read_committed)
+    return found
+
+
+async def list_ranges(
+    client: ClusterClient, topology: Topology, positions: Mapping[TopicPartition, int], *, read_committed: bool = False
+) -> dict[TopicPartition, tuple[int, int]]:
+    """Read where logs begin and end, leaving out those that cannot be read.
+
+    The beginning is asked for only of a log that does not end at the position that is known of it; of the others
+    the end stands for both.
+    """
+    ends = await list_offsets(client, topology, positions, LATEST_TIMESTAMP, read_committed=read_committed)
+    moved = [where for where, end in ends.items() if not isinstance(end, Failure) and end != positions[where]]
+    starts = await list_offsets(client, topology, moved, EARLIEST_TIMESTAMP) if moved else {}
+    found = {}
+    for where, end in ends.items():
+        start = starts.get(where, end)
+        if not isinstance(end, Failure) and not isinstance(start, Failure):
+            found[where] = (start, end)
     return found
 
 

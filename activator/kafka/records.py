@@ -6,6 +6,7 @@ https://kafka.apache.org/documentation/#recordbatch.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,7 +34,9 @@ _TRANSACTIONAL = 0x10
 _CONTROL = 0x20
 _GZIP_WINDOW = 31
 
-TRACEPARENT = b"traceparent"
+_TRACEPARENT = b"traceparent"
+_W3C = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""Later versions may append to it (https://www.w3.org/TR/trace-context/#versioning-of-traceparent)."""
 
 
 class Batch(NamedTuple):
@@ -106,7 +109,8 @@ def traceparent(batch: Batch, offset: int) -> str | None:
         return None
     try:
         headers = _headers(_inflated(batch), offset - batch.first)
-        return headers.get(TRACEPARENT, b"").decode("ascii") or None
+        found = _W3C.match(headers.get(_TRACEPARENT, b""))  # anybody may write anything into a header
+        return found.group().decode() if found is not None else None
     except (ValueError, IndexError, OSError, cramjam.DecompressionError, zlib.error, struct.error):
         return None  # a link in a trace is worth no error
 

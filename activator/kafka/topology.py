@@ -71,7 +71,7 @@ class Topology:
                 found |= await self._ask_topics(stale, now)
             except KAFKA_FAILURES as error:
                 found = {name: found.get(name, Failure(str(error))) for name in names}
-        return found
+        return {name: found.get(name, Failure(f"{self._client.where}: topic {name!r}: not answered")) for name in names}
 
     def forget_topics(self, names: Iterable[str]) -> None:
         """Ask for these topics anew when they are wanted next."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.kafka import cluster_tail
+from activator.kafka import cluster_tail, leaders
 from activator.local.broker_server import EmbeddedBroker
 from tests.contracts.kafka_worlds import FakeWorld, LiveWorld
 
@@ -52,7 +52,7 @@ async def transactional_world(request: pytest.FixtureRequest, short_looks: None)
 @pytest.fixture
 def short_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let live tails look around often, so that what takes seconds in production is tested in less."""
-    monkeypatch.setattr(cluster_tail, "METADATA_SECONDS", 0.3)
+    monkeypatch.setattr(leaders, "LOOK_SECONDS", 0.3)
     monkeypatch.setattr(cluster_tail, "LOOK_SECONDS", 0.2)
 
 
