@@ -34,7 +34,7 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 _CALM_SECONDS: Final = 2.0
 _DENIED: Final = frozenset({31, 53})  # CLUSTER_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-_FAILURE_SECONDS: Final = 2.0
+FAILURE_SECONDS: Final = 2.0
 """How long it is remembered that a topic is missing: shields Kafka from floods, hides a created topic for a moment."""
 
 
@@ -55,7 +55,7 @@ class Control:
         client_id: str,
         changed: Callable[[], None],
     ) -> None:
-        self.view = ClusterView(_FAILURE_SECONDS)
+        self.view = ClusterView(FAILURE_SECONDS)
         self.identity: Identity | None = None
         self.problem: str | None = "Kafka has not answered yet"
         """Why nothing can be sent; None: the last look went well."""

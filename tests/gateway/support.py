@@ -124,6 +124,13 @@ def _bytes(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
 
 
+async def eventually(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event to wait on
+            await asyncio.sleep(0.005)
+
+
 async def exchange(port: int, request: bytes) -> Answer:
     """Send bytes and read one answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
