@@ -89,7 +89,8 @@ class SpanExport:
             for exporter in self._exporters:
                 exporter.shutdown()
             log.warning("the last spans are lost: their backend did not take them within %g s", _CLOSE_SECONDS)
-        self._sdk_log.close()
+        else:  # while the exporting thread still runs it may still have something to say that nobody needs
+            self._sdk_log.close()
 
 
 class CountedExporter(SpanExporter):
