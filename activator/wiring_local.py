@@ -62,6 +62,9 @@ class LocalOptions:
     listen: tuple[str, int] = (HOST, 8080)
     """Where /metrics and POST /wake are served."""
     wake_token_file: Path | None = None
+    broker_flag: str = "--broker-port"
+    listen_flag: str = "--listen"
+    """The flags that choose the ports, for the sentence that says that one is in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,10 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
             wake_token_file=options.wake_token_file,
             now=clock.now,
         )
-        await server.start()
+        try:
+            await server.start()
+        except UnavailableError as error:
+            raise _taken(options.listen, error.__cause__, options.listen_flag) from None
         exits.push_async_callback(server.close)
         await reaper.start()
         exits.push_async_callback(reaper.close)
@@ -184,13 +190,13 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
 @contextlib.asynccontextmanager
 async def _running(*runs: Callable[[], Coroutine[None, None, None]]) -> AsyncIterator[None]:
     """Run supervised tasks for the length of a block, and end them with it."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(supervise(run.__qualname__, run), name=run.__qualname__) for run in runs]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
+    tasks = [asyncio.create_task(supervise(run.__qualname__, run), name=run.__qualname__) for run in runs]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
@@ -199,13 +205,17 @@ async def _broker(options: LocalOptions, clock: Clock) -> AsyncIterator[Embedded
     try:
         await broker.__aenter__()
     except OSError as error:
-        why = "the port is in use" if error.errno == errno.EADDRINUSE else str(error.strerror)
-        hint = "choose another with --broker-port, or use the Kafka that is there with --bootstrap-servers"
-        raise UnavailableError(f"{HOST}:{options.broker_port}", f"{why}; {hint}") from None
+        raise _taken((HOST, options.broker_port), error, options.broker_flag) from None
     try:
         yield broker
     finally:
         await broker.__aexit__(None, None, None)
+
+
+def _taken(address: tuple[str, int], error: BaseException | None, flag: str) -> UnavailableError:
+    in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+    why = "the port is in use" if in_use else str(error)
+    return UnavailableError(f"{address[0]}:{address[1]}", f"{why}; choose another with {flag}")
 
 
 def _create_topic(broker: EmbeddedBroker, name: str, partitions: int) -> None:

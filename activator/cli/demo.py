@@ -33,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--serve", action="store_true", help="stay after the story, until Ctrl-C")
     parser.add_argument("--yaml", action="store_true", help="print the YAML that is run, and exit")
+    parser.add_argument("--short", action="store_true", help="a single order and the rush only")
     parser.add_argument("--orders", type=_count, default=RUSH, metavar="N", help=f"orders in the rush (default {RUSH})")
     parser.add_argument(
         "--broker-port", type=_port, default=9092, metavar="PORT", help="port of the embedded Kafka (default 9092)"
@@ -62,11 +63,12 @@ def execute(arguments: argparse.Namespace) -> int:
             environment=os.environ,
             broker_port=arguments.broker_port,
             listen=(HOST, arguments.metrics_port),
+            listen_flag="--metrics-port",
         )
-        return asyncio.run(_demo(options, rush=arguments.orders, serve=arguments.serve))
+        return asyncio.run(_demo(options, arguments))
 
 
-async def _demo(options: LocalOptions, *, rush: int, serve: bool) -> int:
+async def _demo(options: LocalOptions, arguments: argparse.Namespace) -> int:
     from activator import wiring_local  # noqa: PLC0415
     from activator.local import demo, verdict  # noqa: PLC0415
     from activator.local.console import terminal  # noqa: PLC0415
@@ -74,7 +76,7 @@ async def _demo(options: LocalOptions, *, rush: int, serve: bool) -> int:
     from activator.wiring import Clock  # noqa: PLC0415
 
     clock, console = Clock(), terminal()
-    timeline = Timeline(console, clock.now, full=rush, most=demo.MOST_REPLICAS)
+    timeline = Timeline(console, clock.now, full=arguments.orders, most=demo.MOST_REPLICAS)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -82,7 +84,14 @@ async def _demo(options: LocalOptions, *, rush: int, serve: bool) -> int:
     async with wiring_local.start(options, clock, shown) as mode:
         for line in _beginning(mode, timeline.legend):
             console.print(line)
-        story = demo.Story(timeline, mode.bootstrap_servers, clock.now, lambda: mode.replicas.processes, rush)
+        story = demo.Story(
+            timeline=timeline,
+            bootstrap_servers=mode.bootstrap_servers,
+            now=clock.now,
+            processes=lambda: mode.replicas.processes,
+            rush=arguments.orders,
+            short=arguments.short,
+        )
         telling = asyncio.create_task(story.tell())
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({telling, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -94,9 +103,9 @@ async def _demo(options: LocalOptions, *, rush: int, serve: bool) -> int:
         measured = telling.result()
         checks = verdict.judge(measured, most=demo.MOST_REPLICAS)
         timeline.verdict(verdict.headline(checks, measured), checks)
-        for line in _end(mode, serve=serve):
+        for line in _end(mode, serve=arguments.serve):
             console.print(line)
-        if serve:
+        if arguments.serve:
             await mode.wait(stop)
     return 0 if not measured.interrupted and all(check.kept for check in checks) else 1
 

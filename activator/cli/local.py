@@ -67,6 +67,7 @@ def execute(arguments: argparse.Namespace) -> int:
                 broker_port=arguments.broker_port,
                 partitions=arguments.partitions,
                 listen=LISTEN if read.listen == settings.Settings().listen else read.listen,
+                broker_flag="--broker-port, or use the Kafka that is there with --bootstrap-servers",
                 wake_token_file=Path(read.wake_token_file) if read.wake_token_file else None,
             )
         )

@@ -141,9 +141,9 @@ def _ask(behavior: Behavior, metrics: Sequence[Metric], current: int, running: i
         return None, Reason.UNREADABLE, f"{unreadable} of {len(metrics)} metrics are unreadable: holds {current}"
     plain = math.ceil(value / target)
     if plain != wanted:
-        text = f"{value} is within the tolerance of {target} a replica: asks for {wanted}"
+        text = f"a lag of {value} is within the tolerance of {target} a replica: asks for {wanted}"
         return wanted, Reason.WITHIN_TOLERANCE, text
-    return wanted, Reason.LAG, f"{value}, {target} a replica: asks for {wanted}"
+    return wanted, Reason.LAG, f"a lag of {value}, {target} a replica: asks for {wanted}"
 
 
 def _proposal(behavior: Behavior, value: int, target: int, running: int) -> int:
@@ -176,13 +176,13 @@ def _limit(
         limit, policy = _up_limit(behavior.scale_up, memory, current, now)
         if stable > min(limit, bounds.most):
             if bounds.most <= limit:
-                return _bounded(answer, bounds.most, Reason.MAX_REPLICAS, f"asks for {stable}, the maximum")
+                return _bounded(answer, bounds.most, Reason.MAX_REPLICAS, f"the lag asks for {stable}, the maximum")
             return _rate_limited(answer, limit, stable, policy, _period_ends(behavior.scale_up, memory, now))
     elif stable < current:
         limit, policy = _down_limit(behavior.scale_down, memory, current, now)
         if stable < max(limit, bounds.least):
             if bounds.least >= limit:
-                return _bounded(answer, bounds.least, Reason.MIN_REPLICAS, f"asks for {stable}, the minimum")
+                return _bounded(answer, bounds.least, Reason.MIN_REPLICAS, f"the lag asks for {stable}, the minimum")
             return _rate_limited(answer, limit, stable, policy, _period_ends(behavior.scale_down, memory, now))
     return answer
 
@@ -197,7 +197,7 @@ def _rate_limited(answer: Answer, limit: int, wanted: int, policy: str, ends: da
         answer,
         replicas=limit,
         reason=Reason.RATE_LIMITED,
-        text=f"asks for {wanted}, {policy} allows {limit} just now",
+        text=f"the lag asks for {wanted}, {policy} allows {limit} just now",
         changes_at=min(moments, default=None),
     )
 
@@ -218,7 +218,7 @@ def _stabilize(
         return answer
     way, window, (asked, at) = ("up", up_window, low) if wanted > current else ("down", down_window, high)
     text = (
-        f"asks for {wanted}, but asked for {asked} {(now - at).total_seconds():.0f} s ago: "
+        f"the lag asks for {wanted}, but asked for {asked} {(now - at).total_seconds():.0f} s ago: "
         f"scale-{way} is stabilized over {window.total_seconds():g} s"
     )
     return replace(answer, replicas=stable, reason=Reason.STABILIZED, text=text, changes_at=at + window)

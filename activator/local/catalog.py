@@ -79,7 +79,7 @@ class FolderCatalog:
         if not problems:
             problems.extend(problem for spec in self._workloads.values() for problem in self._mistakes(spec))
         if problems:
-            raise SettingsError("; ".join(map(str, problems)))
+            raise SettingsError("\n".join(map(str, problems)))
         if not self._workloads:
             passed = ", ".join(name for file in self._files.values() for name in file.said.passed_over)
             why = f"{passed} carry none" if passed else "it has no Deployment or StatefulSet"

@@ -38,6 +38,7 @@ class Story:
         now: the clock.
         processes: how many processes there are just now, those that are ending included.
         rush: how many orders come at once.
+        short: half of the chapters.
     """
 
     timeline: Timeline
@@ -45,6 +46,7 @@ class Story:
     now: Callable[[], datetime]
     processes: Callable[[], int]
     rush: int
+    short: bool = False
     produced: int = 0
     replica_seconds: float = 0.0
 
@@ -54,13 +56,7 @@ class Story:
         wakes: list[float] = []
         interrupted = ""
         async with self._producer() as producer, self._counting():
-            chapters = (
-                ("One order arrives while nothing runs", 1),
-                ("Another one: it sleeps and wakes as often as you like", 1),
-                (f"A rush: {self.rush} orders at once", self.rush),
-                ("And one more", 1),
-            )
-            for title, count in chapters:
+            for title, count in self._chapters():
                 await self.timeline.until(lambda: self.timeline.settled, _SLEEP_SECONDS)
                 await asyncio.sleep(PAUSE_SECONDS)
                 self.timeline.chapter(title)
@@ -82,6 +78,16 @@ class Story:
             replica_seconds=self.replica_seconds,
             interrupted=interrupted,
         )
+
+    def _chapters(self) -> list[tuple[str, int]]:
+        """Return titles, and how many orders come."""
+        whole = [
+            ("One order arrives while nothing runs", 1),
+            ("Another one: it sleeps and wakes as often as you like", 1),
+            (f"A rush: {self.rush} orders at once", self.rush),
+            ("And one more", 1),
+        ]
+        return whole[:1] + whole[2:3] if self.short else whole
 
     async def _send(self, producer: Any, count: int) -> datetime:
         """Send so many orders; return when the first of them was acknowledged."""

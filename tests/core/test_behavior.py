@@ -260,7 +260,7 @@ def test_an_outdated_change_makes_room_for_one_new_one() -> None:
     controller.sync(33, 99)
     # Of the three changes of +4 the first two were overwritten in turn: the period of 60 s starts at 13 - 4 = 9.
     assert [change.replicas for change in controller.memory.added] == [4]
-    assert controller.look(34, 1).text.startswith("asks for 1, the policy of 1 pod in 60 s allows")
+    assert controller.look(34, 1).text.startswith("the lag asks for 1, the policy of 1 pod in 60 s allows")
 
 
 def test_no_recommendation_is_followed_across_a_sleep() -> None:
@@ -276,18 +276,18 @@ def test_no_recommendation_is_followed_across_a_sleep() -> None:
 @pytest.mark.parametrize(
     ("row", "controller", "at", "value", "reason", "text", "changes_at"),
     [
-        ("metric", Controller(replicas=2), 0, 3, Reason.LAG, "3, 1 a replica: asks for 3", None),
+        ("metric", Controller(replicas=2), 0, 3, Reason.LAG, "a lag of 3, 1 a replica: asks for 3", None),
         ("tolerance", Controller(replicas=10, target=10), 0, 109, Reason.WITHIN_TOLERANCE,
-         "109 is within the tolerance of 10 a replica: asks for 10", None),
+         "a lag of 109 is within the tolerance of 10 a replica: asks for 10", None),
         ("stabilized", Controller(replicas=8), 0, 1, Reason.STABILIZED,
-         "asks for 1, but asked for 8 0 s ago: scale-down is stabilized over 300 s", 300),
+         "the lag asks for 1, but asked for 8 0 s ago: scale-down is stabilized over 300 s", 300),
         ("rate", Controller(replicas=1), 0, 99, Reason.RATE_LIMITED,
-         "asks for 99, the policy of 4 pods in 15 s allows 5 just now", None),
+         "the lag asks for 99, the policy of 4 pods in 15 s allows 5 just now", None),
         ("rate in percent", Controller(replicas=9), 0, 99, Reason.RATE_LIMITED,
-         "asks for 99, the policy of 100 % in 15 s allows 18 just now", None),
+         "the lag asks for 99, the policy of 100 % in 15 s allows 18 just now", None),
         ("disabled", Controller(up(select=SelectPolicy.DISABLED)), 0, 9, Reason.RATE_LIMITED,
-         "asks for 9, selectPolicy Disabled allows 1 just now", None),
-        ("maximum", Controller(bounds=Bounds(1, 3)), 0, 9, Reason.MAX_REPLICAS, "asks for 9, the maximum is 3", None),
+         "the lag asks for 9, selectPolicy Disabled allows 1 just now", None),
+        ("maximum", Controller(bounds=Bounds(1, 3)), 0, 9, Reason.MAX_REPLICAS, "the lag asks for 9, the maximum is 3", None),
     ],
 )  # fmt: skip
 def test_the_rule_that_settled_it_says_so(

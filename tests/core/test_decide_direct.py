@@ -140,7 +140,7 @@ def test_while_cooling_down_it_counts_down_to_the_minimum() -> None:
     assert target.look(20, lag(0)) == 1
     assert [(step.name, step.replicas, step.text) for step in target.decision.steps[-2:]] == [
         ("cooldown", 5, "cooldown-period of 60 s has 40.0 s left"),
-        ("smooth", 1, "asks for 0, the minimum is 1"),
+        ("smooth", 1, "the lag asks for 0, the minimum is 1"),
     ]
     assert [target.look(at, lag(0)) for at in (59, 60)] == [1, 0]
 

@@ -1,0 +1,141 @@
+"""`wakegate local` as an application developer starts it: real annotations, a real consumer, clear mistakes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from activator.local.broker_server import EmbeddedBroker
+from activator.local.sample_producer import send
+from activator.wiring import Clock
+from tests.cli.test_demo import assert_gone, descendants, output, read_until, wakegate
+
+FREE = ("--broker-port", "0", "--listen", "127.0.0.1:0")
+
+
+@pytest.fixture
+async def folder(tmp_path: Path) -> Path:
+    """Return a folder with the YAML of the demo."""
+    async with wakegate("demo", "--yaml") as process:
+        _, manifest, _ = await output(process)
+    (tmp_path / "pizza.yaml").write_text(manifest)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `python` be the one that has what the sample consumer needs, as in an activated virtual environment."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+async def test_wakes_and_sleeps_and_follows_the_folder(folder: Path) -> None:
+    """A record wakes the consumer; the folder's Kafka address is ours here; a removed file ends its processes."""
+    async with wakegate("local", str(folder), *FREE) as process:
+        told = await read_until(process, "pizza: stays at 0")
+        servers = told.partition("embedded Kafka ")[2].split()[0]
+        await send(servers, "pizzaOrders", 3)
+        await read_until(process, "pizza: 0 -> 1")
+        await read_until(process, "done pizzaOrders")
+        await read_until(process, "pizza: 1 -> 0")
+        (folder / "pizza.yaml").write_text("a: [")
+        await read_until(process, "this is not YAML")
+        started = descendants(process)
+        process.send_signal(signal.SIGINT)
+        code, out, errors = await output(process)
+    assert (code, errors) == (0, "")
+    assert "ending: replicas get SIGTERM" in out
+    await assert_gone(started)
+
+
+async def test_a_kafka_that_is_there_already(folder: Path) -> None:
+    """With --bootstrap-servers no Kafka is started; annotation and env both lead to the one that is named."""
+    async with EmbeddedBroker(now=Clock().now) as broker:
+        broker.create_topic("pizzaOrders", 5)
+        await send(broker.bootstrap_servers, "pizzaOrders", 1)
+        flags = ("--bootstrap-servers", broker.bootstrap_servers, "--listen", "127.0.0.1:0")
+        async with wakegate("local", str(folder), *flags) as process:
+            told = await read_until(process, "done pizzaOrders")
+            process.send_signal(signal.SIGTERM)
+            code, _, _ = await output(process)
+    assert f"Kafka {broker.bootstrap_servers}" in told
+    assert "embedded" not in told
+    assert code == 0
+
+
+async def test_a_folder_that_vanishes(folder: Path) -> None:
+    """While it runs: one sentence, exit code 1, nothing left running."""
+    async with wakegate("local", str(folder), *FREE) as process:
+        await read_until(process, "pizza: stays at 0")
+        started = descendants(process)
+        shutil.rmtree(folder)
+        code, _, errors = await output(process)
+    assert (code, errors) == (1, f"wakegate local: {folder}: the folder has vanished; all replicas are ended\n")
+    await assert_gone(started)
+
+
+@pytest.mark.parametrize(
+    ("row", "old", "new", "sentence"),
+    [
+        ("YAML that does not parse", "  replicas: 0", "  replicas: [0", "this is not YAML: "),
+        (
+            "a command that does not exist",
+            '"python"',
+            '"pythn-that-is-not-there"',
+            "'pythn-that-is-not-there'; allowed",
+        ),
+        ("a typo", "wakegate.dev/topic", "wakegate.dev/topik", "wakegate.dev/topik: there is no such annotation; did"),
+    ],
+)
+async def test_mistakes_in_the_folder(folder: Path, row: str, old: str, new: str, sentence: str) -> None:
+    """A mistake at the beginning is exit code 2, and names the file, the line and what is allowed."""
+    path = folder / "pizza.yaml"
+    path.write_text(path.read_text().replace(old, new))
+    async with wakegate("local", str(folder), *FREE) as process:
+        code, out, errors = await output(process)
+    assert (code, out) == (2, ""), row
+    assert errors.startswith(f"wakegate local: {path}:"), row
+    assert sentence in errors, row
+    assert "Traceback" not in errors
+
+
+async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """A folder that does not exist is exit code 2 in one sentence."""
+    async with wakegate("local", str(tmp_path / "none"), *FREE) as process:
+        code, _, errors = await output(process)
+    assert (code, errors) == (2, f"wakegate local: {tmp_path}/none: there is no such folder\n")
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [
+        (("--listen", "127.0.0.1:0", "--broker-port"), "--broker-port"),
+        (("--broker-port", "0", "--listen"), "--listen"),
+    ],
+)
+async def test_a_port_in_use(folder: Path, flags: tuple[str, ...], hint: str) -> None:
+    """A port that is taken is exit code 1 in one sentence, with the flag that chooses another."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        last = f"127.0.0.1:{port}" if hint == "--listen" else str(port)
+        async with wakegate("local", str(folder), *flags, last) as process:
+            code, _, errors = await output(process)
+    assert code == 1
+    assert errors.startswith(f"wakegate local: 127.0.0.1:{port}: ")
+    assert hint in errors
+    assert errors.count("\n") == 1
+
+
+async def test_help_has_an_example() -> None:
+    """`--help` shows how it is used, without importing Kafka."""
+    async with wakegate("local", "--help") as process:
+        code, out, _ = await output(process)
+    assert code == 0
+    assert "wakegate local k8s/" in out
+    await asyncio.sleep(0)
