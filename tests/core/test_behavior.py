@@ -287,7 +287,8 @@ def test_no_recommendation_is_followed_across_a_sleep() -> None:
          "the lag asks for 99, the policy of 100 % in 15 s allows 18 just now", None),
         ("disabled", Controller(up(select=SelectPolicy.DISABLED)), 0, 9, Reason.RATE_LIMITED,
          "the lag asks for 9, selectPolicy Disabled allows 1 just now", None),
-        ("maximum", Controller(bounds=Bounds(1, 3)), 0, 9, Reason.MAX_REPLICAS, "the lag asks for 9, the maximum is 3", None),
+        ("maximum", Controller(bounds=Bounds(1, 3)), 0, 9, Reason.MAX_REPLICAS,
+         "the lag asks for 9, the maximum is 3", None),
     ],
 )  # fmt: skip
 def test_the_rule_that_settled_it_says_so(
