@@ -188,6 +188,7 @@ async def test_a_backend_that_hangs_does_not_hold_up_the_end(
     for thread in threading.enumerate():  # what it still has to say must not be heard by the next test
         if thread.name == "span-export-close":
             await asyncio.to_thread(thread.join, 10)
+    exporting._sdk_log.close()
 
 
 async def test_a_backend_that_is_away_costs_one_line(
