@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import timedelta
 
+    from activator.telemetry.counts import SpanCounts
     from activator.telemetry.sdk import SpanExport
 
 log = logging.getLogger(__name__)
@@ -21,16 +22,6 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _PROTOCOL = "http/protobuf"
 _KNOWN = ("otlp", "console", "none")
-
-
-class SpanCounts(Protocol):
-    """Takes note of what became of spans; called from the exporting thread too."""
-
-    def spans_exported(self, spans: int) -> None:
-        """Count spans that a backend has taken."""
-
-    def spans_dropped(self, spans: int, why: str) -> None:
-        """Count spans that are lost: ``queue-full`` or ``export-failed``."""
 
 
 def wanted(environment: Mapping[str, str]) -> tuple[str, ...]:

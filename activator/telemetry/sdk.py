@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import ReadableSpan, Span
 
-    from activator.telemetry.export import SpanCounts
+    from activator.telemetry.counts import SpanCounts
 
 log = logging.getLogger(__name__)
 
