@@ -198,8 +198,9 @@ def _refuse_compressed(request: web.BaseRequest) -> None:
 def _handshake(request: web.BaseRequest, rules: Rules) -> web.Response:
     """Answer the validation request of the webhook specification (`http-webhook.md`, section 4)."""
     headers = {"Allow": _ALLOW}
-    origin = request.headers.get("WebHook-Request-Origin")
-    if origin is not None and ("*" in rules.webhook_origins or origin.lower() in rules.webhook_origins):
+    origin = request.headers.get("WebHook-Request-Origin", "")
+    welcome = "*" in rules.webhook_origins or origin.lower() in rules.webhook_origins
+    if welcome and origin and origin.isascii() and origin.isprintable():
         headers["WebHook-Allowed-Origin"] = origin
         headers["WebHook-Allowed-Rate"] = "*"
     return web.Response(headers=headers)

@@ -179,9 +179,7 @@ class _Reader:
 
     def document(self, node: yaml.Node | None, defaults: Rules) -> RouteTable:
         if node is None:
-            self.problems.append(
-                SpecError(self._name, "", "a mapping with routes, openRoute or both; the file is empty")
-            )
+            self.problems.append(SpecError(self._name, None, "is empty; it must have routes, openRoute or both"))
             return RouteTable()
         sections = self._mapping(node, "the file", ("defaults", "routes", "openRoute"))
         if "defaults" in sections:
@@ -193,7 +191,7 @@ class _Reader:
         routes = [self._route(item, where, defaults) for item, where in self._items(sections.get("routes"), "routes")]
         found = [route for route in routes if route is not None]
         if not found and open_route is None and not self.problems:
-            self._wrong(node, "the file", "", "at least one entry in routes, or openRoute")
+            self._wrong(node, "the file", None, "must have at least one entry in routes, or openRoute")
         return RouteTable(found, open_route)
 
     def _open_route(self, node: yaml.Node, defaults: Rules) -> OpenRoute:
@@ -207,7 +205,7 @@ class _Reader:
         rules = self._rules(members, node, where, defaults)
         for required in ("path", "topic"):
             if required not in members:
-                self._wrong(node, f"{where}.{required}", "", "a value: every route has one; it is missing")
+                self._wrong(node, f"{where}.{required}", None, "is missing; every route has one")
         if "path" not in values or "topic" not in values:
             return None
         route = Route(values.get("name", values["topic"]), values["path"], values["topic"], values.get("host"), rules)
@@ -252,7 +250,7 @@ class _Reader:
 
     def _once(self, node: yaml.Node, where: str, seen: dict[object, str], value: object) -> None:
         if value in seen:
-            self._wrong(node, where, "", f"one of its own; {seen[value]} is the same")
+            self._wrong(node, where, None, f"is the same as {seen[value]}; each route has its own")
         seen.setdefault(value, where)
 
     def _values(self, members: Mapping[str, yaml.Node], where: str, keys: tuple[Key, ...]) -> dict[str, Any]:
@@ -261,22 +259,24 @@ class _Reader:
             node = members.get(key.name)
             if node is None:
                 continue
-            text = node.value if isinstance(node, yaml.ScalarNode) else ""
+            if not isinstance(node, yaml.ScalarNode):
+                self._wrong(node, f"{where}.{key.name}", None, "must be a single value, not a list or a mapping")
+                continue
             try:
-                values[key.name] = key.parse(text)
+                values[key.name] = key.parse(node.value)
             except ValueError as error:
-                self._wrong(node, f"{where}.{key.name}", text, str(error))
+                self._wrong(node, f"{where}.{key.name}", node.value, str(error))
         return values
 
     def _mapping(self, node: yaml.Node, where: str, allowed: tuple[str, ...]) -> dict[str, yaml.Node]:
         if not isinstance(node, yaml.MappingNode):
-            self._wrong(node, where, "", f"a mapping with the keys {', '.join(allowed)}")
+            self._wrong(node, where, None, f"must be a mapping with the keys {', '.join(allowed)}")
             return {}
         members: dict[str, yaml.Node] = {}
         for key, value in node.value:
             name = str(key.value)
             if name in members:
-                self._wrong(key, f"{where}.{name}", "", "once; it is given twice")
+                self._wrong(key, f"{where}.{name}", None, "is given twice")
             elif name not in allowed:
                 near = difflib.get_close_matches(name, allowed, n=1)
                 self._wrong(key, where, name, ", ".join(allowed), near[0] if near else None)
@@ -288,7 +288,7 @@ class _Reader:
         if node is None:
             return
         if not isinstance(node, yaml.SequenceNode):
-            self._wrong(node, where, "", "a list")
+            self._wrong(node, where, None, "must be a list")
             return
         for index, item in enumerate(node.value):
             yield item, f"{where}[{index}]"
@@ -301,10 +301,10 @@ class _Reader:
             if isinstance(item, yaml.ScalarNode) and item.value:
                 texts.append(item.value)
             else:
-                self._wrong(item, place, "", "a text that is not empty")
+                self._wrong(item, place, None, "must be a text that is not empty")
         return tuple(texts)
 
-    def _wrong(self, node: yaml.Node, where: str, got: str, allowed: str, near: str | None = None) -> None:
+    def _wrong(self, node: yaml.Node, where: str, got: str | None, allowed: str, near: str | None = None) -> None:
         line = node.start_mark.line + 1
         self.problems.append(SpecError(f"{self._name}:{line}: {where}", got, allowed, near))
 

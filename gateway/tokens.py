@@ -34,7 +34,7 @@ class Tokens:
         if not tokens:
             return Verdict.CLOSED
         scheme, _, given = (authorization or "").partition(" ")
-        right = [hmac.compare_digest(given.strip().encode(), token) for token in tokens]
+        right = [hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token) for token in tokens]
         return Verdict.ALLOWED if scheme.lower() == "bearer" and any(right) else Verdict.WRONG
 
     def read(self, path: Path) -> tuple[bytes, ...]:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,11 +155,6 @@ async def serve(settings: Settings, started: Callable[[Gateway], None] = lambda 
     started(gateway)
     with contextlib.suppress(asyncio.CancelledError):
         await gateway.run()
-
-
-def with_free_ports(settings: Settings) -> Settings:
-    """Return settings that listen on free ports of the loopback, for the demo and for tests."""
-    return replace(settings, listen=("127.0.0.1", 0), management_listen=("127.0.0.1", 0))
 
 
 def _nobody(_topic: str, _traceparent: str | None) -> None:

@@ -63,13 +63,13 @@ class Sender:
 def values(batch: Batch | None) -> list[bytes]:
     """The records in a batch's bytes."""
     assert batch is not None
-    return [bytes(record.value) for record in DefaultRecordBatch(batch.data)]  # type: ignore[no-untyped-call]
+    return [record.value or b"" for record in DefaultRecordBatch(batch.data)]
 
 
 def sequence(batch: Batch | None) -> tuple[int, int]:
     """Producer id and base sequence in a batch's bytes."""
     assert batch is not None
-    read = DefaultRecordBatch(batch.data)  # type: ignore[no-untyped-call]
+    read = DefaultRecordBatch(batch.data)
     return read.producer_id, read.base_sequence
 
 

@@ -9,7 +9,7 @@ from gateway.producer.outcome import Failure, Reason
 from gateway.producer.view import NO_LEADER, ClusterView, Topic
 
 BROKERS = [(1, "kafka-1", 9092, None), (2, "kafka-2", 9092, None)]
-MISSING = [(3, "orders", False, [])]
+MISSING: list[tuple[Any, ...]] = [(3, "orders", False, [])]
 
 
 def topic(*leaders: int) -> list[tuple[Any, ...]]:
@@ -78,7 +78,7 @@ def test_election() -> None:
 def test_flood_of_names() -> None:
     """Names that do not exist cannot fill the memory."""
     view = ClusterView(failure_seconds=1000)
-    names = [(3, f"t{at}", False, []) for at in range(3000)]
+    names: list[tuple[Any, ...]] = [(3, f"t{at}", False, []) for at in range(3000)]
     view.apply(BROKERS, names, now=0)
     view.apply(BROKERS, names, now=0)
     remembered = [at for at in range(3000) if view.find(f"t{at}", 1) is not None]

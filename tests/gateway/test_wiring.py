@@ -1,0 +1,149 @@
+"""The whole gateway against the embedded broker: from the request to the record, and its end on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.errors import SettingsError
+from activator.local.broker_faults import Delay, Fault
+from activator.local.broker_protocol import ApiKey
+from activator.local.broker_server import EmbeddedBroker
+from gateway import __main__ as command
+from gateway.settings import Settings
+from gateway.wiring import Gateway
+from tests.gateway.support import eventually, exchange, request_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+EVENT = (("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"))
+GET_READY = request_bytes("GET", "/readyz", [], b"")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@asynccontextmanager
+async def broker() -> AsyncIterator[EmbeddedBroker]:
+    """A broker with the topic `orders`."""
+    async with EmbeddedBroker(now=lambda: NOW, host="127.0.0.1", port=0) as running:
+        running.create_topic("orders", partitions=1)
+        yield running
+
+
+@asynccontextmanager
+async def gateway(settings: Settings) -> AsyncIterator[tuple[Gateway, asyncio.Task[None]]]:
+    """Run a gateway on free ports until it stops or the test ends."""
+    made = Gateway(replace(settings, listen=("127.0.0.1", 0), management_listen=("127.0.0.1", 0)))
+    task = asyncio.create_task(made.run())
+    try:
+        await eventually(lambda: bool(made.door.port))
+        yield made, task
+    finally:
+        made.stop(patient=False)
+        await task
+
+
+async def test_from_request_to_record_to_readiness() -> None:
+    """An event is in Kafka when its 202 comes; the gateway is ready while Kafka answers, and well without it."""
+    async with broker() as kafka, gateway(Settings(kafka.bootstrap_servers)) as (made, _):
+        await eventually(lambda: made.problems() == [])
+        answer = await exchange(made.door.port, request_bytes("POST", "/topics/orders", EVENT, b"data"))
+        assert (answer.status, answer.json()) == (202, {"topic": "orders", "partition": 0, "offset": 0})
+        assert kafka.log("orders", 0).end_offset == 1
+        assert (await exchange(made.management.port, GET_READY)).status == 200
+        metrics = await exchange(made.management.port, request_bytes("GET", "/metrics", [], b""))
+        assert b"wakegate_gateway_kafka_up 1.0" in metrics.body
+
+
+async def test_no_kafka() -> None:
+    """Without Kafka it starts, is not ready, and is healthy."""
+    async with gateway(Settings("127.0.0.1:1")) as (made, _):
+        assert (await exchange(made.management.port, GET_READY)).status == 503
+        assert (await exchange(made.management.port, request_bytes("GET", "/healthz", [], b""))).status == 200
+
+
+async def test_sigterm_lets_requests_end() -> None:
+    """Stopping turns readiness off first, then lets what is under way end with its receipt."""
+    async with broker() as kafka:
+        settings = Settings(kafka.bootstrap_servers, shutdown_delay=0.2, shutdown_grace=5)
+        async with gateway(settings) as (made, task):
+            await eventually(lambda: made.problems() == [])
+            kafka.faults.add(Fault(ApiKey.PRODUCE, Delay(600), times=1))
+            sending = asyncio.create_task(exchange(made.door.port, request_bytes("POST", "/topics/orders", EVENT, b"")))
+            await eventually(lambda: made.door.connections == 1)
+            made.stop()
+            await eventually(lambda: made.problems() == ["the gateway is shutting down"])
+            assert (await exchange(made.management.port, GET_READY)).status == 503
+            during = await exchange(made.door.port, request_bytes("OPTIONS", "/topics/orders", [], b""))
+            assert (during.status, during.headers["connection"]) == (200, "close")
+            assert (await sending).status == 202
+            await task
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", made.door.port or 1)
+
+
+async def test_the_command(tmp_path: Path) -> None:
+    """The process serves, and ends with 0 on SIGTERM."""
+    port_file = tmp_path / "log"
+    async with broker() as kafka:
+        with port_file.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "gateway", "--bootstrap-servers", kafka.bootstrap_servers,
+                "--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0", "--shutdown-delay", "0",
+                stderr=log, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+            )  # fmt: skip
+        await eventually(lambda: "events are taken on port" in port_file.read_text(), seconds=20)
+        port = int(port_file.read_text().split("events are taken on port ")[1].split(",")[0])
+        answer = await exchange(port, request_bytes("POST", "/topics/orders", EVENT, b""))
+        assert answer.status == 202
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
+def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """2 for a setting or a file that is wrong, 0 for a check that finds nothing; --help shows an example."""
+    assert command.main([]) == 2
+    assert "no Kafka to write to" in capsys.readouterr().err
+    routes = tmp_path / "routes.yaml"
+    routes.write_text("openRoute:\n  key: id\n")
+    arguments = ["--bootstrap-servers", "kafka:9092", "--routes", str(routes), "--check"]
+    assert command.main(arguments) == 2
+    assert "routes.yaml:2: openRoute.key is 'id'" in capsys.readouterr().err
+    routes.write_text("openRoute:\n  key: subject\n")
+    assert command.main(arguments) == 0
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--help"])
+    assert ended.value.code == 0
+    assert "curl -i localhost:8080/topics/orders" in capsys.readouterr().out
+
+
+def test_port_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    """1 where an address cannot be had."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        code = command.main(
+            ["--bootstrap-servers", "127.0.0.1:1", "--listen", address, "--management-listen", "127.0.0.1:0"]
+        )
+    assert code == 1
+    assert f"listener {address}: cannot listen there" in capsys.readouterr().err
+
+
+def test_wrong_credentials_are_told_at_once(tmp_path: Path) -> None:
+    """What is wrong with the credentials is no surprise at the first connect."""
+    (tmp_path / "sasl").write_text("kerberos")
+
+    async def make() -> None:
+        Gateway(Settings("kafka:9092", kafka_credentials=str(tmp_path)))
+
+    with pytest.raises(SettingsError, match="kerberos"):
+        asyncio.run(make())
