@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from activator.wiring_local import LocalMode, LocalOptions
+    from activator.wiring.local import LocalMode, LocalOptions
 
 RUSH = 900
 MANIFEST = "pizza-orders.yaml"
@@ -41,6 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--metrics-port", type=_port, default=8080, metavar="PORT", help="port of /metrics (default 8080)"
     )
+    parser.add_argument(
+        "--dashboard-port", type=_port, default=8081, metavar="PORT", help="port of the dashboard (default 8081)"
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -51,9 +55,10 @@ def execute(arguments: argparse.Namespace) -> int:
         return 0
     # Imported here, because the Kafka client takes a moment of everybody's `--help`.
     from activator.telemetry.logs import configure_logging  # noqa: PLC0415
-    from activator.wiring_local import LocalOptions  # noqa: PLC0415
+    from activator.wiring.local import LocalOptions  # noqa: PLC0415
 
     configure_logging("text", "warning")
+    logging.getLogger("wakegate").setLevel(logging.ERROR)  # what it tells is on the screen already
     with tempfile.TemporaryDirectory(prefix="wakegate-demo-") as folder:
         # The interpreter that runs this has what the consumer needs; the first `python` on PATH may not.
         runnable = manifest.replace('"python"', json.dumps(sys.executable))
@@ -64,24 +69,25 @@ def execute(arguments: argparse.Namespace) -> int:
             broker_port=arguments.broker_port,
             listen=(HOST, arguments.metrics_port),
             listen_flag="--metrics-port",
+            dashboard_listen=(HOST, arguments.dashboard_port),
+            dashboard_flag="--dashboard-port",
         )
         return asyncio.run(_demo(options, arguments))
 
 
 async def _demo(options: LocalOptions, arguments: argparse.Namespace) -> int:
-    from activator import wiring_local  # noqa: PLC0415
     from activator.local import demo, verdict  # noqa: PLC0415
     from activator.local.console import terminal  # noqa: PLC0415
     from activator.local.timeline import Timeline  # noqa: PLC0415
-    from activator.wiring import Clock  # noqa: PLC0415
+    from activator.wiring import Clock, local  # noqa: PLC0415
 
     clock, console = Clock(), terminal()
     timeline = Timeline(console, clock.now, full=arguments.orders, most=demo.MOST_REPLICAS)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    shown = wiring_local.Terminal(timeline.output, timeline.say, timeline)
-    async with wiring_local.start(options, clock, shown) as mode:
+    shown = local.Terminal(timeline.output, timeline.say, timeline)
+    async with local.start(options, clock, shown) as mode:
         for line in _beginning(mode, timeline.legend):
             console.print(line)
         story = demo.Story(
@@ -117,6 +123,7 @@ def _beginning(mode: LocalMode, legend: str) -> list[str]:
         "wakes for a single record, grows with the work and goes back to 0.",
         "All of it runs on this computer and ends with this command.",
         "",
+        f"  dashboard http://{HOST}:{mode.dashboard.port}/",
         f"  Kafka     {mode.bootstrap_servers}, in memory; topic pizzaOrders, 5 partitions",
         f"  metrics   http://{HOST}:{mode.server.port}/metrics",
         "  consumer  Deployment pizza, 0 to 5 replicas, each a process",
@@ -148,6 +155,8 @@ def _end(mode: LocalMode, *, serve: bool) -> list[str]:
         f"  {python} -m activator.local.sample_producer{servers} --count 300",
         f"  curl -s http://{HOST}:{mode.server.port}/metrics | grep ^wakegate_",
         f"  {wakegate} demo --yaml",
+        "",
+        f"and the dashboard: http://{HOST}:{mode.dashboard.port}/",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import shlex
 import signal
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING
 from activator import settings
 
 if TYPE_CHECKING:
-    from activator.wiring_local import LocalOptions
+    from activator.wiring.local import LocalOptions
 
 LISTEN = ("127.0.0.1", 8080)
 _SETTINGS = {
     "bootstrap_servers": "a Kafka that is there already, for every target, in place of the embedded one",
     "listen": "where /metrics and POST /wake are served (default 127.0.0.1:8080)",
+    "dashboard_listen": "where the dashboard is served (default 127.0.0.1:8081)",
+    "trace_url": "where a trace is looked at, with {trace_id} in it: the dashboard links there",
     "wake_token_file": "file with the token that POST /wake asks for; by default it is refused",
     "log_level": "debug, info, warning or error",
 }
@@ -55,9 +58,11 @@ def execute(arguments: argparse.Namespace) -> int:
     read = settings.read(arguments)
     # Imported here, because the Kafka client takes a moment of everybody's `--help`.
     from activator.telemetry.logs import configure_logging  # noqa: PLC0415
-    from activator.wiring_local import LocalOptions  # noqa: PLC0415
+    from activator.wiring.local import LocalOptions  # noqa: PLC0415
 
     configure_logging(read.log_format, "warning" if read.log_level == "info" else read.log_level)
+    if read.log_level == "info":
+        logging.getLogger("wakegate").setLevel(logging.ERROR)  # what it tells is on the screen already
     asyncio.run(
         _run(
             LocalOptions(
@@ -68,6 +73,8 @@ def execute(arguments: argparse.Namespace) -> int:
                 partitions=arguments.partitions,
                 listen=LISTEN if read.listen == settings.Settings().listen else read.listen,
                 broker_flag="--broker-port, or use the Kafka that is there with --bootstrap-servers",
+                dashboard_listen=read.dashboard_listen,
+                trace_url=read.trace_url,
                 wake_token_file=Path(read.wake_token_file) if read.wake_token_file else None,
             )
         )
@@ -76,15 +83,14 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 async def _run(options: LocalOptions) -> None:
-    from activator import wiring_local  # noqa: PLC0415
     from activator.local.console import Lines, terminal  # noqa: PLC0415
-    from activator.wiring import Clock  # noqa: PLC0415
+    from activator.wiring import Clock, local  # noqa: PLC0415
 
     clock = Clock()
     lines = Lines(terminal(), clock.now)
     stop = asyncio.Event()
     asked = 0
-    async with wiring_local.start(options, clock, wiring_local.Terminal(lines.output, lines.say, lines)) as mode:
+    async with local.start(options, clock, local.Terminal(lines.output, lines.say, lines)) as mode:
 
         def end() -> None:
             nonlocal asked
@@ -97,6 +103,7 @@ async def _run(options: LocalOptions) -> None:
             asyncio.get_running_loop().add_signal_handler(number, end)
         kafka = "embedded Kafka" if mode.broker else "Kafka"
         lines.say(f"{kafka} {mode.bootstrap_servers}")
+        lines.say(f"dashboard http://{options.dashboard_listen[0]}:{mode.dashboard.port}/")
         lines.say(f"metrics http://{options.listen[0]}:{mode.server.port}/metrics")
         for spec in mode.catalog.workloads:
             lines.say(f"{spec.ref} ({spec.place}) runs: {shlex.join(spec.container.command)}")

@@ -120,11 +120,11 @@ async def observability(
 
 @contextlib.asynccontextmanager
 async def running(tasks: Mapping[str, Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
-    """Run supervised tasks for the length of a block, and end them with it."""
-    async with asyncio.TaskGroup() as group:
-        started = [group.create_task(supervise(name, run), name=name) for name, run in tasks.items()]
-        try:
-            yield
-        finally:
-            for task in started:
-                task.cancel()
+    """Run supervised tasks for the length of a block, and end them with it; what ends the block is raised as it is."""
+    started = [asyncio.create_task(supervise(name, run), name=name) for name, run in tasks.items()]
+    try:
+        yield
+    finally:
+        for task in started:
+            task.cancel()
+        await asyncio.gather(*started, return_exceptions=True)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 SECONDS = 90.0
-SHORT = ("--broker-port", "0", "--metrics-port", "0", "--short", "--orders", "150")
+FREE = ("--broker-port", "0", "--metrics-port", "0", "--dashboard-port", "0")
+SHORT = (*FREE, "--short", "--orders", "150")
 
 
 @contextlib.asynccontextmanager
@@ -98,8 +99,8 @@ async def test_it_stays_with_serve_and_ends_by_ctrl_c() -> None:
     async with wakegate("demo", "--serve", *SHORT) as process:
         beginning = await read_until(process, "N -> M")
         assert "Kafka     127.0.0.1:" in beginning
-        assert "http://127.0.0.1:" in beginning
-        told = await read_until(process, "demo --yaml")
+        assert "dashboard http://127.0.0.1:" in beginning
+        told = await read_until(process, "and the dashboard: http")
         assert "It stays until Ctrl-C" in told
         started = descendants(process)
         process.send_signal(signal.SIGINT)
@@ -110,7 +111,7 @@ async def test_it_stays_with_serve_and_ends_by_ctrl_c() -> None:
 
 async def test_interrupted_in_the_middle() -> None:
     """Ctrl-C in the middle of the story ends every process and is a failure, because nothing was shown."""
-    async with wakegate("demo", "--broker-port", "0", "--metrics-port", "0") as process:
+    async with wakegate("demo", *FREE) as process:
         await read_until(process, "0 -> 1")
         started = descendants(process)
         process.send_signal(signal.SIGINT)
@@ -120,13 +121,12 @@ async def test_interrupted_in_the_middle() -> None:
     await assert_gone(started)
 
 
-@pytest.mark.parametrize("flag", ["--broker-port", "--metrics-port"])
+@pytest.mark.parametrize("flag", ["--broker-port", "--metrics-port", "--dashboard-port"])
 async def test_a_port_in_use(flag: str) -> None:
     """A port that is taken is one sentence that names the flag; nothing is started."""
-    other = "--metrics-port" if flag == "--broker-port" else "--broker-port"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        async with wakegate("demo", flag, port, other, "0") as process:
+        async with wakegate("demo", *FREE, flag, port) as process:
             code, out, errors = await output(process)
     assert (code, out) == (1, "")
     assert errors.startswith(f"wakegate demo: 127.0.0.1:{port}: ")

@@ -17,7 +17,7 @@ from activator.local.sample_producer import send
 from activator.wiring import Clock
 from tests.cli.test_demo import assert_gone, descendants, output, read_until, wakegate
 
-FREE = ("--broker-port", "0", "--listen", "127.0.0.1:0")
+FREE = ("--broker-port", "0", "--listen", "127.0.0.1:0", "--dashboard-listen", "127.0.0.1:0")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_a_kafka_that_is_there_already(folder: Path) -> None:
     async with EmbeddedBroker(now=Clock().now) as broker:
         broker.create_topic("pizzaOrders", 5)
         await send(broker.bootstrap_servers, "pizzaOrders", 1)
-        flags = ("--bootstrap-servers", broker.bootstrap_servers, "--listen", "127.0.0.1:0")
+        flags = ("--bootstrap-servers", broker.bootstrap_servers, *FREE)
         async with wakegate("local", str(folder), *flags) as process:
             told = await read_until(process, "done pizzaOrders")
             process.send_signal(signal.SIGTERM)
@@ -112,23 +112,17 @@ async def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     assert (code, errors) == (2, f"wakegate local: {tmp_path}/none: there is no such folder\n")
 
 
-@pytest.mark.parametrize(
-    ("flags", "hint"),
-    [
-        (("--listen", "127.0.0.1:0", "--broker-port"), "--broker-port"),
-        (("--broker-port", "0", "--listen"), "--listen"),
-    ],
-)
-async def test_a_port_in_use(folder: Path, flags: tuple[str, ...], hint: str) -> None:
+@pytest.mark.parametrize("flag", ["--broker-port", "--listen", "--dashboard-listen"])
+async def test_a_port_in_use(folder: Path, flag: str) -> None:
     """A port that is taken is exit code 1 in one sentence, with the flag that chooses another."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        last = f"127.0.0.1:{port}" if hint == "--listen" else str(port)
-        async with wakegate("local", str(folder), *flags, last) as process:
+        chosen = str(port) if flag == "--broker-port" else f"127.0.0.1:{port}"
+        async with wakegate("local", str(folder), *FREE, flag, chosen) as process:
             code, _, errors = await output(process)
     assert code == 1
-    assert errors.startswith(f"wakegate local: 127.0.0.1:{port}: ")
-    assert hint in errors
+    told = f"wakegate local: 127.0.0.1:{port}: the port is in use; choose another with {flag}"
+    assert errors.startswith(told)
     assert errors.count("\n") == 1
 
 

@@ -8,8 +8,6 @@ import errno
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
-
 from activator.core.model import Handover
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import UnavailableError
@@ -25,23 +23,22 @@ from activator.local.process import Reaper
 from activator.local.processes import LocalReplicas
 from activator.local.single_process import NoHpa, SoleLeader, StateInMemory
 from activator.loop import Activator, World
+from activator.settings import TraceHeld
 from activator.specs.annotations import AnnotationDefaults, parse
-from activator.telemetry import export, holds
-from activator.telemetry.fanout import FanOut
-from activator.telemetry.metrics import MetricsRecorder
-from activator.version import version
+from activator.web.dashboard import Dashboard
 from activator.web.metric_store import InMemoryMetricStore
 from activator.web.server import Server
-from activator.wiring import Clock, Pushes, new_ids, supervise
+from activator.wiring.parts import Pushes, new_ids, observability, running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from activator.core.model import Policy
     from activator.errors import SpecError
     from activator.local.manifests import WorkloadSpec
     from activator.ports import Recorder
+    from activator.wiring.parts import Clock, Observability
 
 HOST = "127.0.0.1"
 
@@ -61,9 +58,14 @@ class LocalOptions:
     """Partitions of a topic that is annotated and not there; only in the embedded Kafka."""
     listen: tuple[str, int] = (HOST, 8080)
     """Where /metrics and POST /wake are served."""
+    dashboard_listen: tuple[str, int] = (HOST, 8081)
+    """Where the dashboard is served."""
     wake_token_file: Path | None = None
+    trace_url: str = ""
+    """Where a trace is looked at, with {trace_id} in it."""
     broker_flag: str = "--broker-port"
     listen_flag: str = "--listen"
+    dashboard_flag: str = "--dashboard-listen"
     """The flags that choose the ports, for the sentence that says that one is in use."""
 
 
@@ -89,6 +91,7 @@ class LocalMode:
     catalog: FolderCatalog
     replicas: LocalReplicas
     server: Server
+    dashboard: Dashboard
     _follow: asyncio.Task[None]
 
     async def wait(self, stop: asyncio.Event) -> None:
@@ -132,15 +135,10 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
         replicas = LocalReplicas(reaper, options.environment, output=terminal.output, say=terminal.say)
         catalog = FolderCatalog(options.folder, replicas, parsed, say=terminal.say, translate=translate)
         catalog.load()
-        registry = CollectorRegistry()
-        metrics = MetricsRecorder(registry, clock.now, version=version())
-        recorders: list[Recorder] = [terminal.recorder, metrics]
-        if exporting := export.start(metrics, longest_hold=holds.LONGEST, version=version()):
-            exits.push_async_callback(exporting.close)
-            recorders.append(exporting.recorder)
+        observed = await observability(exits, clock.now, TraceHeld.MERGED, terminal.recorder)
         connections = Connections(credentials=no_credentials)
         exits.push_async_callback(connections.close)
-        pushes = Pushes(metrics)
+        pushes = Pushes(observed.metrics)
         tail = KafkaTail(connections, pushes, clock.now)
         activator = Activator(
             World(
@@ -152,7 +150,7 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
                 leadership=SoleLeader(),
                 metrics=InMemoryMetricStore(),
                 states=StateInMemory(),
-                recorder=FanOut(recorders),
+                recorder=observed.recorder,
                 now=clock.now,
                 new_ids=new_ids,
                 parse=parsed,
@@ -160,43 +158,52 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
             )
         )
         pushes.listener = activator
-        server = Server(
-            options.listen,
-            registry=registry,
-            ready=lambda: [] if activator.is_synced else ["the folder has not been read yet"],
-            pushes=pushes,
-            wake_token_file=options.wake_token_file,
-            now=clock.now,
-        )
-        try:
-            await server.start()
-        except UnavailableError as error:
-            raise _taken(options.listen, error.__cause__, options.listen_flag) from None
-        exits.push_async_callback(server.close)
+        server, dashboard = await _listen(exits, options, clock, observed, activator, pushes)
         await reaper.start()
         exits.push_async_callback(reaper.close)
         await activator.restore()
         # Replicas end after the loop, so that nothing starts one anew, and before Kafka, so that they can commit.
-        async with _running(replicas.run), _running(tail.run, activator.run):
+        async with running({"replicas": replicas.run}), running({"tail": tail.run, "loop": activator.run}):
             follow = asyncio.create_task(catalog.run(activator), name="folder")
             try:
-                yield LocalMode(clock, servers, broker, activator, catalog, replicas, server, follow)
+                yield LocalMode(clock, servers, broker, activator, catalog, replicas, server, dashboard, follow)
             finally:
                 follow.cancel()
                 with contextlib.suppress(asyncio.CancelledError, UnavailableError):
                     await follow
 
 
-@contextlib.asynccontextmanager
-async def _running(*runs: Callable[[], Coroutine[None, None, None]]) -> AsyncIterator[None]:
-    """Run supervised tasks for the length of a block, and end them with it."""
-    tasks = [asyncio.create_task(supervise(run.__qualname__, run), name=run.__qualname__) for run in runs]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+async def _listen(
+    exits: contextlib.AsyncExitStack,
+    options: LocalOptions,
+    clock: Clock,
+    observed: Observability,
+    activator: Activator,
+    pushes: Pushes,
+) -> tuple[Server, Dashboard]:
+    """Open both listeners; they close with `exits`."""
+    server = Server(
+        options.listen,
+        registry=observed.registry,
+        ready=lambda: [] if activator.is_synced else ["the folder has not been read yet"],
+        pushes=pushes,
+        wake_token_file=options.wake_token_file,
+        now=clock.now,
+    )
+    dashboard = Dashboard(
+        options.dashboard_listen, board=observed.board, now=clock.now, leads=lambda: True, trace_url=options.trace_url
+    )
+    listeners: tuple[tuple[Server | Dashboard, tuple[str, int], str], ...] = (
+        (server, options.listen, options.listen_flag),
+        (dashboard, options.dashboard_listen, options.dashboard_flag),
+    )
+    for listener, address, flag in listeners:
+        try:
+            await listener.start()
+        except UnavailableError as error:
+            raise _taken(address, error.__cause__, flag) from None
+        exits.push_async_callback(listener.close)
+    return server, dashboard
 
 
 @contextlib.asynccontextmanager
