@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 from activator.kafka.client import Purpose
 from activator.kafka.fetch import Fetch, Fetched, FetchedPartition
 from activator.kafka.fetch_session import FetchSession, SessionAnswer
+from activator.kafka.pacing import in_turns
 from activator.kafka.topology import KAFKA_FAILURES
-from activator.kafka.wire import gently
+from activator.kafka.wire import MALFORMED, unreadable
 
 if TYPE_CHECKING:
     from activator.kafka.client import ClusterClient
@@ -113,11 +114,12 @@ class BrokerTail:
             self._failures += 1
             return
         try:
-            async for row in gently(answer.partitions, self._client.place(self.node_id), per_turn=ROWS_PER_TURN):
+            async for row in in_turns(answer.partitions, ROWS_PER_TURN):
                 asked_from = self._session.asked_from((row.topic, row.partition))
                 if asked_from is not None:
                     self._watcher.fetched(self, row, asked_from)
-        except KAFKA_FAILURES:
+        except MALFORMED as error:
+            _log.warning("%s", unreadable(self._client.place(self.node_id), error))
             self._session.reset()
             await self._back_off()
             return

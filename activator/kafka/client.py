@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from activator.errors import DeniedError, UnavailableError
 from activator.kafka.connection import Address, bootstrap_addresses, no_credentials, open_connection
+from activator.kafka.pacing import in_turns
 from activator.kafka.wire import MALFORMED, Frame, unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from activator.core.model import Cluster
     from activator.kafka.connection import BrokerConnection, Credentials
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
     from activator.kafka.wire import KafkaRequest
 
 Answer = TypeVar("Answer")
+Row = TypeVar("Row")
 
+ROWS_PER_TURN = 500
+"""Rows decoded before the event loop is given up: some 2 ms of work."""
 REQUEST_SECONDS = 4.0
 """How long a broker may take to answer, unless the request itself waits for records."""
 ANY_BROKER_SECONDS = 5.0
@@ -96,6 +100,8 @@ class ClusterClient:
         self._request_seconds = request_seconds
         self._addresses: dict[int, Address] = {}
         self._links: dict[tuple[Address, Purpose], _Link] = {}
+        self._decoding = asyncio.Lock()
+        self._encoding = asyncio.Lock()
 
     def place(self, node_id: int) -> str:
         """Name a broker as errors do."""
@@ -131,8 +137,14 @@ class ClusterClient:
         """
         return await self._ask(self._address(node_id), request, purpose, self._request_seconds + waits_seconds)
 
-    async def request_any(self, request: KafkaRequest[Answer]) -> Answer:
-        """Ask whichever broker answers, known ones before those of the bootstrap list.
+    async def rows(self, node_id: int, request: KafkaRequest[Iterator[Row]]) -> list[Row]:
+        """Ask one broker, encoding and decoding gently. Raises UnavailableError, DeniedError."""
+        async with self._encoding:  # whoever waits here goes on in a turn of the loop of its own
+            await asyncio.sleep(0)
+        return await self._decoded(await self.request(node_id, request), self.place(node_id))
+
+    async def rows_of_any(self, request: KafkaRequest[Iterator[Row]]) -> list[Row]:
+        """Ask whichever broker answers, known ones before those of the bootstrap list, and decode gently.
 
         Raises UnavailableError, DeniedError.
         """
@@ -141,12 +153,21 @@ class ClusterClient:
             async with asyncio.timeout(ANY_BROKER_SECONDS):
                 for address in self._candidates():
                     try:
-                        return await self._ask(address, request, Purpose.LAG, self._request_seconds)
+                        answer = await self._ask(address, request, Purpose.LAG, self._request_seconds)
+                        return await self._decoded(answer, f"Kafka {address}")
                     except (UnavailableError, DeniedError) as error:
                         problem = error
         except TimeoutError:
             problem = UnavailableError(self.where, f"no broker answered within {ANY_BROKER_SECONDS:g} s")
         raise problem or UnavailableError(self.where, "names no broker")
+
+    async def _decoded(self, answer: Iterator[Row], where: str) -> list[Row]:
+        """Decode in turns, and one answer at a time: a turn of each of ten answers would be a long turn again."""
+        async with self._decoding:
+            try:
+                return [row async for row in in_turns(answer, ROWS_PER_TURN)]
+            except MALFORMED as error:
+                raise unreadable(where, error) from error
 
     async def offers(self, node_id: int, request: type[KafkaRequest[Answer]]) -> bool:
         """Tell whether a broker offers a version of a request that we speak. Raises as `request` does."""
@@ -154,7 +175,7 @@ class ClusterClient:
         return connection.version_of(request.API_KEY, request.VERSIONS) is not None
 
     async def any_offers(self, request: type[KafkaRequest[Answer]]) -> bool:
-        """Tell whether the broker that `request_any` would ask offers a request. Raises as `request` does."""
+        """Tell whether the broker that `rows_of_any` would ask offers a request."""
         for address in self._candidates():
             try:
                 connection, _ = await self._connected(address, Purpose.LAG)

@@ -50,7 +50,7 @@ class Fetched:
     error: int
     session_id: int
     partitions: Iterator[FetchedPartition]
-    """Decoded as it is walked; see `wire.gently`."""
+    """Decoded as it is walked, which may raise one of `wire.MALFORMED`."""
 
 
 @dataclass(frozen=True, slots=True)

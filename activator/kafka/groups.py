@@ -21,7 +21,6 @@ from activator.kafka.requests import (
     OffsetFetchGroups,
 )
 from activator.kafka.topology import GROUPS_PER_REQUEST, KAFKA_FAILURES, REQUESTS_AT_ONCE, Failure, batched
-from activator.kafka.wire import gently
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -140,7 +139,7 @@ class Groups:
         where = self._client.place(node)
         commits: dict[str, Commits] = defaultdict(dict)
         found: dict[str, Commits | Failure] = {}
-        async for row in gently(await self._client.request(node, request), where):
+        for row in await self._client.rows(node, request):
             if isinstance(row, CommitRow):
                 offset = None if row.offset == NO_OFFSET else row.offset
                 failure = Failure(error_name(row.error), row.error)
@@ -166,7 +165,7 @@ class Groups:
         self, node: int, request: DescribeGroups | ConsumerGroupDescribe
     ) -> dict[str, GroupView | Failure]:
         found: dict[str, GroupView | Failure] = {}
-        async for row in gently(await self._client.request(node, request), self._client.place(node)):
+        for row in await self._client.rows(node, request):
             found[row.group] = Failure(error_name(row.error), row.error) if row.error else _view(row)
         return found
 

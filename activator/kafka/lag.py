@@ -29,12 +29,13 @@ from activator.core.model import (
 )
 from activator.kafka.groups import UNKNOWN_GROUP, Groups, GroupView
 from activator.kafka.offsets import list_offsets
+from activator.kafka.pacing import in_turns
 from activator.kafka.probe import any_record
 from activator.kafka.requests import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP
 from activator.kafka.topology import Failure, Topology
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from datetime import datetime
 
     from activator.core.model import Cluster
@@ -97,7 +98,7 @@ class _Sweep:
         )
         await self._read_ends()
         await self._read_starts()
-        return await self._joined()
+        return {trigger: self._reading(trigger) async for trigger in in_turns(self._triggers, TRIGGERS_PER_TURN)}
 
     def _wanted_commits(self) -> dict[str, dict[str, list[int]]]:
         wanted: dict[str, dict[str, list[int]]] = defaultdict(dict)
@@ -106,19 +107,17 @@ class _Sweep:
                 wanted[trigger.group][trigger.topic] = sorted(topic.leaders)
         return wanted
 
-    def _readable(self) -> list[tuple[Trigger, list[TopicPartition]]]:
-        """Triggers whose topic and group could be read, with their partitions."""
-        return [
-            (trigger, [(trigger.topic, number) for number in sorted(topic.leaders)])
-            for trigger in self._triggers
-            if not isinstance(topic := self._topics[trigger.topic], Failure)
-            and not isinstance(self._commits.get(trigger.group), Failure | None)
-        ]
+    async def _readable(self) -> AsyncIterator[tuple[Trigger, Commits, list[TopicPartition]]]:
+        """Walk the triggers whose topic and group could be read, with their partitions."""
+        async for trigger in in_turns(self._triggers, TRIGGERS_PER_TURN):
+            topic, commits = self._topics[trigger.topic], self._commits.get(trigger.group)
+            if not isinstance(topic, Failure) and not isinstance(commits, Failure | None):
+                yield trigger, commits, [(trigger.topic, number) for number in sorted(topic.leaders)]
 
     async def _read_ends(self) -> None:
-        wanted: dict[IsolationLevel, set[TopicPartition]] = defaultdict(set)
-        for trigger, partitions in self._readable():
-            wanted[trigger.isolation].update(partitions)
+        wanted: dict[IsolationLevel, dict[TopicPartition, None]] = defaultdict(dict)
+        async for trigger, _, partitions in self._readable():
+            wanted[trigger.isolation].update(dict.fromkeys(partitions))
         answers = await asyncio.gather(
             *(
                 list_offsets(
@@ -134,41 +133,27 @@ class _Sweep:
         self._ends = dict(zip(wanted, answers, strict=True))
 
     async def _read_starts(self) -> None:
-        wanted = {
-            where
-            for trigger, partitions in self._readable()
-            for where in partitions
-            if self._start_matters(self._ends[trigger.isolation][where], self._committed(trigger.group, where))
-        }
+        wanted: dict[TopicPartition, None] = {}
+        async for trigger, commits, partitions in self._readable():
+            ends = self._ends[trigger.isolation]
+            for where in partitions:
+                end, committed = ends[where], commits.get(where)
+                if committed != end and not isinstance(end, Failure) and not isinstance(committed, Failure):
+                    wanted[where] = None
         if wanted:
             self._starts = await list_offsets(self._client, self._topology, wanted, EARLIEST_TIMESTAMP)
-
-    @staticmethod
-    def _start_matters(end: OffsetOrFailure, committed: int | Failure | None) -> bool:
-        return not isinstance(end, Failure) and not isinstance(committed, Failure) and committed != end
-
-    def _committed(self, group: str, where: TopicPartition) -> int | Failure | None:
-        commits = self._commits[group]
-        return commits if isinstance(commits, Failure) else commits.get(where)
-
-    async def _joined(self) -> dict[Trigger, Reading]:
-        readings = {}
-        for number, trigger in enumerate(self._triggers, 1):
-            readings[trigger] = self._reading(trigger)
-            if number % TRIGGERS_PER_TURN == 0:
-                await asyncio.sleep(0)
-        return readings
 
     def _reading(self, trigger: Trigger) -> Reading:
         topic = self._topics[trigger.topic]
         if isinstance(topic, Failure):
             return Unreadable(topic.text, self._now)
-        commits = self._commits.get(
-            trigger.group, Failure(f"{self._client.where}: no answer for group {trigger.group!r}")
-        )
+        commits = self._commits.get(trigger.group)
+        if commits is None:
+            return Unreadable(f"{self._client.where}: consumer group {trigger.group!r}: not answered", self._now)
         if isinstance(commits, Failure):
             return Unreadable(commits.text, self._now)
-        partitions = tuple(self._partition(trigger, (trigger.topic, number)) for number in sorted(topic.leaders))
+        ends = self._ends[trigger.isolation]
+        partitions = tuple(self._partition((trigger.topic, number), ends, commits) for number in sorted(topic.leaders))
         if partitions and all(partition.error for partition in partitions):
             return Unreadable(f"{self._client.where}: topic {trigger.topic!r}: {partitions[0].error}", self._now)
         view = self._states.get(trigger.group, UNKNOWN_GROUP)
@@ -176,10 +161,11 @@ class _Sweep:
             view = UNKNOWN_GROUP  # what has committed exists: a kind of group that neither request describes
         return TriggerOffsets(partitions, self._now, view.state, view.members)
 
-    def _partition(self, trigger: Trigger, where: TopicPartition) -> PartitionOffsets:
+    def _partition(
+        self, where: TopicPartition, ends: Mapping[TopicPartition, OffsetOrFailure], commits: Commits
+    ) -> PartitionOffsets:
         topic, number = where
-        end = self._ends[trigger.isolation][where]
-        committed = self._committed(trigger.group, where)
+        end, committed = ends[where], commits.get(where)
         start = self._starts.get(where)
         if isinstance(end, Failure):
             return PartitionOffsets(topic, number, error=end.text)

@@ -7,9 +7,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from activator.kafka.error_codes import LEADER_MOVED, ErrorCode, error_name
+from activator.kafka.pacing import in_turns
 from activator.kafka.requests import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP, NO_LEADER, ListOffsets
 from activator.kafka.topology import KAFKA_FAILURES, Failure
-from activator.kafka.wire import gently
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from activator.ports import TopicPartition
 
 OffsetOrFailure = int | Failure
+
+PARTITIONS_PER_TURN = 2000
+"""Partitions sorted by leader before the event loop is given up."""
 
 
 async def list_offsets(
@@ -81,7 +84,7 @@ async def _list_once(
     topics = await topology.topics({topic for topic, _ in wanted})
     found: dict[TopicPartition, OffsetOrFailure] = {}
     by_leader: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for topic, partition in wanted:
+    async for topic, partition in in_turns(wanted, PARTITIONS_PER_TURN):
         known = topics[topic]
         if isinstance(known, Failure):
             found[topic, partition] = known
@@ -102,7 +105,7 @@ async def _ask(client: ClusterClient, leader: int, request: ListOffsets) -> dict
     asked = [(topic, number) for topic, numbers in request.partitions.items() for number in numbers]
     found: dict[TopicPartition, OffsetOrFailure] = dict.fromkeys(asked, Failure("left out of the broker's answer"))
     try:
-        async for row in gently(await client.request(leader, request), client.place(leader)):
+        for row in await client.rows(leader, request):
             offset = Failure(error_name(row.error), row.error) if row.error else row.offset
             found[row.topic, row.partition] = offset
     except KAFKA_FAILURES as error:

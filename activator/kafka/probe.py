@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from activator.kafka.fetch import Fetch
 from activator.kafka.records import visible, walk
 from activator.kafka.topology import KAFKA_FAILURES, Failure
-from activator.kafka.wire import gently
+from activator.kafka.wire import MALFORMED
 
 if TYPE_CHECKING:
     from activator.kafka.client import ClusterClient
@@ -37,10 +37,9 @@ async def any_record(
             return None
         request = Fetch({topic: {number: start}}, 0, MAX_BYTES - spent, MAX_BYTES - spent, read_committed=True)
         try:
-            answers = [row async for row in gently((await client.request(leader, request)).partitions, client.where)]
-        except KAFKA_FAILURES:
+            answer = next((await client.request(leader, request)).partitions, None)
+        except (*KAFKA_FAILURES, *MALFORMED):
             return None
-        answer = answers[0] if answers else None
         if answer is None or answer.error:
             topology.forget_topics([topic])
             return None

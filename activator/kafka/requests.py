@@ -1,6 +1,6 @@
 """The requests of the lag reader, each in the newest version that pays and the oldest that brokers in use offer.
 
-Every decoder is a generator of rows (see `wire.gently`). Layouts: https://kafka.apache.org/protocol.html; the ranges
+Every decoder is a generator of rows (see `client.rows`). Layouts: https://kafka.apache.org/protocol.html; the ranges
 lie within what Kafka 4 still accepts (KIP-896).
 """
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeVar
 from activator.errors import DeniedError, UnavailableError
 from activator.kafka.error_codes import explain_group, explain_topic
 from activator.kafka.requests import BrokerRow, CoordinatorRow, FindCoordinator, FindCoordinators, Metadata
-from activator.kafka.wire import gently
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -100,7 +99,7 @@ class Topology:
         where = self._client.where
         brokers: list[BrokerRow] = []
         found: dict[str, Topic | Failure] = {}
-        async for row in gently(await self._client.request_any(Metadata(names)), where):
+        for row in await self._client.rows_of_any(Metadata(names)):
             if isinstance(row, BrokerRow):
                 brokers.append(row)
             elif row.error:
@@ -115,7 +114,7 @@ class Topology:
         where = self._client.where
         try:
             if await self._client.any_offers(FindCoordinators):
-                rows = [row async for row in gently(await self._client.request_any(FindCoordinators(groups)), where)]
+                rows = await self._client.rows_of_any(FindCoordinators(groups))
             else:
                 rows = await self._ask_one_by_one(groups)
         except KAFKA_FAILURES as error:
@@ -134,8 +133,7 @@ class Topology:
 
         async def ask(group: str) -> list[CoordinatorRow]:
             async with limit:
-                rows = await self._client.request_any(FindCoordinator(group))
-            return [row async for row in gently(rows, self._client.where)]
+                return await self._client.rows_of_any(FindCoordinator(group))
 
         return [row for rows in await asyncio.gather(*map(ask, groups)) for row in rows]
 

@@ -2,12 +2,11 @@
 
 aiokafka's own schema classes decode an answer in one go and several times slower: one OffsetFetch of 500 groups holds
 the event loop for 10 ms. Here a decoder is a generator of rows, so that its reader can give up the loop in between
-(`gently`). Types and layouts: https://kafka.apache.org/protocol.html#protocol_types.
+(`client.rows`). Types and layouts: https://kafka.apache.org/protocol.html#protocol_types.
 """
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
@@ -17,11 +16,8 @@ from aiokafka.protocol.api import RequestHeader_v1, RequestHeader_v2, ResponseHe
 from activator.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import Sequence
     from io import BytesIO
-
-ROWS_PER_TURN = 500
-"""Rows decoded before the event loop is given up: about 2 ms of work."""
 
 _INT8 = struct.Struct(">b")
 _INT16 = struct.Struct(">h")
@@ -193,7 +189,6 @@ class Reader:
 
 
 Answer_co = TypeVar("Answer_co", covariant=True)
-Row = TypeVar("Row")
 
 
 class KafkaRequest(ABC, Generic[Answer_co]):
@@ -254,17 +249,6 @@ class Frame:
 
     def __repr__(self) -> str:
         return f"{type(self._request).__name__} v{self.API_VERSION}"
-
-
-async def gently(rows: Iterable[Row], where: str, *, per_turn: int = ROWS_PER_TURN) -> AsyncIterator[Row]:
-    """Yield rows and give up the event loop after every `per_turn`. Raises UnavailableError on a malformed answer."""
-    try:
-        for number, row in enumerate(rows, 1):
-            yield row
-            if number % per_turn == 0:
-                await asyncio.sleep(0)
-    except MALFORMED as error:
-        raise unreadable(where, error) from error
 
 
 def unreadable(where: str, error: Exception) -> UnavailableError:

@@ -24,7 +24,7 @@ NODE = 1
 
 async def ask(client: ClusterClient) -> list[BrokerRow]:
     """Learn who the brokers are."""
-    brokers = [row for row in await client.request_any(Metadata(())) if isinstance(row, BrokerRow)]
+    brokers = [row for row in await client.rows_of_any(Metadata(())) if isinstance(row, BrokerRow)]
     client.learn_all(brokers)
     return brokers
 

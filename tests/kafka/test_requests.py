@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +26,6 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-from activator.errors import UnavailableError
 from activator.kafka.fetch import Fetch, FetchedPartition
 from activator.kafka.requests import (
     BrokerRow,
@@ -44,7 +44,7 @@ from activator.kafka.requests import (
     OffsetRow,
     TopicRow,
 )
-from activator.kafka.wire import Frame, KafkaRequest, Reader, Writer, gently
+from activator.kafka.wire import MALFORMED, Frame, KafkaRequest, Reader, Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -295,18 +295,16 @@ def test_answers_are_read(request_: KafkaRequest[Iterable[Any]], version: int, e
 
 
 @pytest.mark.parametrize(("request_", "version", "encoded", "rows"), ANSWERS)
-async def test_an_answer_that_ends_early_is_unavailable(
+def test_an_answer_that_ends_early_is_malformed(
     request_: KafkaRequest[Iterable[Any]], version: int, encoded: bytes, rows: list[Any]
 ) -> None:
-    """However an answer is cut off, it is told as a fault of the place, or as the rows that were whole."""
+    """However an answer is cut off, what is read of it is whole rows, or it is refused by one of the known errors."""
     for length in range(len(encoded)):
         answer = Reader(encoded[:length], flexible=Frame(request_, version).flexible)
-        try:
-            found = [row async for row in gently(request_.decode(answer, version), "Kafka one:9092")]
-        except UnavailableError as error:
-            assert error.where == "Kafka one:9092"  # noqa: PT017 - both ends are right
-        else:
-            assert found == rows[: len(found)]
+        found: list[Any] = []
+        with suppress(*MALFORMED):
+            found.extend(request_.decode(answer, version))
+        assert found == rows[: len(found)]
 
 
 FETCH = Fetch(

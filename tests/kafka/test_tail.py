@@ -83,7 +83,7 @@ async def test_thousands_of_idle_partitions_cost_a_request_a_second(
 
 async def occupy_a_session(client: ClusterClient) -> None:
     """Open a fetch session that somebody else uses."""
-    client.learn_all([row for row in await client.request_any(Metadata(())) if isinstance(row, BrokerRow)])
+    client.learn_all([row for row in await client.rows_of_any(Metadata(())) if isinstance(row, BrokerRow)])
     fetch = Fetch({"orders": {0: 0}}, 0, 1024, 1024, session_id=NO_SESSION, session_epoch=INITIAL_EPOCH)
     assert (await client.request(1, fetch)).session_id != NO_SESSION
 
