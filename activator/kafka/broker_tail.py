@@ -1,4 +1,4 @@
-"""The waiting fetch on one broker: one session, one connection, one request at a time."""
+"""A waiting fetch on one broker: one session, one connection, one request at a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from activator.kafka.client import Purpose
 from activator.kafka.fetch import Fetch, Fetched, FetchedPartition
 from activator.kafka.fetch_session import FetchSession, SessionAnswer
 from activator.kafka.pacing import in_turns
@@ -17,11 +16,9 @@ if TYPE_CHECKING:
     from activator.kafka.client import ClusterClient
     from activator.ports import TopicPartition
 
-WAIT_SECONDS = 1.0
-"""How long a fetch waits at the broker. It cannot be changed while it waits, so this is how late a join may be."""
-LONG_WAIT_SECONDS = 2.0
-LARGE_SESSION = 5000
-"""Partitions beyond which the broker's own walk over the session, once a fetch, is worth asking for less often."""
+SESSION_PARTITIONS = 1000
+"""A broker walks over all partitions of a session whenever it answers: 1,000 of them cost a wake some 5 ms, 6,000 some
+60 ms, so more sessions are opened instead."""
 MAX_BYTES = 256 * 1024
 PARTITION_MAX_BYTES = 8 * 1024
 """Enough for the first few records; the broker answers the first batch whole in any case."""
@@ -35,6 +32,10 @@ _log = logging.getLogger(__name__)
 class Watcher(Protocol):
     """Who is told what a broker says."""
 
+    @property
+    def wait_seconds(self) -> float:
+        """How long a fetch may wait at the broker. It cannot be changed while it waits: so late a join may be."""
+
     def fetched(self, broker: BrokerTail, answer: FetchedPartition, asked_from: int) -> None:
         """Take what is new of one partition that is fetched from `asked_from` on, or its error."""
 
@@ -46,16 +47,26 @@ class Watcher(Protocol):
 
 
 class BrokerTail:
-    """Fetches what it has been given from one broker; `run` does the work."""
+    """Fetches what it has been given from one broker; `run` does the work.
 
-    def __init__(self, client: ClusterClient, node_id: int, watcher: Watcher, *, read_committed: bool) -> None:
+    Args:
+        client: connections to the cluster.
+        node_id: the broker.
+        watcher: who is told.
+        read_committed: the isolation level of all its fetches.
+        number: tells it from others on the same broker, which have other partitions.
+    """
+
+    def __init__(
+        self, client: ClusterClient, node_id: int, watcher: Watcher, *, read_committed: bool, number: int = 0
+    ) -> None:
         self.node_id = node_id
         self.read_committed = read_committed
         self.no_session_before = 0.0
         """Until when the broker is not asked for a session again, in the event loop's time."""
         self._client = client
         self._watcher = watcher
-        self._purpose = Purpose.TAIL_COMMITTED if read_committed else Purpose.TAIL
+        self._purpose = f"tail{'-committed' if read_committed else ''}-{number}"
         self._session = FetchSession()
         self._given = asyncio.Event()
         self._failures = 0
@@ -68,6 +79,10 @@ class BrokerTail:
     def drop(self, where: TopicPartition) -> None:
         """Fetch a partition no more."""
         self._session.drop(where)
+
+    def has_room(self) -> bool:
+        """Tell whether more partitions may be put without slowing those that are there."""
+        return len(self._session) < SESSION_PARTITIONS
 
     def partitions(self) -> list[TopicPartition]:
         """List what is fetched."""
@@ -91,7 +106,7 @@ class BrokerTail:
             await self._take(answer)
 
     async def _fetch(self) -> Fetched:
-        wait = LONG_WAIT_SECONDS if len(self._session) > LARGE_SESSION else WAIT_SECONDS
+        wait = self._watcher.wait_seconds
         told = self._session.next_request()
         request = Fetch(
             told.offsets,

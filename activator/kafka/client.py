@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -30,6 +29,10 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 Row = TypeVar("Row")
 
+LAG = "lag"
+"""Purpose of the connections for short questions. A broker serves the requests of one connection in turn, so each
+waiting fetch has a connection, and so a purpose, of its own."""
+
 ROWS_PER_TURN = 500
 """Rows decoded before the event loop is given up: some 2 ms of work."""
 REQUEST_SECONDS = 4.0
@@ -40,14 +43,6 @@ FIRST_BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 3.0
 DENIED_BACKOFF_SECONDS = 10.0
 CLOSE_SECONDS = 2.0
-
-
-class Purpose(StrEnum):
-    """What a connection is for: a broker serves its requests in turn, so a waiting fetch needs one of its own."""
-
-    LAG = "lag"
-    TAIL = "tail"
-    TAIL_COMMITTED = "tail-committed"
 
 
 @dataclass
@@ -99,7 +94,7 @@ class ClusterClient:
         self._client_id = client_id
         self._request_seconds = request_seconds
         self._addresses: dict[int, Address] = {}
-        self._links: dict[tuple[Address, Purpose], _Link] = {}
+        self._links: dict[tuple[Address, str], _Link] = {}
         self._decoding = asyncio.Lock()
         self._encoding = asyncio.Lock()
 
@@ -124,7 +119,7 @@ class ClusterClient:
         node_id: int,
         request: KafkaRequest[Answer],
         *,
-        purpose: Purpose = Purpose.LAG,
+        purpose: str = LAG,
         waits_seconds: float = 0.0,
     ) -> Answer:
         """Ask one broker. Raises UnavailableError, DeniedError.
@@ -153,7 +148,7 @@ class ClusterClient:
             async with asyncio.timeout(ANY_BROKER_SECONDS):
                 for address in self._candidates():
                     try:
-                        answer = await self._ask(address, request, Purpose.LAG, self._request_seconds)
+                        answer = await self._ask(address, request, LAG, self._request_seconds)
                         return await self._decoded(answer, f"Kafka {address}")
                     except (UnavailableError, DeniedError) as error:
                         problem = error
@@ -171,14 +166,14 @@ class ClusterClient:
 
     async def offers(self, node_id: int, request: type[KafkaRequest[Answer]]) -> bool:
         """Tell whether a broker offers a version of a request that we speak. Raises as `request` does."""
-        connection, _ = await self._connected(self._address(node_id), Purpose.LAG)
+        connection, _ = await self._connected(self._address(node_id), LAG)
         return connection.version_of(request.API_KEY, request.VERSIONS) is not None
 
     async def any_offers(self, request: type[KafkaRequest[Answer]]) -> bool:
         """Tell whether the broker that `rows_of_any` would ask offers a request."""
         for address in self._candidates():
             try:
-                connection, _ = await self._connected(address, Purpose.LAG)
+                connection, _ = await self._connected(address, LAG)
             except (UnavailableError, DeniedError):
                 continue
             return connection.version_of(request.API_KEY, request.VERSIONS) is not None
@@ -204,13 +199,13 @@ class ClusterClient:
     def _candidates(self) -> list[Address]:
         known = list(self._addresses.values())
         # A broker that is connected and well answers at once; one in its back-off is asked last.
-        known.sort(key=lambda address: self._link(address, Purpose.LAG).failures)
+        known.sort(key=lambda address: self._link(address, LAG).failures)
         return [*known, *(address for address in bootstrap_addresses(self.cluster) if address not in known)]
 
-    def _link(self, address: Address, purpose: Purpose) -> _Link:
+    def _link(self, address: Address, purpose: str) -> _Link:
         return self._links.setdefault((address, purpose), _Link())
 
-    async def _ask(self, address: Address, request: KafkaRequest[Answer], purpose: Purpose, seconds: float) -> Answer:
+    async def _ask(self, address: Address, request: KafkaRequest[Answer], purpose: str, seconds: float) -> Answer:
         connection, fresh = await self._connected(address, purpose)
         link = self._link(address, purpose)
         try:
@@ -244,7 +239,7 @@ class ClusterClient:
         except MALFORMED as error:
             raise unreadable(f"Kafka {connection.address}", error) from error
 
-    async def _connected(self, address: Address, purpose: Purpose) -> tuple[BrokerConnection, bool]:
+    async def _connected(self, address: Address, purpose: str) -> tuple[BrokerConnection, bool]:
         """Return an open connection and whether it was opened just now."""
         link = self._link(address, purpose)
         async with link.lock:

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from activator.kafka.watch import Sighting
     from activator.ports import PushListener, TopicPartition
 
+WAIT_SECONDS = 1.0
+LONG_WAIT_SECONDS = 2.0
+MANY_PARTITIONS = 5000
 LOOK_SECONDS = 1.0
 REST_AFTER_PUSH_SECONDS = 1.0
 """How often at most one partition is pushed while its target stays asleep."""
@@ -106,7 +109,7 @@ class ClusterTail:
         self._entries: dict[WatchKey, _Entry] = {}
         self._by_topic: dict[str, set[WatchKey]] = defaultdict(set)
         self._sleepers: dict[TargetRef, _Sleeper] = {}
-        self._brokers: dict[tuple[int, bool], BrokerTail] = {}
+        self._brokers: dict[tuple[int, bool], list[BrokerTail]] = defaultdict(list)
         self._tasks: asyncio.TaskGroup | None = None
         self._look_wanted = asyncio.Event()
         self._told: set[str] = set()
@@ -184,7 +187,7 @@ class ClusterTail:
         if leader == NO_LEADER:
             self._leave_fetch(entry)
             return
-        broker = self._broker(leader, read_committed=entry.watch.read_committed)
+        broker = self._broker(entry, leader)
         if entry.watch.shorter_end is not None or clock < max(entry.no_session_before, broker.no_session_before):
             self._leave_fetch(entry)
             entry.looked_at = True
@@ -214,15 +217,26 @@ class ClusterTail:
         self._take_out(entry)
         entry.resting = asyncio.get_running_loop().call_later(seconds, self._place, entry)
 
-    def _broker(self, node_id: int, *, read_committed: bool) -> BrokerTail:
-        key = (node_id, read_committed)
-        if key not in self._brokers:
-            broker = self._brokers[key] = BrokerTail(self._client, node_id, self, read_committed=read_committed)
+    def _broker(self, entry: _Entry, leader: int) -> BrokerTail:
+        """Return the tail of the leader that fetches a watch already, or one that has room for it."""
+        there = self._brokers[leader, entry.watch.read_committed]
+        if entry.fetched_by is not None and entry.fetched_by in there:
+            return entry.fetched_by
+        broker = next((broker for broker in there if broker.has_room()), None)
+        if broker is None:
+            committed = entry.watch.read_committed
+            broker = BrokerTail(self._client, leader, self, read_committed=committed, number=len(there))
+            there.append(broker)
             if self._tasks is not None:
-                self._tasks.create_task(broker.run(), name=f"tail of {self._client.place(node_id)}")
-        return self._brokers[key]
+                self._tasks.create_task(broker.run(), name=f"tail of {self._client.place(leader)}")
+        return broker
 
     # ------------------------------------------------------------------------------------------ what brokers tell
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long a fetch may wait: longer where a broker has much to walk over each time."""
+        return LONG_WAIT_SECONDS if len(self._entries) > MANY_PARTITIONS else WAIT_SECONDS
 
     def fetched(self, broker: BrokerTail, answer: FetchedPartition, asked_from: int) -> None:
         """Take one partition of a fetch's answer."""

@@ -10,7 +10,7 @@ import pytest
 from activator.core.model import Cluster
 from activator.errors import DeniedError, UnavailableError
 from activator.kafka import client as client_module
-from activator.kafka.client import ClusterClient, Connections, Purpose
+from activator.kafka.client import ClusterClient, Connections
 from activator.kafka.connection import SecurityOptions
 from activator.kafka.requests import BrokerRow, DescribeGroups, ListOffsets, Metadata
 from activator.local.broker_faults import Delay, Fault
@@ -36,7 +36,7 @@ async def test_one_connection_a_broker_and_purpose(cluster: Cluster, connections
     await asyncio.gather(*(client.request(NODE, DescribeGroups(["g"])) for _ in range(20)))
     assert client.connections() == 1
 
-    await client.request(NODE, DescribeGroups(["g"]), purpose=Purpose.TAIL)
+    await client.request(NODE, DescribeGroups(["g"]), purpose="tail")
     assert client.connections() == 2
 
 

@@ -61,7 +61,7 @@ async def settled(tail: KafkaTail, cluster: Cluster, expected: Watched) -> None:
 async def test_thousands_of_idle_partitions_cost_a_request_a_second(
     broker: EmbeddedBroker, cluster: Cluster, connections: Connections
 ) -> None:
-    """They stand in one session on one connection, and a record among them is pushed all the same."""
+    """They stand in a session a thousand, and a record among them is pushed all the same."""
     for number in range(200):
         broker.create_topic(f"topic-{number}", partitions=10)
     pushes, client = Pushes(), connections.client(cluster)
@@ -76,9 +76,9 @@ async def test_thousands_of_idle_partitions_cost_a_request_a_second(
             assert (await pushes.next()).topic == f"topic-{number}"
         seconds = asyncio.get_running_loop().time() - began
 
-        # A fetch a push and one more that takes its partition out, one a second, and metadata at the test's pace.
-        assert client.requests_sent - before <= 3 * 2 + 2 + 5 * seconds
-        assert client.connections() == 2
+        # A fetch a push and one more that takes its partition out, two a second, and metadata at the test's pace.
+        assert client.requests_sent - before <= 3 * 2 + 3 + 6 * seconds
+        assert client.connections() == 3
 
 
 async def occupy_a_session(client: ClusterClient) -> None:
