@@ -29,7 +29,7 @@ $(VENV)/.runtime: constraints.txt
 
 $(VENV)/.dev: $(VENV)/.runtime constraints-dev.txt pyproject.toml
 	$(PIP) install --require-hashes -r constraints-dev.txt
-	$(PIP) install --no-deps --no-build-isolation --editable .
+	$(PIP) --quiet install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: $(VENV)/.runtime  ## See 0 -> 5 -> 0 in a minute: embedded Kafka, local processes, no cluster
