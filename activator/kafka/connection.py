@@ -35,7 +35,7 @@ IDLE_SECONDS = 300.0
 LONGEST_REQUEST_SECONDS = 60.0
 """aiokafka's own deadline on a request: a net under that of the caller, never the one that counts."""
 
-_DENIED = (SaslAuthenticationFailed, UnsupportedSaslMechanismError, AuthenticationMethodNotSupported)
+_DENIED = (SaslAuthenticationFailed, AuthenticationMethodNotSupported)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +145,13 @@ async def open_connection(address: Address, security: SecurityOptions, *, client
         max_idle_ms=int(IDLE_SECONDS * 1000),
         **security.client_arguments(),
     )
-    with translated(f"Kafka {address}", f"did not answer within {CONNECT_SECONDS:g} s of connecting"):
+    where = f"Kafka {address}"
+    with translated(where, f"did not answer within {CONNECT_SECONDS:g} s of connecting"):
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await connection.connect()
+        except UnsupportedSaslMechanismError as error:
+            raise DeniedError(f"{where}: the listener has no SASL mechanism {security.sasl_mechanism}") from error
         except BaseException:
             connection.close()
             raise
