@@ -88,6 +88,27 @@ class LagReader(Protocol):
         """
 
 
+class GroupOffsets(Protocol):
+    """Commits offsets for groups that have no members, where they have none."""
+
+    async def check(self, cluster: Cluster, group: str, topic: str) -> None:
+        """Find out whether we may commit, without committing anything. Raises DeniedError, UnavailableError."""
+
+    async def commit_missing(
+        self, cluster: Cluster, group: str, offsets: Mapping[TopicPartition, int]
+    ) -> Mapping[TopicPartition, int]:
+        """Commit these offsets for a group without members; a commit that is there is never moved.
+
+        Returns:
+            What the group has on each of these partitions now: its own commit, or the one that was made for it.
+
+        Raises:
+            ConflictError: the group has members: they commit for themselves.
+            DeniedError: a permission is missing.
+            UnavailableError: it may or may not have been committed.
+        """
+
+
 class WakeSource(Protocol):
     """Watches the topics of sleeping targets and pushes at the first record."""
 

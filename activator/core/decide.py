@@ -58,7 +58,7 @@ SOONEST = timedelta(milliseconds=100)
 """No decision asks for a look sooner than this, so that no mistake turns into a busy loop."""
 
 _FOLLOW_TRIGGERS = "follow triggers"
-_REBALANCING = frozenset(
+REBALANCING = frozenset(
     {
         GroupState.PREPARING_REBALANCE,
         GroupState.COMPLETING_REBALANCE,
@@ -66,6 +66,7 @@ _REBALANCING = frozenset(
         GroupState.RECONCILING,
     }
 )
+"""Nobody can be reading just now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +354,7 @@ def _cooldown(draft: _Draft) -> _Draft:
     if idle is None or not draft.replicas <= idle < seen.replicas:
         return replace(draft, memory=replace(memory, quiet_since=None))
     for trigger, lag in zip(policy.triggers, seen.lags, strict=True):
-        if lag.group_state in _REBALANCING:
+        if lag.group_state in REBALANCING:
             text = f"group {trigger.group} is rebalancing ({lag.group_state}): the quiet period begins when it is done"
             draft = replace(draft, memory=replace(memory, last_active=now, quiet_since=None))
             return draft.hold("cooldown", Reason.REBALANCING, text)

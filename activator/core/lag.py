@@ -11,6 +11,9 @@ numbers may be believed:
 - A commit before the log start counts from the log start: records that retention removed cannot be worked off.
 - Without a commit `earliest` has everything to read. `latest` has nothing to read and is not safe to sleep: such a
   consumer joins after the record that wakes it, and skips it.
+- With the offsets guard on, what is kept of a group (`kept_offsets`) stands in for a commit that it lost or never made:
+  it will have been committed by the time that a consumer asks. While the group has members at `latest`, what they
+  have read without a commit is not known, so records beyond the pin hold them awake and are not counted.
 - Control markers of transactions and aborted records take offsets but are never handed to a consumer. A stretch that
   was probed and holds nothing else (`Phantom`) does not count.
 """
@@ -22,7 +25,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from activator.core.model import Lag, OffsetReset, PartitionLag, PartitionOffsets, Trigger, TriggerOffsets
+from activator.core.kept_offsets import WITHOUT_MEMBERS, follow, offset_of
+from activator.core.model import KeptOffsets, Lag, OffsetReset, PartitionLag, PartitionOffsets, Trigger, TriggerOffsets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -45,6 +49,7 @@ class Rule(StrEnum):
     MARKERS_ONLY = "markers-only"
     COMMIT_BEFORE_LOG_START = "commit-before-log-start"
     COMMITTED = "committed"
+    KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class LagMemory:
     partitions: Mapping[TopicPartition, PartitionMemory] = field(default_factory=lambda: MappingProxyType({}))
     read_at: datetime | None = None
     """Of the reading that left it: the same reading, measured again after a probe, is not a second look."""
+    kept: KeptOffsets = field(default_factory=KeptOffsets)
+    """Where the group stands, whether or not Kafka has it by itself."""
 
     def with_phantom(self, partition: TopicPartition, start: int, end: int) -> LagMemory:
         """Return this memory with [start, end) of a partition known to hold nothing for a consumer."""
@@ -93,8 +100,16 @@ class Remainder:
     """It has not moved since the read before."""
 
 
-def measure(trigger: Trigger, reading: Reading, memory: LagMemory) -> tuple[Lag, tuple[PartitionLag, ...], LagMemory]:
+def measure(
+    trigger: Trigger, reading: Reading, memory: LagMemory, *, guarded: bool = False
+) -> tuple[Lag, tuple[PartitionLag, ...], LagMemory]:
     """Turn one reading of a trigger into its lag.
+
+    Args:
+        trigger: what is read.
+        reading: its offsets, or why there are none.
+        memory: what the reading before left.
+        guarded: what is kept of the group counts as committed, because it will be.
 
     Returns:
         The lag of the trigger, that of each partition, and the memory for the next reading (unchanged where nothing
@@ -104,6 +119,15 @@ def measure(trigger: Trigger, reading: Reading, memory: LagMemory) -> tuple[Lag,
     if not isinstance(reading, TriggerOffsets):
         return Lag(known=0, complete=False, partitions=None, problems=(reading.reason,)), (), memory
     again = memory.read_at == reading.read_at
+    believed = {
+        offsets.partition: _believed_end(
+            offsets, memory.partitions.get((offsets.topic, offsets.partition)), memory.kept, again=again
+        )
+        for offsets in reading.partitions
+    }
+    ends = {partition: end for partition, (end, _) in believed.items() if end is not None}
+    followed = follow(memory.kept, trigger, reading, ends)
+    stands_in = followed if guarded else KeptOffsets()
     lags: list[PartitionLag] = []
     kept: dict[TopicPartition, PartitionMemory] = {}
     scalable = arrived = 0
@@ -111,19 +135,23 @@ def measure(trigger: Trigger, reading: Reading, memory: LagMemory) -> tuple[Lag,
     for offsets in reading.partitions:
         key = (offsets.topic, offsets.partition)
         before = memory.partitions.get(key)
-        end, problem = _believed_end(offsets, before, again=again)
+        end, problem = believed[offsets.partition]
         if end is None or offsets.end is None:
             problems.append(problem)
             rule = Rule.UNREADABLE if offsets.end is None or offsets.error else Rule.END_FELL
             lags.append(PartitionLag(offsets.topic, offsets.partition, None, rule))
             if rule is Rule.END_FELL:
-                known_end = before.end if before is not None else offsets.committed or 0
+                known_end = before.end if before is not None else _stood(offsets, memory.kept) or 0
                 before = before or PartitionMemory(known_end, committed=offsets.committed)
                 kept[key] = replace(before, suspect_end=offsets.end, stuck=False, steady=False)
             elif before is not None:
                 kept[key] = replace(before, stuck=False, steady=False)
             continue
-        lag, rule, phantom = _partition_lag(trigger, offsets, end, before)
+        stand_in = offset_of(stands_in, offsets.partition)
+        if stand_in is not None and offsets.committed is None and _counts(trigger, reading, stand_in, end):
+            lag, rule, phantom = _without_phantom(max(stand_in, offsets.log_start or 0), end, Rule.KEPT, before)
+        else:
+            lag, rule, phantom = _partition_lag(trigger, offsets, end, before)
         lags.append(PartitionLag(offsets.topic, offsets.partition, lag, rule))
         stuck, steady = _movement(offsets, end, before, again=again)
         scalable += 0 if trigger.exclude_persistent_lag and stuck else lag
@@ -145,18 +173,35 @@ def measure(trigger: Trigger, reading: Reading, memory: LagMemory) -> tuple[Lag,
         read_at=reading.read_at,
         group_state=reading.group_state,
     )
-    return total, tuple(lags), LagMemory(kept, reading.read_at)
+    return total, tuple(lags), LagMemory(kept, reading.read_at, followed)
 
 
-def _believed_end(offsets: PartitionOffsets, before: PartitionMemory | None, *, again: bool) -> tuple[int | None, str]:
+def _counts(trigger: Trigger, reading: TriggerOffsets, stand_in: int, end: int) -> bool:
+    """Tell whether what is kept says what a new replica could work off.
+
+    A member at `latest` that has not committed may have read what is beyond its pin, or may be at it just now.
+    """
+    unknown = trigger.offset_reset is OffsetReset.LATEST and reading.group_state not in WITHOUT_MEMBERS
+    return stand_in >= end or not unknown
+
+
+def _stood(offsets: PartitionOffsets, kept: KeptOffsets) -> int | None:
+    """Return where the group stands by its commit, else by what is kept."""
+    return offsets.committed if offsets.committed is not None else offset_of(kept, offsets.partition)
+
+
+def _believed_end(
+    offsets: PartitionOffsets, before: PartitionMemory | None, kept: KeptOffsets, *, again: bool
+) -> tuple[int | None, str]:
     """Return the end offset if it may be believed, else None and why not."""
     place = f"{offsets.topic}-{offsets.partition}"
     if offsets.error is not None or offsets.end is None:
         return None, f"{place}: {offsets.error or 'no end offset in the answer'}"
     if before is None:
-        if offsets.committed is None or offsets.committed <= offsets.end:
+        stood = _stood(offsets, kept)
+        if stood is None or stood <= offsets.end:
             return offsets.end, ""
-        beyond = f"its end offset {offsets.end} lies before the group's commit {offsets.committed}"
+        beyond = f"its end offset {offsets.end} lies before the group's commit {stood}"
         return None, f"{place}: {beyond}; a second look must agree"
     if offsets.end >= before.end:
         return offsets.end, ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,6 +144,14 @@ class WakeTo(StrEnum):
     LAG = "lag"
 
 
+class OffsetGuard(StrEnum):
+    """Whether the offsets of a sleeping workload's group are kept for it."""
+
+    ON = "on"
+    OBSERVE = "observe"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What a user asked for, complete and within bounds: every default is filled in."""
@@ -164,6 +172,7 @@ class Policy:
     paused: bool = False
     keep_awake: bool = False
     dry_run: bool = False
+    offset_guard: OffsetGuard = OffsetGuard.ON
     config_hash: str = ""
     """Of what the user wrote: two policies with equal hashes were written alike."""
 
@@ -210,6 +219,8 @@ class TriggerOffsets:
     group_state: GroupState = GroupState.UNKNOWN
     members: int | None = None
     """Members of the group; None: unknown, never "none"."""
+    topic_id: str | None = None
+    """Kafka's id of the topic (KIP-516): another id is another topic of the same name; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +366,7 @@ class Reason(StrEnum):
     DRY_RUN = "dry-run", "dry-run is true: it would have been changed."
     LEFT_TO_HPA = "left-to-hpa", "It is awake: the HPA moves it."
     RIVAL = "rival", "Another autoscaler drives it too: it is left alone."
+    INVARIANT_VIOLATED = "invariant-violated", "A last check before the PATCH failed: a defect of ours. It is not sent."
     NO_REPLICA_READY = "no-replica-ready", "It was woken, and no replica has become ready for five minutes."
     UNMANAGED = "unmanaged", "It is managed no more and was given back."
 
@@ -589,6 +601,26 @@ class Departed:
 Fact = Evaluation | BatchRead | EpisodePhase | Notice | Departed
 
 
+class GroupOnTopic(NamedTuple):
+    """A consumer group on one topic, as what is kept of it is named."""
+
+    bootstrap_servers: str
+    topic: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOffsets:
+    """Where a group stood on a topic, to be committed for it should Kafka have nothing."""
+
+    offsets: tuple[int | None, ...] = ()
+    """Next offset to read by partition number, for each partition that the topic had; None: nothing is kept of it."""
+    pinned: frozenset[int] = frozenset()
+    """Partitions whose offset the group never committed: where the log ended when it was first seen so."""
+    topic_id: str | None = None
+    """The topic that these are offsets of; None: not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class TargetState:
     """What of a target outlives a restart, and what `kubectl get scaletargets` shows (status of a ScaleTarget)."""
@@ -610,5 +642,7 @@ class TargetState:
     last_valid: Mapping[str, str] = field(default_factory=dict)
     """The annotations of the last valid policy, still in force while the present ones are not valid."""
     problems: tuple[str, ...] = ()
+    kept: Mapping[GroupOnTopic, KeptOffsets] = field(default_factory=dict)
+    """Of a sleeping target where its groups stand; of an awake one only what its groups have not committed."""
     episode_id: str | None = None
     trace_id: str | None = None

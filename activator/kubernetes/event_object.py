@@ -31,6 +31,7 @@ _WORTH_TELLING: Mapping[Reason, tuple[Severity, str]] = {
     Reason.NO_COMMITTED_OFFSET: (Severity.WARNING, "NoCommittedOffset"),
     Reason.UNREADABLE: (Severity.WARNING, "LagUnreadable"),
     Reason.RIVAL: (Severity.WARNING, "AnotherAutoscaler"),
+    Reason.INVARIANT_VIOLATED: (Severity.WARNING, "InvariantViolated"),
     Reason.NO_REPLICA_READY: (Severity.WARNING, "NoReplicaReady"),
     Reason.PAUSED: (Severity.NORMAL, "Paused"),
     Reason.KEEP_AWAKE: (Severity.NORMAL, "KeptAwake"),

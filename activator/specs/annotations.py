@@ -20,6 +20,7 @@ from activator.core.model import (
     Cluster,
     Handover,
     IsolationLevel,
+    OffsetGuard,
     OffsetReset,
     Policy,
     SleepFrom,
@@ -154,6 +155,14 @@ TABLE: tuple[Annotation, ...] = (
     ),
     Annotation("paused", values.switch, "false", "boolean", "Freezes the replicas and removes the HPA."),
     Annotation("keep-awake", values.switch, "false", "boolean", "Holds at least the minimum. `paused` wins over it."),
+    Annotation(
+        "offset-guard",
+        values.one_of(OffsetGuard),
+        "on",
+        "on, observe or off",
+        "on: offsets that Kafka forgets while it sleeps, or that its group never committed, are committed for it. "
+        "observe: it only says so. Needs the ACL Read on the group and the topic.",
+    ),
     Annotation("dry-run", values.switch, "false", "boolean", "Decides and records, and changes nothing."),
     Annotation(
         "handoff",
@@ -318,5 +327,6 @@ def _policy(read: Mapping[str, Any], defaults: AnnotationDefaults, digest: str) 
         paused=read["paused"],
         keep_awake=read["keep-awake"],
         dry_run=read["dry-run"] or defaults.dry_run,
+        offset_guard=read["offset-guard"],
         config_hash=digest,
     )

@@ -19,18 +19,19 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-expor
     OffsetSpec,
 )
 
-from activator.core.model import Cluster, Push, TargetRef
+from activator.core.model import Cluster, GroupState, Push, TargetRef
 from activator.kafka.client import Connections
+from activator.kafka.commits import KafkaGroupOffsets
 from activator.kafka.lag import KafkaLagReader
 from activator.kafka.tail import KafkaTail
-from tests.fakes.kafka import FakeKafka, FakeLagReader, FakeWakeSource
+from tests.fakes.kafka import FakeGroupOffsets, FakeKafka, FakeLagReader, FakeWakeSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from concurrent.futures import Future
     from contextlib import AbstractAsyncContextManager
 
-    from activator.ports import LagReader, PushListener, WakeSource
+    from activator.ports import GroupOffsets, LagReader, PushListener, WakeSource
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 REF = TargetRef("shop", "Deployment", "orders")
@@ -73,8 +74,17 @@ class KafkaWorld(Protocol):
     async def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
         """Commit an offset for a group without members."""
 
+    def new_group(self) -> str:
+        """Return the name of a group that never was."""
+
+    def consuming(self, topic: str, group: str) -> AbstractAsyncContextManager[None]:
+        """Let a member of a group, which starts at latest and commits nothing, hold all partitions of a topic."""
+
     def reader(self) -> LagReader:
         """Return the lag reader of this world."""
+
+    def group_offsets(self) -> GroupOffsets:
+        """Return what commits for groups without members in this world."""
 
     def watching(self, listener: PushListener) -> AbstractAsyncContextManager[WakeSource]:
         """Run the wake source of this world."""
@@ -146,9 +156,24 @@ class FakeWorld:
         """Commit an offset."""
         self.kafka.commit(group, topic, partition, offset)
 
+    def new_group(self) -> str:
+        """Draw a name."""
+        return next(self._names)
+
+    @asynccontextmanager
+    async def consuming(self, topic: str, group: str) -> AsyncIterator[None]:  # noqa: ARG002 - a group is what counts
+        """Give the group a member."""
+        self.kafka.set_group(group, GroupState.STABLE, 1)
+        yield
+        self.kafka.set_group(group, GroupState.EMPTY, 0)
+
     def reader(self) -> LagReader:
         """Return the fake's reader."""
         return FakeLagReader(self.kafka)
+
+    def group_offsets(self) -> GroupOffsets:
+        """Return the fake's."""
+        return FakeGroupOffsets(self.kafka)
 
     @asynccontextmanager
     async def watching(self, listener: PushListener) -> AsyncIterator[WakeSource]:
@@ -235,9 +260,36 @@ class LiveWorld:
         finally:
             await consumer.stop()
 
+    def new_group(self) -> str:
+        """Draw a name."""
+        return f"group-{uuid.uuid4().hex[:12]}"
+
+    @asynccontextmanager
+    async def consuming(self, topic: str, group: str) -> AsyncIterator[None]:
+        """Join by a consumer of the classic protocol."""
+        consumer = Consumer(
+            topic,
+            bootstrap_servers=self._bootstrap_servers,
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+        )
+        await consumer.start()
+        try:
+            async with asyncio.timeout(SECONDS):
+                while not consumer.assignment():
+                    await consumer.getmany(timeout_ms=50)
+            yield
+        finally:
+            await consumer.stop()
+
     def reader(self) -> LagReader:
         """Return the real reader."""
         return KafkaLagReader(self.connections)
+
+    def group_offsets(self) -> GroupOffsets:
+        """Return the real one."""
+        return KafkaGroupOffsets(self.connections)
 
     @asynccontextmanager
     async def watching(self, listener: PushListener) -> AsyncIterator[WakeSource]:

@@ -25,6 +25,7 @@ from activator.core.model import (
     TriggerOffsets,
     Unreadable,
 )
+from activator.errors import ConflictError, DeniedError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -78,6 +79,8 @@ class FakeKafka:
         self.topic_errors: dict[str, str] = {}
         self.partition_errors: dict[TopicPartition, str] = {}
         self.group_errors: dict[str, str] = {}
+        self.unwritable_groups: set[str] = set()
+        """Groups for which nobody but a member may commit."""
         self._watchers: list[Callable[[], None]] = []
 
     @property
@@ -170,12 +173,17 @@ class FakeKafka:
         """Make a group's offsets and state fail with a Kafka error name."""
         self.group_errors[group] = error
 
+    def deny_commits(self, group: str) -> None:
+        """Take the permission away to commit for a group."""
+        self.unwritable_groups.add(group)
+
     def heal(self) -> None:
         """Take all faults away."""
         self.down = None
         self.slow = 0.0
         for faults in (self.topic_errors, self.partition_errors, self.group_errors):
             faults.clear()
+        self.unwritable_groups.clear()
         self._changed()
 
     # -- for the ports below
@@ -258,6 +266,55 @@ class FakeLagReader:
             return None
         await asyncio.sleep(kafka.slow)
         return kafka.records_visible(*partition, start, end)
+
+
+class FakeGroupOffsets:
+    """`ports.GroupOffsets` over one or several `FakeKafka`; a cluster that no test made is unreachable."""
+
+    def __init__(self, *kafkas: FakeKafka) -> None:
+        self._kafkas = _by_servers(kafkas)
+        self.commits: list[tuple[str, dict[TopicPartition, int]]] = []
+        """Every `commit_missing` in order: the group and what was asked for."""
+        self.checks: list[tuple[str, str]] = []
+        """Every `check` in order: the group and the topic."""
+
+    async def check(self, cluster: Cluster, group: str, topic: str) -> None:
+        """Find out whether we may commit."""
+        self.checks.append((group, topic))
+        self._may_commit(await self._kafka(cluster), group)
+
+    async def commit_missing(
+        self, cluster: Cluster, group: str, offsets: Mapping[TopicPartition, int]
+    ) -> Mapping[TopicPartition, int]:
+        """Commit for a group without members, where it has nothing."""
+        self.commits.append((group, dict(offsets)))
+        kafka = await self._kafka(cluster)
+        self._may_commit(kafka, group)
+        found = kafka.groups.setdefault(group, FakeGroup())
+        if all(place in found.commits for place in offsets):
+            return {place: found.commits[place] for place in offsets}
+        if found.state not in {GroupState.EMPTY, GroupState.DEAD} or found.members:
+            raise ConflictError(f"Kafka {kafka.bootstrap_servers}: UNKNOWN_MEMBER_ID: group {group!r} has members")
+        found.state, found.members = GroupState.EMPTY, 0
+        for place, offset in offsets.items():
+            found.commits.setdefault(place, offset)
+        return {place: found.commits[place] for place in offsets}
+
+    async def _kafka(self, cluster: Cluster) -> FakeKafka:
+        kafka = self._kafkas.get(cluster.bootstrap_servers)
+        if kafka is None or kafka.down is not None:
+            why = kafka.down if kafka is not None and kafka.down else "no such host"
+            raise UnavailableError(f"Kafka {cluster.bootstrap_servers}", why)
+        await asyncio.sleep(kafka.slow)
+        return kafka
+
+    @staticmethod
+    def _may_commit(kafka: FakeKafka, group: str) -> None:
+        place = f"Kafka {kafka.bootstrap_servers}"
+        if group in kafka.unwritable_groups:
+            raise DeniedError(f"{place}: GROUP_AUTHORIZATION_FAILED: grant the ACL Read on Group {group}")
+        if (error := kafka.group_errors.get(group)) is not None:
+            raise UnavailableError(place, f"{error}: group {group!r}")
 
 
 @dataclass

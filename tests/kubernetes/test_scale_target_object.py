@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activator.core.model import Handover, Phase, TargetRef, TargetState
+from activator.core.model import GroupOnTopic, Handover, KeptOffsets, Phase, TargetRef, TargetState
 from activator.kubernetes import scale_target_object
 
 CRD = yaml.safe_load(
@@ -25,6 +26,17 @@ NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 
 moments = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - made aware
 texts = st.text(max_size=20)
+one_offset = st.none() | st.integers(0, 2**63 - 1)
+kept_offsets = st.lists(one_offset, min_size=1, max_size=5).flatmap(
+    lambda offsets: st.builds(
+        KeptOffsets,
+        st.just(tuple(offsets)),
+        st.sets(st.sampled_from([n for n, offset in enumerate(offsets) if offset is not None])).map(frozenset)
+        if any(offset is not None for offset in offsets)
+        else st.just(frozenset()),
+        st.none() | texts.filter(bool),
+    )
+).filter(lambda kept: kept.offsets != (None,))
 states = st.builds(
     TargetState,
     phase=st.sampled_from(Phase),
@@ -40,6 +52,7 @@ states = st.builds(
     handoff=st.none() | st.sampled_from([Handover.HPA, Handover.DIRECT]),
     last_valid=st.dictionaries(texts, texts, max_size=3),
     problems=st.lists(texts, max_size=3).map(tuple),
+    kept=st.dictionaries(st.builds(GroupOnTopic, texts, texts, texts), kept_offsets, max_size=2),
     episode_id=st.none() | texts,
     trace_id=st.none() | texts,
 )
@@ -65,6 +78,30 @@ def test_the_schema_knows_every_field_and_no_other() -> None:
     assert set(by_name) == set(STATUS)
     assert set(by_name.values()) == {field.name for field in fields(TargetState)}
     assert STATUS["phase"]["enum"] == [phase.value for phase in Phase]
+
+
+def test_offsets_are_read_by_people_too() -> None:
+    """One line a topic, in the order of partitions; a pin can be told from a commit."""
+    kept = {GroupOnTopic("kafka:9092", "orders", "workers"): KeptOffsets((17, 20, None, 5), frozenset({3}), "id-1")}
+    state = TargetState(Phase.ASLEEP, 0, "quiet", "", NOON, NOON, kept=kept)
+    assert scale_target_object.with_status(ORDERS, state)["status"]["offsets"] == [
+        {
+            "bootstrapServers": "kafka:9092",
+            "topic": "orders",
+            "group": "workers",
+            "topicId": "id-1",
+            "offsets": "17,20,,5p",
+        }
+    ]
+
+
+def test_a_thousand_partitions_fit_easily() -> None:
+    """Offsets of eleven digits on 1,000 partitions take less than a hundredth of what an object may take."""
+    kept = {GroupOnTopic("kafka:9092", "orders", "workers"): KeptOffsets(tuple(range(10**10, 10**10 + 1000)))}
+    state = TargetState(Phase.ASLEEP, 0, "quiet", "", NOON, NOON, kept=kept)
+    written = json.dumps(stored(state))
+    assert len(written) < 15_000
+    assert scale_target_object.read(json.loads(written)) == (ORDERS, "uid-1", state)
 
 
 def test_the_names_are_those_of_the_crd() -> None:

@@ -15,6 +15,7 @@ from activator.core.model import (
     Cluster,
     Handover,
     IsolationLevel,
+    OffsetGuard,
     OffsetReset,
     Policy,
     SleepFrom,
@@ -114,6 +115,7 @@ POLICY_FIELDS = {
     "paused": "paused",
     "keep-awake": "keep_awake",
     "dry-run": "dry_run",
+    "offset-guard": "offset_guard",
 }
 
 GOOD: list[tuple[str, str, Any]] = [
@@ -145,6 +147,7 @@ GOOD: list[tuple[str, str, Any]] = [
     ("paused", "true", True),
     ("keep-awake", "true", True),
     ("dry-run", "true", True),
+    ("offset-guard", "observe", OffsetGuard.OBSERVE),
 ]
 
 
@@ -199,6 +202,7 @@ BAD: list[tuple[str, str, str]] = [
     ("paused", "until tomorrow", BOOLEAN),
     ("keep-awake", "on", BOOLEAN),
     ("dry-run", "tru", BOOLEAN),
+    ("offset-guard", "true", "allowed: on or observe or off"),
 ]
 
 

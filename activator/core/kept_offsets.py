@@ -1,0 +1,157 @@
+"""Where groups stood, kept while their workloads sleep, and what of it Kafka has forgotten.
+
+Kafka forgets the offsets of a group without members (`offsets.retention.minutes`, seven days), and has none of a group
+that never committed. A consumer at `latest` that wakes without an offset skips the record that woke it, one at
+`earliest` reads the topic again. So each look carries on what the look before it kept:
+
+- A commit that is there is what is kept, whoever made it: an operator who resets offsets while it sleeps wins.
+- A commit that is missing leaves what was kept: that is what is to be committed again.
+- A group at `latest` that has never committed is pinned where the log ended when it was first seen so.
+- A partition that a known topic has gained, and every partition of a topic that was recreated, is kept from its
+  beginning: nothing of it can have been read.
+- At `earliest` nothing needs to be kept of what was never committed: the consumer begins where nothing is lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from activator.core.model import GroupState, KeptOffsets, OffsetReset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from activator.core.model import PartitionOffsets, Trigger, TriggerOffsets
+
+WITHOUT_MEMBERS = frozenset({GroupState.EMPTY, GroupState.DEAD})
+"""The states of a group for which somebody else than a member may commit (Dead: it does not exist)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingCommit:
+    """A partition on which a group has no commit although it is known where it stands."""
+
+    topic: str
+    partition: int
+    offset: int
+    """What is to be committed: what is kept, or the log start where retention has passed that."""
+    expired: int
+    """Records between the two: gone unread."""
+    pinned: bool
+    """It never had a commit there."""
+
+
+def offset_of(kept: KeptOffsets, partition: int) -> int | None:
+    """Return what is kept of a partition; None: nothing."""
+    return kept.offsets[partition] if partition < len(kept.offsets) else None
+
+
+def follow(kept: KeptOffsets, trigger: Trigger, reading: TriggerOffsets, ends: Mapping[int, int]) -> KeptOffsets:
+    """Carry what is kept over to another reading; the same reading twice changes nothing.
+
+    Args:
+        kept: what the reading before left; empty: there was none.
+        trigger: whose group it is.
+        reading: of the trigger.
+        ends: end offset by partition, of those that may be believed.
+    """
+    seen = {partition.partition: partition for partition in reading.partitions}
+    width = max(seen, default=-1) + 1
+    known = kept.topic_id is not None and reading.topic_id is not None
+    look = _Look(
+        kept,
+        at_latest=trigger.offset_reset is OffsetReset.LATEST,
+        recreated=width < len(kept.offsets) or (known and kept.topic_id != reading.topic_id),
+        same_topic=known and kept.topic_id == reading.topic_id,
+    )
+    followed = [look.follow(number, seen.get(number), ends.get(number)) for number in range(width)]
+    return KeptOffsets(
+        tuple(offset for offset, _ in followed),
+        frozenset(number for number, (offset, is_pin) in enumerate(followed) if is_pin and offset is not None),
+        reading.topic_id or kept.topic_id,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What holds for every partition at one look."""
+
+    kept: KeptOffsets
+    at_latest: bool
+    recreated: bool
+    """The topic of this name is another one than before."""
+    same_topic: bool
+    """It is surely the same; neither: it is not known."""
+
+    def follow(self, number: int, seen: PartitionOffsets | None, end: int | None) -> tuple[int | None, bool]:
+        """Return what is kept of a partition from now on, and whether it is a pin."""
+        kept = offset_of(self.kept, number)
+        is_pin = number in self.kept.pinned
+        beginning = (0, True) if self.at_latest else (None, False)
+        if seen is None or end is None:
+            return beginning if self.recreated else (kept, is_pin)
+        if seen.committed is not None and seen.committed <= end:
+            return seen.committed, False
+        if self.recreated or (kept is None and 0 < len(self.kept.offsets) <= number):
+            return beginning
+        stood = kept if seen.committed is None else seen.committed
+        if stood is not None and stood > end:
+            # The log is shorter than what was read of it: it lost its end, or it is another one under the same name.
+            return (end, is_pin) if self.same_topic else beginning
+        if stood is not None:
+            return stood, is_pin
+        return (end, True) if self.at_latest else (None, False)
+
+
+def missing_commits(reading: TriggerOffsets, kept: KeptOffsets) -> tuple[MissingCommit, ...]:
+    """Return what a group has lost, or never had, by a reading that can be believed in full."""
+    return tuple(
+        MissingCommit(
+            topic=partition.topic,
+            partition=partition.partition,
+            offset=max(offset, partition.log_start or 0),
+            expired=max(0, (partition.log_start or 0) - offset),
+            pinned=partition.partition in kept.pinned,
+        )
+        for partition in reading.partitions
+        if partition.committed is None
+        and partition.error is None
+        and (offset := offset_of(kept, partition.partition)) is not None
+    )
+
+
+def merge(stored: KeptOffsets, own: KeptOffsets, reading: TriggerOffsets | None) -> KeptOffsets:
+    """Join what another process has kept with what this one has seen: what was stored is older, and so a better pin.
+
+    Where the last reading shows a commit, that is what holds.
+    """
+    committed = {p.partition for p in reading.partitions if p.committed is not None} if reading is not None else set()
+    if not own.offsets or _differ(stored.topic_id, own.topic_id):
+        return own if own.offsets else stored
+    width = len(own.offsets)
+    from_stored = {
+        number
+        for number in range(min(width, len(stored.offsets)))
+        if number not in committed and stored.offsets[number] is not None
+    }
+    return KeptOffsets(
+        tuple(offset_of(stored if number in from_stored else own, number) for number in range(width)),
+        frozenset(number for number in range(width) if number in (stored if number in from_stored else own).pinned),
+        own.topic_id or stored.topic_id,
+    )
+
+
+def only_missing(kept: KeptOffsets, reading: TriggerOffsets | None) -> KeptOffsets:
+    """Return the part of what is kept that Kafka does not have by itself; nothing without a reading."""
+    if reading is None:
+        return KeptOffsets()
+    missing = {p.partition for p in reading.partitions if p.committed is None}
+    if not any(offset_of(kept, number) is not None for number in missing):
+        return KeptOffsets()
+    offsets = tuple(offset if number in missing else None for number, offset in enumerate(kept.offsets))
+    return KeptOffsets(offsets, kept.pinned & missing, kept.topic_id)
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one != other

@@ -1,0 +1,242 @@
+"""`GroupOffsets`: commits for groups without members, only where they have no commit.
+
+A commit without a member id and with generation -1 is what `kafka-consumer-groups --reset-offsets` sends: the broker
+takes it for a group that is Empty or does not exist, of the classic and of the new protocol (KIP-848) alike, and
+refuses it with UNKNOWN_MEMBER_ID while the group has a member. So a consumer that joins in between is never overruled.
+Kafka has no conditional commit: what is there is read right before, and an offset that somebody else resets within
+that one round trip is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
+
+from activator.errors import ConflictError, DeniedError, UnavailableError
+from activator.kafka.error_codes import COORDINATOR_MOVED, ErrorCode, error_name
+from activator.kafka.requests import NO_OFFSET, CommitRow, OffsetFetch, OffsetFetchGroups
+from activator.kafka.topology import Failure, Topology, batched
+from activator.kafka.wire import KafkaRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from activator.core.model import Cluster
+    from activator.kafka.client import ClusterClient, Connections
+    from activator.kafka.wire import Reader, Writer
+    from activator.ports import TopicPartition
+
+_Answer = TypeVar("_Answer")
+
+RETRY_SECONDS = 0.1
+"""A coordinator that has just moved needs a moment to load its groups."""
+COMMITS_PER_REQUEST = 1000
+NO_GENERATION = -1
+NO_SUCH_PARTITION = 2**31 - 1
+"""A commit to it is refused after the permissions have been checked, and stores nothing."""
+
+_COMMIT_V3 = struct.Struct(">iq")
+_COMMIT_V6 = struct.Struct(">iqi")
+_UNKNOWN_EPOCH = -1
+_WITH_LEADER_EPOCH = 6
+_WITHOUT_RETENTION = 5
+_WITH_INSTANCE_ID = 7
+
+_HAS_MEMBERS = frozenset(
+    {
+        ErrorCode.UNKNOWN_MEMBER_ID,
+        ErrorCode.ILLEGAL_GENERATION,
+        ErrorCode.REBALANCE_IN_PROGRESS,
+        ErrorCode.FENCED_INSTANCE_ID,
+    }
+)
+
+
+class CommitAnswer(NamedTuple):
+    """What became of the commit of one partition."""
+
+    topic: str
+    partition: int
+    error: int
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetCommit(KafkaRequest[Iterator[CommitAnswer]]):
+    """Offsets for a group, as nobody's member. v8 is the first flexible version; v2 to v4 carry a retention time."""
+
+    API_KEY: ClassVar = 8
+    VERSIONS: ClassVar = (3, 8)
+    FLEXIBLE_FROM: ClassVar = 8
+
+    group: str
+    offsets: Mapping[str, Mapping[int, int]]
+    """Offset by partition, by topic."""
+
+    def encode(self, out: Writer, version: int) -> None:
+        """Write the body."""
+        out.string(self.group)
+        out.int32(NO_GENERATION)
+        out.string("")  # member id
+        if version >= _WITH_INSTANCE_ID:
+            out.raw(b"\0")  # group instance id: null
+        if version < _WITHOUT_RETENTION:
+            out.int64(-1)  # retention time: the broker's own
+        out.array(len(self.offsets))
+        for topic, offsets in self.offsets.items():
+            out.string(topic)
+            out.array(len(offsets))
+            for partition, offset in offsets.items():
+                if version >= _WITH_LEADER_EPOCH:
+                    out.raw(_COMMIT_V6.pack(partition, offset, _UNKNOWN_EPOCH))
+                else:
+                    out.raw(_COMMIT_V3.pack(partition, offset))
+                out.string("")  # metadata
+                out.tags()
+            out.tags()
+        out.tags()
+
+    def decode(self, answer: Reader, _version: int) -> Iterator[CommitAnswer]:
+        """Yield one row a partition."""
+        answer.int32()  # throttle time
+        for _ in range(answer.array()):
+            topic = answer.string()
+            for _ in range(answer.array()):
+                yield CommitAnswer(topic, answer.int32(), answer.int16())
+                answer.tags()
+            answer.tags()
+
+
+class StableOffsetFetch(OffsetFetchGroups):
+    """The same, but UNSTABLE_OFFSET_COMMIT while a transactional commit is pending (KIP-447).
+
+    A commit of ours in between would be the newer one, and the transaction's be dropped.
+    """
+
+    def encode(self, out: Writer, _version: int) -> None:
+        """Write the body."""
+        out.array(len(self.groups))
+        for group, topics in self.groups.items():
+            out.string(group)
+            out.array(len(topics))
+            for topic, numbers in topics.items():
+                out.string(topic)
+                out.int32_array(numbers)
+                out.tags()
+            out.tags()
+        out.int8(1)  # require_stable
+        out.tags()
+
+
+class KafkaGroupOffsets:
+    """`ports.GroupOffsets` over real brokers."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._topologies: dict[Cluster, Topology] = {}
+
+    async def check(self, cluster: Cluster, group: str, topic: str) -> None:
+        """Find out whether we may commit, without committing anything. Raises DeniedError, UnavailableError."""
+        try:
+            await self._commit(cluster, group, {(topic, NO_SUCH_PARTITION): 0})
+        except (ConflictError, _NoSuchPartitionError):
+            return
+
+    async def commit_missing(
+        self, cluster: Cluster, group: str, offsets: Mapping[TopicPartition, int]
+    ) -> Mapping[TopicPartition, int]:
+        """Commit these offsets for a group without members; a commit that is there is never moved.
+
+        Raises ConflictError, DeniedError, UnavailableError.
+        """
+        there = await self._committed(cluster, group, list(offsets))
+        missing = {place: offset for place, offset in offsets.items() if place not in there}
+        for batch in batched(list(missing), COMMITS_PER_REQUEST):
+            await self._commit(cluster, group, {place: missing[place] for place in batch})
+        return {**missing, **there}
+
+    async def _committed(
+        self, cluster: Cluster, group: str, places: Sequence[TopicPartition]
+    ) -> dict[TopicPartition, int]:
+        """Read what a group has committed on these partitions; those without a commit are left out."""
+        partitions: dict[str, list[int]] = defaultdict(list)
+        for topic, number in places:
+            partitions[topic].append(number)
+
+        async def ask(client: ClusterClient, node: int) -> dict[TopicPartition, int]:
+            request: OffsetFetchGroups | OffsetFetch = OffsetFetch(group, partitions)
+            if await client.offers(node, OffsetFetchGroups):
+                request = StableOffsetFetch({group: partitions})
+            found = {}
+            for row in await client.rows(node, request):
+                _raise_for(row.error, client.place(node), group, row.topic if isinstance(row, CommitRow) else "")
+                if isinstance(row, CommitRow) and row.offset != NO_OFFSET:
+                    found[row.topic, row.partition] = row.offset
+            return found
+
+        return await self._of_coordinator(cluster, group, ask)
+
+    async def _commit(self, cluster: Cluster, group: str, offsets: Mapping[TopicPartition, int]) -> None:
+        by_topic: dict[str, dict[int, int]] = defaultdict(dict)
+        for (topic, number), offset in offsets.items():
+            by_topic[topic][number] = offset
+
+        async def ask(client: ClusterClient, node: int) -> None:
+            for row in await client.rows(node, OffsetCommit(group, by_topic)):
+                _raise_for(row.error, client.place(node), group, row.topic)
+
+        await self._of_coordinator(cluster, group, ask)
+
+    async def _of_coordinator(
+        self, cluster: Cluster, group: str, ask: Callable[[ClusterClient, int], Awaitable[_Answer]]
+    ) -> _Answer:
+        """Ask a group's coordinator, and once more where it has moved."""
+        client = self._connections.client(cluster)
+        topology = self._topologies.setdefault(cluster, Topology(client))
+        try:
+            return await ask(client, await _coordinator(topology, group, client.where))
+        except _NoSuchPartitionError:
+            raise
+        except UnavailableError:  # also one that does not answer: another may coordinate it by now
+            topology.forget_coordinators([group])
+            await asyncio.sleep(RETRY_SECONDS)
+            return await ask(client, await _coordinator(topology, group, client.where))
+
+
+class _MovedError(UnavailableError):
+    """Another broker coordinates the group now, or none yet."""
+
+
+class _NoSuchPartitionError(UnavailableError):
+    """The topic has no such partition."""
+
+
+async def _coordinator(topology: Topology, group: str, where: str) -> int:
+    node = (await topology.coordinators([group]))[group]
+    if isinstance(node, Failure):
+        _raise_for(node.code, where, group, "")
+        raise UnavailableError(where, node.text)
+    return node
+
+
+def _raise_for(code: int, where: str, group: str, topic: str) -> None:
+    """Translate an error code of a group's offsets; 0 is none."""
+    name = error_name(code)
+    match code:
+        case ErrorCode.NONE:
+            return
+        case ErrorCode.GROUP_AUTHORIZATION_FAILED:
+            raise DeniedError(f"{where}: {name}: grant the ACL Read on Group {group}")
+        case ErrorCode.TOPIC_AUTHORIZATION_FAILED:
+            raise DeniedError(f"{where}: {name}: grant the ACL Read on Topic {topic}")
+        case ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
+            raise _NoSuchPartitionError(where, f"{name}: topic {topic!r}")
+        case _ if code in _HAS_MEMBERS:
+            raise ConflictError(f"{where}: {name}: consumer group {group!r} has members")
+        case _ if code in COORDINATOR_MOVED:
+            raise _MovedError(where, f"{name}: consumer group {group!r}")
+        case _:
+            raise UnavailableError(where, f"{name}: consumer group {group!r}")

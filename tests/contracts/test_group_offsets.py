@@ -1,0 +1,103 @@
+"""The contract of `ports.GroupOffsets`: on the fake, on the embedded broker and on a real Kafka."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.core.model import Cluster, GroupState, Trigger, TriggerOffsets
+from activator.errors import ConflictError, UnavailableError
+from tests.contracts.kafka_fixtures import kafka_bootstrap_servers, kafka_world, short_looks
+from tests.contracts.kafka_worlds import NOW
+
+if TYPE_CHECKING:
+    from tests.contracts.kafka_worlds import KafkaWorld
+
+__all__ = ["kafka_bootstrap_servers", "kafka_world", "short_looks"]
+
+UNREACHABLE = Cluster("127.0.0.1:1")
+
+
+async def committed(world: KafkaWorld, topic: str, group: str) -> tuple[list[int | None], GroupState]:
+    """What a group has committed on each partition, and its state."""
+    trigger = Trigger(world.cluster, topic, group)
+    reading = (await world.reader().read(world.cluster, [trigger], NOW))[trigger]
+    assert isinstance(reading, TriggerOffsets), reading
+    return [partition.committed for partition in reading.partitions], reading.group_state
+
+
+async def test_a_group_that_never_was_gets_its_offsets(kafka_world: KafkaWorld) -> None:
+    """The group exists from then on: Empty, with what was committed for it and nothing else."""
+    topic, group = await kafka_world.create_topic(3), kafka_world.new_group()
+    await kafka_world.produce(topic, 1, 7)
+
+    made = await kafka_world.group_offsets().commit_missing(kafka_world.cluster, group, {(topic, 0): 0, (topic, 1): 5})
+
+    assert made == {(topic, 0): 0, (topic, 1): 5}
+    assert await committed(kafka_world, topic, group) == ([0, 5, None], GroupState.EMPTY)
+
+
+async def test_a_commit_that_is_there_is_never_moved(kafka_world: KafkaWorld) -> None:
+    """Only what is missing is committed, and what is there is told."""
+    topic, group = await kafka_world.create_topic(2), kafka_world.new_group()
+    await kafka_world.produce(topic, 0, 9)
+    await kafka_world.commit(group, topic, 0, 3)
+
+    there = await kafka_world.group_offsets().commit_missing(kafka_world.cluster, group, {(topic, 0): 9, (topic, 1): 0})
+
+    assert there == {(topic, 0): 3, (topic, 1): 0}
+    assert await committed(kafka_world, topic, group) == ([3, 0], GroupState.EMPTY)
+
+
+async def test_offsets_on_two_topics_are_committed_together(kafka_world: KafkaWorld) -> None:
+    """A group may read several topics."""
+    one, two, group = await kafka_world.create_topic(), await kafka_world.create_topic(), kafka_world.new_group()
+
+    await kafka_world.group_offsets().commit_missing(kafka_world.cluster, group, {(one, 0): 1, (two, 0): 2})
+
+    assert [(await committed(kafka_world, topic, group))[0] for topic in (one, two)] == [[1], [2]]
+
+
+async def test_more_partitions_than_one_request_takes(kafka_world: KafkaWorld) -> None:
+    """All are committed."""
+    topic, group = await kafka_world.create_topic(30), kafka_world.new_group()
+
+    await kafka_world.group_offsets().commit_missing(
+        kafka_world.cluster, group, {(topic, number): number for number in range(30)}
+    )
+
+    assert (await committed(kafka_world, topic, group))[0] == list(range(30))
+
+
+async def test_a_group_with_members_commits_for_itself(kafka_world: KafkaWorld) -> None:
+    """While somebody consumes, the broker refuses, and nothing is committed."""
+    topic, group = await kafka_world.create_topic(2), kafka_world.new_group()
+    async with kafka_world.consuming(topic, group):
+        with pytest.raises(ConflictError, match=group):
+            await kafka_world.group_offsets().commit_missing(kafka_world.cluster, group, {(topic, 0): 0})
+        assert (await committed(kafka_world, topic, group))[0] == [None, None]
+
+    made = await kafka_world.group_offsets().commit_missing(kafka_world.cluster, group, {(topic, 0): 0})
+    assert made == {(topic, 0): 0}
+
+
+async def test_a_check_leaves_nothing_behind(kafka_world: KafkaWorld) -> None:
+    """It only finds out whether we may; also of a group with members, and of one that does not exist."""
+    topic, group = await kafka_world.create_topic(), kafka_world.new_group()
+    offsets = kafka_world.group_offsets()
+
+    await offsets.check(kafka_world.cluster, group, topic)
+    async with kafka_world.consuming(topic, group):
+        await offsets.check(kafka_world.cluster, group, topic)
+
+    assert (await committed(kafka_world, topic, group))[0] == [None]
+
+
+async def test_an_unreachable_cluster_is_told(kafka_world: KafkaWorld) -> None:
+    """It names the address."""
+    offsets = kafka_world.group_offsets()
+    with pytest.raises(UnavailableError, match=UNREACHABLE.bootstrap_servers):
+        await offsets.commit_missing(UNREACHABLE, "g", {("orders", 0): 0})
+    with pytest.raises(UnavailableError, match=UNREACHABLE.bootstrap_servers):
+        await offsets.check(UNREACHABLE, "g", "orders")
