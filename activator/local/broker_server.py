@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
 import struct
 from dataclasses import dataclass, replace
 from itertools import count
@@ -42,6 +43,7 @@ _CLIENT_ID_SIZE = struct.Struct(">h")
 _LARGEST_REQUEST_BYTES = 100 * 1024 * 1024  # Kafka's socket.request.max.bytes
 _FIRST_VERSION_THAT_NAMES_ITS_SOFTWARE = 3  # ApiVersions, KIP-511
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?")
+_ACCEPT_AGAIN_SECONDS = 1.0  # after running out of file descriptors
 _READ_AHEAD_BYTES = 1024 * 1024  # of requests that wait behind one being served
 
 
@@ -78,7 +80,9 @@ class EmbeddedBroker:
         self._broker = Broker(config or BrokerConfig(), AiokafkaRecordFormat(), Random())  # noqa: S311
         self._now = now
         self._zero_ms = 0.0
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._resume: asyncio.TimerHandle | None = None
+        self._connecting: set[asyncio.Task[object]] = set()
         self._connections: dict[int, _Connection] = {}
         self._tokens = count(1)
         self._timer: asyncio.TimerHandle | None = None
@@ -86,10 +90,12 @@ class EmbeddedBroker:
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._zero_ms = self._now().timestamp() * 1000 - loop.time() * 1000
-        self._server = await loop.create_server(lambda: _Connection(self, loop), self.host, self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._listener = socket.create_server((self.host, self.port))
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
         self._broker.start(self.host, self.port, self.now_ms())
         self._arm()
+        self._listen(self._listener)
         return self
 
     async def __aexit__(
@@ -97,11 +103,16 @@ class EmbeddedBroker:
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        for connection in tuple(self._connections.values()):
-            connection.abort()
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        if self._resume is not None:
+            self._resume.cancel()
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+        if self._connecting:
+            await asyncio.wait(self._connecting)
+        self.disconnect_all()
+        while self._connections:  # noqa: ASYNC110 - a connection that is aborted is lost in the next turn of the loop
+            await asyncio.sleep(0)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -161,6 +172,31 @@ class EmbeddedBroker:
         """Close every connection, as a broker does that is restarted."""
         for connection in tuple(self._connections.values()):
             connection.abort()
+
+    def _listen(self, listener: socket.socket) -> None:
+        """Take connections from now on.
+
+        `loop.create_server` would do, but it loses a client that it accepted in the turn in which it is closed: neither
+        served nor closed, that client waits for an answer for ever.
+        """
+        self._resume = None
+        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            client, _ = listener.accept()
+        except BlockingIOError:  # it is gone again
+            return
+        except OSError as error:
+            _log.warning("a connection to %s could not be taken, the next in 1 s: %s", self.bootstrap_servers, error)
+            loop.remove_reader(listener)
+            self._resume = loop.call_later(_ACCEPT_AGAIN_SECONDS, self._listen, listener)
+            return
+        client.setblocking(False)
+        task = loop.create_task(loop.connect_accepted_socket(lambda: _Connection(self, loop), client))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
 
     # -- between the connections and the state machine ------------------------------------------------------------
 

@@ -151,3 +151,27 @@ def test_an_idle_session_costs_nothing_per_partition(driver: Driver) -> None:
     assert not view.ready
     driver.produce(b"a", partition=7)
     assert list(view.ready) == [("orders", 7)]
+
+
+def test_a_partition_that_joins_a_waiting_session_is_told_at_the_end_of_the_wait(driver: Driver) -> None:
+    """Its end offset is news, but none that ends the wait."""
+    session_id = opened(driver, 0)
+    body = driver.fetch_body((1, 0), session_id=session_id, session_epoch=1, max_wait_ms=500)
+    token = driver.send(ApiKey.FETCH, body)
+    driver.advance(499)
+    assert token in driver.waiting
+    driver.advance(1)
+    assert partitions(driver.answers[token] or {}) == [1]
+
+
+def test_a_wait_that_is_over_does_not_shorten_the_next_one(driver: Driver) -> None:
+    """The deadline of an answered fetch goes with it."""
+    session_id = opened(driver, 0)
+    driver.send(ApiKey.FETCH, driver.fetch_body(session_id=session_id, session_epoch=1, max_wait_ms=500))
+    driver.produce(b"a")
+    body = driver.fetch_body((0, 1), session_id=session_id, session_epoch=2, max_wait_ms=30_000)
+    token = driver.send(ApiKey.FETCH, body)
+    driver.advance(29_999)
+    assert token in driver.waiting
+    driver.advance(1)
+    assert token in driver.answers

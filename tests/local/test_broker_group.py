@@ -186,3 +186,17 @@ def test_a_deleted_group_leaves_no_timer() -> None:
     driver.ask(ApiKey.DELETE_GROUPS, {"groups_names": ["group"]})
     driver.advance(SESSION_MS * 2)
     assert driver.state_of() == "Dead"
+
+
+def test_a_member_that_waits_may_send_heartbeats_as_well() -> None:
+    """From another connection; that does not start its session's clock."""
+    driver = Driver()
+    first = stable(driver)
+    joining(driver)
+    second = _only_other(driver, first)
+    for _ in range(3):
+        assert heartbeat(driver, second, 1) == heartbeat(driver, first, 1) == ErrorCode.REBALANCE_IN_PROGRESS
+        driver.advance(SESSION_MS - 1_000)
+    assert heartbeat(driver, first, 1) == ErrorCode.REBALANCE_IN_PROGRESS
+    driver.advance(2_000)
+    assert len(joined(driver, joining(driver, first))["members"]) == 2
