@@ -141,9 +141,9 @@ async def exchange(port: int, request: bytes) -> Answer:
         writer.close()
 
 
-async def read_answer(reader: asyncio.StreamReader) -> Answer:
+async def read_answer(reader: asyncio.StreamReader, seconds: float = READ_SECONDS) -> Answer:
     """Read one answer from an open connection."""
-    async with asyncio.timeout(READ_SECONDS):
+    async with asyncio.timeout(seconds):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:]) if name}
         body = await reader.readexactly(int(headers.get("content-length", "0")))

@@ -1,0 +1,138 @@
+"""The gateway under load against real Kafka while brokers stop, die and come back, and while it dies itself."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed.kafka import KafkaCluster
+from testbed.ports import ReservedPorts
+from testbed.processes import ManagedProcess
+from tests.gateway.load import FAIL, OK, UNKNOWN, Load, check, read_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.real
+
+PARTITIONS = 6
+DELIVERY_SECONDS = 5.0
+SLACK_SECONDS = 2.0
+"""The test's own: client, gateway and three brokers share two cores."""
+
+
+@contextmanager
+def cluster(folder: Path, nodes: int) -> Iterator[KafkaCluster]:
+    """A cluster with the topic `orders`; a dead broker is noticed after three seconds."""
+    properties = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
+    if nodes > 1:
+        properties["min.insync.replicas"] = "2"
+    with KafkaCluster(folder / "kafka", nodes=nodes, properties=properties) as kafka:
+        kafka.create_topic("orders", partitions=PARTITIONS)
+        yield kafka
+
+
+@contextmanager
+def gateway(folder: Path, bootstrap_servers: str) -> Iterator[tuple[ManagedProcess, int]]:
+    """A gateway process and the port it listens on."""
+    with ReservedPorts(2) as ports:
+        port, management = ports.ports
+        command = [
+            sys.executable, "-m", "gateway", "--bootstrap-servers", bootstrap_servers, "--shutdown-delay", "0",
+            "--listen", f"127.0.0.1:{port}", "--management-listen", f"127.0.0.1:{management}",
+        ]  # fmt: skip
+        with ManagedProcess("gateway", command, log=folder / "gateway.log", grace_seconds=30) as process:
+            process.wait_ready(lambda: is_ready(management), within_seconds=20)
+            yield process, port
+
+
+def is_ready(port: int) -> bool:
+    """Ask /readyz."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+async def under_load(load: Load, seconds: float, *faults: tuple[float, Callable[[], object]]) -> None:
+    """Send for so many seconds while faults happen at their times; recovery must show in the last answers."""
+    running = asyncio.create_task(load.run(seconds))
+    began = asyncio.get_running_loop().time()
+    for at, fault in faults:
+        await asyncio.sleep(max(0.0, began + at - asyncio.get_running_loop().time()))
+        await asyncio.to_thread(fault)
+    await running
+    last = [sent for sent in load.sent if sent.began > began + seconds - 3]
+    assert last
+    assert all(sent.fate == OK for sent in last), "it did not recover"
+
+
+def report(load: Load) -> str:
+    """A line for the log of the test run."""
+    fates = {fate: len(load.of(fate)) for fate in (OK, FAIL, UNKNOWN)}
+    return f"{fates} answers {dict(load.statuses)} slowest {max(sent.seconds for sent in load.sent):.2f} s"
+
+
+async def test_one_broker_that_stops_dies_and_returns(tmp_path: Path) -> None:
+    """60 s of load: the broker stops for 4 s, is killed and restarted, and the gateway is killed in the middle."""
+    with cluster(tmp_path, nodes=1) as kafka, gateway(tmp_path, kafka.bootstrap_servers) as (process, port):
+        load = Load(port, "orders")
+        await under_load(
+            load,
+            60,
+            (8, kafka.pause),
+            (12, kafka.resume),
+            (22, kafka.kill),
+            (24, kafka.restart),
+            (42, process.kill),
+            (44, process.start),
+        )
+        records = list(read_topic(kafka.bootstrap_servers, "orders", PARTITIONS))
+        print(report(load), len(records), "records")  # noqa: T201 - the measurement itself
+        check(load, records, DELIVERY_SECONDS + SLACK_SECONDS)
+        assert len(load.of(OK)) > 1000
+        assert load.of(UNKNOWN), "the faults did not reach the load"
+
+
+async def test_three_brokers_that_die_in_turn(tmp_path: Path) -> None:
+    """45 s of load on three replicas: each broker in turn is killed or stopped while it leads some partitions."""
+    with cluster(tmp_path, nodes=3) as kafka, gateway(tmp_path, kafka.bootstrap_servers) as (_, port):
+        load = Load(port, "orders")
+        await under_load(
+            load,
+            45,
+            (5, kafka.node(1).kill),
+            (12, kafka.node(1).start_and_wait),
+            (20, kafka.node(2).pause),
+            (27, kafka.node(2).resume),
+            (33, kafka.node(3).kill),
+            (35, kafka.node(3).start_and_wait),
+        )
+        records = list(read_topic(kafka.bootstrap_servers, "orders", PARTITIONS))
+        print(report(load), len(records), "records")  # noqa: T201 - the measurement itself
+        check(load, records, DELIVERY_SECONDS + SLACK_SECONDS)
+        assert len(load.of(OK)) > 1000
+
+
+async def test_drain_under_load(tmp_path: Path) -> None:
+    """SIGTERM under load loses nothing: each request is answered or its connection refused, and none is unknown."""
+    with cluster(tmp_path, nodes=1) as kafka, gateway(tmp_path, kafka.bootstrap_servers) as (process, port):
+        load = Load(port, "orders", senders=20, pause_seconds=0)
+        running = asyncio.create_task(load.run(4))
+        await asyncio.sleep(2)
+        assert await asyncio.to_thread(process.stop) == 0
+        await running
+        records = list(read_topic(kafka.bootstrap_servers, "orders", PARTITIONS))
+        check(load, records, DELIVERY_SECONDS + SLACK_SECONDS)
+        print(report(load), len(records), "records")  # noqa: T201 - the measurement itself
+        assert {value for _, value in records} == {sent.value for sent in load.of(OK)}
