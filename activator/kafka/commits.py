@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 _Answer = TypeVar("_Answer")
 
+COORDINATOR_SECONDS = 3.0
+"""How long a coordinator that has just moved may take to load its groups."""
 RETRY_SECONDS = 0.1
-"""A coordinator that has just moved needs a moment to load its groups."""
 COMMITS_PER_REQUEST = 1000
 NO_GENERATION = -1
 NO_SUCH_PARTITION = 2**31 - 1
@@ -193,17 +194,23 @@ class KafkaGroupOffsets:
     async def _of_coordinator(
         self, cluster: Cluster, group: str, ask: Callable[[ClusterClient, int], Awaitable[_Answer]]
     ) -> _Answer:
-        """Ask a group's coordinator, and once more where it has moved."""
+        """Ask a group's coordinator; one that has moved is looked up again, and has a moment to load the group."""
         client = self._connections.client(cluster)
         topology = self._topologies.setdefault(cluster, Topology(client))
-        try:
-            return await ask(client, await _coordinator(topology, group, client.where))
-        except _NoSuchPartitionError:
-            raise
-        except UnavailableError:  # also one that does not answer: another may coordinate it by now
-            topology.forget_coordinators([group])
+        begun = asyncio.get_running_loop().time()
+        while True:
+            try:
+                return await ask(client, await _coordinator(topology, group, client.where))
+            except _MovedError:
+                topology.forget_coordinators([group])
+                if asyncio.get_running_loop().time() - begun > COORDINATOR_SECONDS:
+                    raise
+            except _NoSuchPartitionError:
+                raise
+            except UnavailableError:  # it does not answer: by the next time another may coordinate it
+                topology.forget_coordinators([group])
+                raise
             await asyncio.sleep(RETRY_SECONDS)
-            return await ask(client, await _coordinator(topology, group, client.where))
 
 
 class _MovedError(UnavailableError):

@@ -5,8 +5,9 @@
 3. `roster.py`     which workloads are managed, by which policy; `takeover.py`, `releasing.py`: how that begins and ends
 4. `reading.py`    one batch read a cluster, and the probe of what may be markers only
 5. `acting.py`     the order of a wake, of a sleep, and of a target's release
-6. `telling.py`    what is recorded of a look; `notices.py`: what a person is told besides
-7. `keeping.py`    what outlives a restart, written on change only
+6. `guarding.py`   the offsets that a sleeping group must find when it wakes
+7. `telling.py`    what is recorded of a look; `notices.py`: what a person is told besides
+8. `keeping.py`    what outlives a restart, written on change only
 
 Nothing here knows Kafka, Kubernetes, OpenTelemetry or HTTP: the world is behind `activator.ports`, and the clock is
 handed in, so that a simulated day is a fast test.

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from activator.core import naming
 from activator.core.decide import decide
+from activator.core.invariants import refused, violation
 from activator.core.model import Applied, IsolationLevel, Outcome
 from activator.errors import ConflictError, NotFoundError, UnavailableError, WakegateError
-from activator.loop import reading
+from activator.loop import guarding, reading
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,6 +49,8 @@ class Act:
 async def wake(world: World, target: Target, act: Act) -> Act | None:
     """Bring a target from idle to the decided count: publish what woke it, then PATCH.
 
+    Where its group still lacks offsets it would skip what woke it: those are waited for, five seconds at most.
+
     No lease is needed: the PATCH names the resourceVersion that was read, so of several replicas one succeeds, and
     whoever comes second gets a conflict, rereads, and is done.
 
@@ -59,10 +62,14 @@ async def wake(world: World, target: Target, act: Act) -> Act | None:
         await asyncio.sleep(NON_LEADER_DELAY_SECONDS)
         if not target.asleep:
             return None
+    if not await guarding.before_a_wake(world, target):
+        return None
     started = world.now()
     attempt = 0
     try:
         for attempt in range(1, MOST_ATTEMPTS + 1):
+            if (broken := _violation(world, target, act, started)) is not None:
+                return _refused(world, act, broken)
             try:
                 scale = await world.scaler.set(target.ref, act.decision.replicas, target.workload.scale)
             except ConflictError:
@@ -71,7 +78,7 @@ async def wake(world: World, target: Target, act: Act) -> Act | None:
                     return None
             else:
                 take_scale(target, scale, by_us=True)
-                target.asleep_by_us = False
+                target.asleep_by_us, target.woken = False, True
                 return replace(act, outcome=Outcome.APPLIED, applied=Applied(started, world.now(), "ok", attempt))
         raise _fought_over(target.ref)
     except WakegateError as error:
@@ -81,20 +88,21 @@ async def wake(world: World, target: Target, act: Act) -> Act | None:
 async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, Scale], Awaitable[None]]) -> Act | None:
     """Put a target to idle, on evidence of one moment.
 
-    1. the scale as it is, so that the PATCH hits what was looked at
+    1. the scale as it is, so that the PATCH hits what was looked at; the first time, whether offsets may be committed
     2. a fresh read: the one that led here may be a whole round trip old
     3. the tail joins at the end offsets of that very read: a record from here on is pushed
-    4. what must outlive us is written
+    4. what must outlive us is written, and where the groups stand by that very read is part of it
     5. the PATCH, with that uid and resourceVersion, while the lease has more left than it can take
 
     Returns:
         The act: applied, failed, or held where the fresh look says so; None where somebody else wrote in between, a
         record arrived, or we do not lead (any more).
     """
-    started = world.now()
+    began = started = world.now()
     try:
         scale = await world.scaler.get(target.ref)
         take_scale(target, scale)
+        await guarding.check(world, target)
         links = await reading.read(world, reading.clusters_of(target), [target])
         await reading.probe_markers(world, target)
         seen = replace(act.seen, replicas=scale.replicas, lags=target.lags(), pushed=None, push_is_proof=False)
@@ -105,9 +113,11 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
             return await change(world, target, act) if moved else act
         join_tail(world, target)
         await save(target, scale)
-        if target.pushed is not None or not world.leads():
+        gives_way = target.pushed is not None or not world.leads()
+        broken = None if gives_way else _violation(world, target, act, began)
+        if gives_way or broken is not None:
             leave_tail(world, target)
-            return None
+            return None if broken is None else _refused(world, act, broken)
         started = world.now()
         take_scale(target, await world.scaler.set(target.ref, decision.replicas, scale), by_us=True)
     except ConflictError:
@@ -136,6 +146,8 @@ async def change(world: World, target: Target, act: Act) -> Act | None:
             seen = target.workload.scale
             if not world.leads():
                 return None
+            if (broken := _violation(world, target, act, started)) is not None:
+                return _refused(world, act, broken)
             try:
                 scale = await world.scaler.set(target.ref, act.decision.replicas, seen)
             except ConflictError:  # mostly a status that moved on: the count is what matters
@@ -202,6 +214,17 @@ def leave_tail(world: World, target: Target) -> None:
     if target.joined is not None:
         world.wakes.leave(target.ref)
         target.joined = None
+
+
+def _violation(world: World, target: Target, act: Act, since: datetime) -> str | None:
+    """Return what forbids the PATCH of an act, by a second look at what it was decided on."""
+    seen = replace(act.seen, replicas=target.workload.scale.replicas)
+    return violation(target.policy, seen, act.decision.replicas, leads=world.leads(), since=since)
+
+
+def _refused(world: World, act: Act, broken: str) -> Act:
+    decision = refused(act.decision, act.seen, broken, world.now())
+    return replace(act, outcome=Outcome.REFUSED, decision=decision)
 
 
 def _fought_over(ref: TargetRef) -> ConflictError:

@@ -13,7 +13,7 @@ from activator.core.agenda import Agenda
 from activator.core.decide import decide, push_is_proof
 from activator.core.model import Handover, Outcome, Reason
 from activator.errors import WakegateError
-from activator.loop import acting, notices, reading, telling
+from activator.loop import acting, guarding, notices, reading, telling
 from activator.loop.keeping import Keeper
 from activator.loop.releasing import Releasing
 from activator.loop.roster import Roster, is_old
@@ -185,6 +185,7 @@ class Activator:
         now = self._world.now()
         target.settle_handoff(self._world.auto_handoff())
         seen = target.observe(self._world.handoff.look(target.ref), push, proof=proof)
+        target.woken = target.woken and not target.asleep and seen.ready_replicas == 0
         decision, memory = decide(target.policy, target.memory, seen, now)
         act = await self._act(target, acting.Act(Outcome.HELD, decision, memory, seen))
         if act is None:  # somebody else has done it, or may: look at what there is now
@@ -229,7 +230,10 @@ class Activator:
             self._later(target, retry_after=act.retry_after)
             return
         target.failures = 0
-        self._agenda.schedule(target.ref, self._next_look(target, act.decision.look_again_at))
+        look_again_at = act.decision.look_again_at
+        if applied and target.woken and guarding.is_guarded(self._world, target):
+            look_again_at = now  # offsets that expired since the last look are committed before a consumer asks
+        self._agenda.schedule(target.ref, self._next_look(target, look_again_at))
         self._keeper.offer(target.ref, target.workload.scale.uid, target.state(now))
 
     async def _follow_up(self, target: Target, act: acting.Act, now: datetime) -> None:
@@ -237,8 +241,14 @@ class Activator:
         complete = all(lag.complete for lag in target.lags())
         if target.asleep and target.joined is None and complete and not target.policy.paused:
             acting.join_tail(self._world, target)
-        if not self._world.leads() or not complete:  # a changed policy waits for a reading under it, too
+        if not self._world.leads():
             return
+        await guarding.restore(self._world, target)
+        if complete:  # a changed policy waits for a reading under it, too
+            await self._hand_over(target, act, now)
+
+    async def _hand_over(self, target: Target, act: acting.Act, now: datetime) -> None:
+        """See to it that the HPA is what policy and rivals leave of it, and say what will happen from now on."""
         try:
             if act.seen.rival is not None and target.asleep_by_us:
                 # An HPA does not act at zero: left there by us it would never be woken by anybody.

@@ -9,15 +9,17 @@ from activator.core import naming
 from activator.core.model import Handover, Notice, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from activator.core.model import TargetRef, Workload
+    from activator.core.kept_offsets import MissingCommit
+    from activator.core.model import TargetRef, Trigger, Workload
     from activator.errors import SpecError, WakegateError
     from activator.loop.target import Target
 
 HPA_CONTROLLER = "kube-controller-manager"
 """The field manager of the HPA controller's writes."""
+_OFFSETS_SHOWN = 10
 FOREIGN_WRITES = 3
 FOREIGN_WINDOW = timedelta(minutes=15)
 """That many writes of one hand within this window are a fight worth telling of."""
@@ -81,6 +83,58 @@ def foreign_write(target: Target, before: Workload, now: datetime) -> Notice | N
         " (Argo CD: ignoreDifferences; Flux: omit the field)."
     )
     return _notice(workload, Severity.WARNING, "ForeignWrites", message, now)
+
+
+def committed(target: Target, trigger: Trigger, made: tuple[MissingCommit, ...], now: datetime) -> Iterator[Notice]:
+    """Say what was committed for a group without members, and what it will never read."""
+    lost = [entry for entry in made if not entry.pinned]
+    pinned = [entry for entry in made if entry.pinned]
+    place = f"group {trigger.group} on {trigger.topic}"
+    if lost:
+        message = (
+            f"{place} had no committed offset any more (expired, or deleted: Kafka does not tell which): "
+            f"committed again where it stood: {_offsets(lost)}"
+        )
+        yield _notice(target.workload, Severity.NORMAL, "OffsetsRestored", message, now)
+    if pinned:
+        message = (
+            f"{place} has never committed there, so that it would skip the record that wakes it: "
+            f"committed where it has nothing to read yet: {_offsets(pinned)}"
+        )
+        yield _notice(target.workload, Severity.NORMAL, "OffsetsPinned", message, now)
+    if expired := sum(entry.expired for entry in made):
+        message = f"{place}: retention removed {expired} records that it had not read; it goes on at the log start"
+        yield _notice(target.workload, Severity.WARNING, "RecordsExpired", message, now)
+
+
+def would_commit(target: Target, trigger: Trigger, missing: tuple[MissingCommit, ...], now: datetime) -> Notice:
+    """Say what the offsets guard would do if it were on."""
+    message = (
+        f"group {trigger.group} on {trigger.topic} has no committed offset on some partitions; with offset-guard on"
+        f" this would be committed: {_offsets(missing)}"
+    )
+    return _notice(target.workload, Severity.NORMAL, "OffsetsWouldBeCommitted", message, now)
+
+
+def offsets_denied(target: Target, error: WakegateError, now: datetime) -> Notice:
+    """Say that nothing can be committed for a group, and what that means."""
+    message = (
+        f"{error}. Until then offsets that Kafka forgets are not committed again, and a group that starts at latest and"
+        " has never committed is kept awake. offset-guard: off says that this is meant."
+    )
+    return _notice(target.workload, Severity.WARNING, "OffsetGuardDenied", message, now)
+
+
+def woken_without_offsets(target: Target, why: str, now: datetime) -> Notice:
+    """Say that a wake could not wait any longer for its group's offsets."""
+    message = f"woken although its group could not be given its offsets within 5 s: {why}"
+    return _notice(target.workload, Severity.WARNING, "WokenWithoutOffsets", message, now)
+
+
+def _offsets(entries: Sequence[MissingCommit]) -> str:
+    shown = ", ".join(f"{entry.offset} on {entry.partition}" for entry in entries[:_OFFSETS_SHOWN])
+    more = len(entries) - _OFFSETS_SHOWN
+    return f"{shown} and {more} more partitions" if more > 0 else shown
 
 
 def released(ref: TargetRef, uid: str, text: str, now: datetime) -> Notice:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from activator.core.lag import measure, remainders
-from activator.core.model import BatchRead, TriggerOffsets, Unreadable
+from activator.core.lag import remainders
+from activator.core.model import BatchRead, Unreadable
+from activator.loop import guarding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from activator.core.model import Cluster, TraceIds, Trigger
-    from activator.loop.target import Target, Tracker
+    from activator.core.model import Cluster, TraceIds
+    from activator.loop.target import Target
     from activator.loop.world import World
 
 MOST_PROBES = 8
@@ -49,7 +49,7 @@ async def _read_cluster(world: World, cluster: Cluster, targets: list[Target]) -
         if isinstance(reading, Unreadable):
             unreadable, problem = unreadable + 1, problem or reading.reason
         if trigger in target.policy.triggers:  # it may have been reconfigured while the read was on its way
-            target.tracker(trigger).take(trigger, reading)
+            target.tracker(trigger).take(trigger, reading, guarded=guarding.is_guarded(world, target))
     world.recorder.record(
         BatchRead(
             cluster=cluster,
@@ -84,13 +84,4 @@ async def probe_markers(world: World, target: Target) -> None:
             if holds_records is not False:
                 break  # one record is enough; unknown is not "none"
             tracker.memory = tracker.memory.with_phantom(stretch.partition, stretch.start, stretch.end)
-        _measure_again(trigger, tracker)
-
-
-def _measure_again(trigger: Trigger, tracker: Tracker) -> None:
-    offsets = tracker.offsets
-    if not isinstance(offsets, TriggerOffsets):
-        return
-    arrived = tracker.lag.arrived
-    tracker.lag, tracker.partitions, tracker.memory = measure(trigger, offsets, tracker.memory)
-    tracker.lag = replace(tracker.lag, arrived=arrived)
+        tracker.measure_again(trigger, guarded=guarding.is_guarded(world, target))

@@ -143,6 +143,7 @@ class Roster:
         if _is_older(workload.scale, target.workload.scale):
             return
         before, target.workload, now = target.workload, workload, self._world.now()
+        target.woken = target.woken or before.scale.replicas <= target.idle < workload.scale.replicas
         if workload.scale.replicas != before.scale.replicas:
             notice = notices.foreign_write(target, before, now)
             if notice is not None and self._world.leads():

@@ -64,6 +64,7 @@ def adopt_state(target: Target, kept: TargetState, now: datetime) -> None:
     if kept.original_replicas is not None:
         target.original_replicas = kept.original_replicas
     target.asleep_by_us = target.asleep and (target.asleep_by_us or kept.asleep_by_us)
+    target.take_kept(kept.kept)
     target.handoff = target.handoff or kept.handoff
     target.episode_id = target.episode_id or kept.episode_id
     target.announced = True

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 from activator.core import naming
 from activator.core.decide import partition_cap, phase_of
+from activator.core.kept_offsets import merge, only_missing
 from activator.core.lag import LagMemory, measure, served_value
 from activator.core.model import (
     Evaluation,
+    GroupOnTopic,
     Handover,
+    KeptOffsets,
     Lag,
     Memory,
     Observation,
+    OffsetGuard,
     Outcome,
     Phase,
     Reason,
@@ -58,20 +62,50 @@ class Tracker:
     offsets: TriggerOffsets | None = None
     """The last reading that was more than an error."""
 
-    def take(self, trigger: Trigger, reading: Reading) -> None:
-        """Take a reading in."""
+    def take(self, trigger: Trigger, reading: Reading, *, guarded: bool) -> None:
+        """Take a reading in; `guarded`: what is kept of the group counts as committed."""
         last = self.lag
-        self.lag, self.partitions, self.memory = measure(trigger, reading, self.memory)
+        self.lag, self.partitions, self.memory = measure(trigger, reading, self.memory, guarded=guarded)
         if isinstance(reading, TriggerOffsets):
             self.offsets = reading
         else:  # what was known of the topic's size and the group stays the best guess there is
             self.lag = replace(self.lag, partitions=last.partitions, read_at=last.read_at, group_state=last.group_state)
+
+    def measure_again(self, trigger: Trigger, *, guarded: bool) -> None:
+        """Measure the last reading anew, with what was learnt since: it is no second look."""
+        if self.offsets is not None:
+            arrived = self.lag.arrived
+            self.lag, self.partitions, self.memory = measure(trigger, self.offsets, self.memory, guarded=guarded)
+            self.lag = replace(self.lag, arrived=arrived)
+
+    def was_committed(self, trigger: Trigger, commits: Mapping[TopicPartition, int]) -> None:
+        """Take note that a group without members has these offsets now."""
+        if self.offsets is None:
+            return
+        partitions = (
+            replace(partition, committed=commits.get((partition.topic, partition.partition), partition.committed))
+            for partition in self.offsets.partitions
+        )
+        self.offsets = replace(self.offsets, partitions=tuple(partitions))
+        self.measure_again(trigger, guarded=True)
 
     def commits(self) -> Iterator[tuple[TopicPartition, int]]:
         """Yield the committed offset of each partition that has one."""
         for partition, known in self.memory.partitions.items():
             if known.committed is not None:
                 yield partition, known.committed
+
+
+@dataclass(slots=True)
+class Guard:
+    """How the offsets guard fares with one target."""
+
+    allowed: bool = False
+    """It was found out that we may commit for its groups."""
+    denied_at: datetime | None = None
+    """When it was found out that we may not."""
+    told: set[str] = field(default_factory=set)
+    """What was told already, so that it is told once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +133,9 @@ class Target:
     problems: tuple[SpecError, ...] = ()
     """What is wrong with the present annotations, while those of `policy` stay in force."""
     asleep_by_us: bool = False
+    woken: bool = False
+    """It was at idle, and no replica has been ready since."""
+    guard: Guard = field(default_factory=Guard)
     handoff: Handover | None = None
     """Who moves it between 1 and N: HPA or DIRECT; None: not settled yet, so nobody does."""
     trackers: dict[Trigger, Tracker] = field(default_factory=dict)
@@ -158,8 +195,32 @@ class Target:
 
     def adopt(self, policy: Policy, annotations: Mapping[str, str]) -> None:
         """Put another policy in force: what is known of triggers that it does not have is dropped."""
-        self.trackers = {trigger: self.tracker(trigger) for trigger in policy.triggers}
+        kept = {_place(trigger): tracker.memory.kept for trigger, tracker in self.trackers.items()}
+        self.trackers = {
+            trigger: self.trackers.get(trigger) or Tracker(LagMemory(kept=kept.get(_place(trigger), KeptOffsets())))
+            for trigger in policy.triggers
+        }
+        self.guard = Guard()
         self.policy, self.annotations = policy, annotations
+
+    def take_kept(self, stored: Mapping[GroupOnTopic, KeptOffsets]) -> None:
+        """Take over where another process has seen the groups stand."""
+        for trigger in self.policy.triggers:
+            if (kept := stored.get(_place(trigger))) is not None:
+                tracker = self.tracker(trigger)
+                tracker.memory = replace(tracker.memory, kept=merge(kept, tracker.memory.kept, tracker.offsets))
+
+    def kept(self, *, asleep: bool) -> dict[GroupOnTopic, KeptOffsets]:
+        """Return where the groups stand: of a sleeper all of it, else what Kafka does not have by itself."""
+        if self.policy.offset_guard is OffsetGuard.OFF:
+            return {}
+        found = {}
+        for trigger in self.policy.triggers:
+            tracker = self.tracker(trigger)
+            kept = tracker.memory.kept if asleep else only_missing(tracker.memory.kept, tracker.offsets)
+            if any(offset is not None for offset in kept.offsets):
+                found[_place(trigger)] = kept
+        return found
 
     def settle_handoff(self, auto: Handover | None) -> None:
         """Settle who moves 1..N: as the policy says, else as `auto` resolves, else as it was settled before."""
@@ -232,6 +293,11 @@ class Target:
             handoff=self.handoff,
             last_valid=dict(self.annotations),
             problems=problems,
+            kept=self.kept(asleep=self.asleep or going_to_sleep),
             episode_id=self.episode_id,
             trace_id=self.last_ids.trace_id if self.last_ids else None,
         )
+
+
+def _place(trigger: Trigger) -> GroupOnTopic:
+    return GroupOnTopic(trigger.cluster.bootstrap_servers, trigger.topic, trigger.group)

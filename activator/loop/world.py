@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from activator.core.model import Policy, TraceIds
     from activator.errors import SpecError
     from activator.ports import (
+        GroupOffsets,
         Handoff,
         LagReader,
         Leadership,
@@ -50,6 +51,8 @@ class World:
     """Ids of a new span, in the trace whose id is given or in a new one."""
     parse: Callable[[Mapping[str, str]], tuple[Policy | None, tuple[SpecError, ...]]]
     """Annotations -> policy, with the operator's defaults: for the last valid ones that were kept."""
+    group_offsets: GroupOffsets | None = None
+    """None: nobody commits for groups without members, as if every target had `offset-guard: off`."""
     auto_handoff: Callable[[], Handover | None] = lambda: Handover.HPA
     """Who moves 1..N of targets with hand-off `auto`: HPA where the cluster's external metrics API leads to us, else
     DIRECT; None: not known yet, so what was settled before stays."""

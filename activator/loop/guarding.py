@@ -1,0 +1,148 @@
+"""The offsets guard: what Kafka forgets of a sleeping group, or never had, is committed for it before it wakes.
+
+- Looks carry on where each group stands (`core.kept_offsets`), and it is written down before a sleep (`keeping`).
+- A look at a sleeper that finds a commit missing commits it, once the group has no members any more. That is the
+  leader's, and outside any wake: the next record finds nothing left to do.
+- A wake that comes before that waits for it, five seconds at most. Where nothing is missing it asks nobody anything.
+- Before the first sleep it is found out whether we may commit at all: without the permission a group that never
+  committed is kept awake, as with the guard off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from activator.core.kept_offsets import WITHOUT_MEMBERS, missing_commits
+from activator.core.model import OffsetGuard
+from activator.errors import ConflictError, DeniedError, UnavailableError
+from activator.loop import notices
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from activator.core.kept_offsets import MissingCommit
+    from activator.core.model import Notice, Trigger
+    from activator.loop.target import Target
+    from activator.loop.world import World
+
+BEFORE_A_WAKE_SECONDS = 5.0
+"""The longest that a wake waits for offsets to be committed."""
+RETRY_SECONDS = 0.1
+CHECKED_AGAIN_AFTER = timedelta(minutes=5)
+"""A permission that was missing may have been granted by then."""
+
+_log = logging.getLogger(__name__)
+
+
+def is_guarded(world: World, target: Target) -> bool:
+    """Tell whether what is kept of a target's groups will be committed where it is missing."""
+    if _mode(world, target) is not OffsetGuard.ON:
+        return False
+    denied_at = target.guard.denied_at
+    return denied_at is None or world.now() - denied_at >= CHECKED_AGAIN_AFTER
+
+
+async def check(world: World, target: Target) -> None:
+    """Find out, once, whether we may commit for a target's groups. Raises UnavailableError."""
+    if world.group_offsets is None or target.guard.allowed or not is_guarded(world, target):
+        return
+    try:
+        for trigger in target.policy.triggers:
+            await world.group_offsets.check(trigger.cluster, trigger.group, trigger.topic)
+    except DeniedError as error:
+        _denied(world, target, error)
+    else:
+        target.guard.allowed, target.guard.denied_at = True, None
+
+
+async def restore(world: World, target: Target) -> None:
+    """Commit what a sleeping target's groups lack, where they have no members; what fails has another look."""
+    if not (target.asleep or target.woken):
+        return
+    for trigger, missing in _missing(target):
+        if target.tracker(trigger).lag.group_state not in WITHOUT_MEMBERS:
+            continue
+        if _mode(world, target) is OffsetGuard.OBSERVE:
+            _tell_once(world, target, notices.would_commit(target, trigger, missing, world.now()))
+        elif is_guarded(world, target):
+            try:
+                await _commit(world, target, trigger, missing)
+            except ConflictError:  # it has members by now: they commit for themselves
+                continue
+            except DeniedError as error:
+                _denied(world, target, error)
+            except UnavailableError as error:
+                _log.warning("offsets of %s could not be committed, the next look tries again: %s", target.ref, error)
+
+
+async def before_a_wake(world: World, target: Target) -> bool:
+    """Wait until what a waking target's groups lack is committed, five seconds at most; mostly nothing is lacking.
+
+    Returns:
+        Whether it is asleep still: somebody else may have woken it meanwhile.
+    """
+    if not is_guarded(world, target) or not any(_missing(target)):
+        return True
+    why = "it still had members"
+    try:
+        async with asyncio.timeout(BEFORE_A_WAKE_SECONDS):
+            while target.asleep and (lacking := next(_missing(target), None)) is not None:
+                try:
+                    if world.leads():  # else the leader does it, and wakes it
+                        await _commit(world, target, *lacking)
+                        continue
+                except DeniedError as error:
+                    _denied(world, target, error)
+                    break
+                except (ConflictError, UnavailableError) as error:
+                    why = str(error)
+                await asyncio.sleep(RETRY_SECONDS)
+    except TimeoutError:
+        world.recorder.record(notices.woken_without_offsets(target, why, world.now()))
+    return target.asleep
+
+
+def _mode(world: World, target: Target) -> OffsetGuard:
+    if world.group_offsets is None:
+        return OffsetGuard.OFF
+    mode = target.policy.offset_guard
+    return OffsetGuard.OBSERVE if target.policy.dry_run and mode is OffsetGuard.ON else mode
+
+
+def _missing(target: Target) -> Iterator[tuple[Trigger, tuple[MissingCommit, ...]]]:
+    """Yield what each group lacks by its last reading, where that can be believed in full."""
+    for trigger in target.policy.triggers:
+        tracker = target.tracker(trigger)
+        if tracker.offsets is not None and tracker.lag.complete:
+            missing = missing_commits(tracker.offsets, tracker.memory.kept)
+            if missing:
+                yield trigger, missing
+
+
+async def _commit(world: World, target: Target, trigger: Trigger, missing: tuple[MissingCommit, ...]) -> None:
+    """Commit what is missing and say so. Raises ConflictError, DeniedError, UnavailableError."""
+    if world.group_offsets is None:
+        return
+    wanted = {(entry.topic, entry.partition): entry.offset for entry in missing}
+    there = await world.group_offsets.commit_missing(trigger.cluster, trigger.group, wanted)
+    target.tracker(trigger).was_committed(trigger, there)
+    made = tuple(entry for entry in missing if there.get((entry.topic, entry.partition)) == entry.offset)
+    for notice in notices.committed(target, trigger, made, world.now()):
+        world.recorder.record(notice)
+
+
+def _denied(world: World, target: Target, error: DeniedError) -> None:
+    """Go on without the guard for a while."""
+    target.guard.denied_at, target.guard.allowed = world.now(), False
+    for trigger in target.policy.triggers:
+        target.tracker(trigger).measure_again(trigger, guarded=False)
+    _tell_once(world, target, notices.offsets_denied(target, error, world.now()))
+
+
+def _tell_once(world: World, target: Target, notice: Notice) -> None:
+    if notice.message not in target.guard.told:
+        target.guard.told.add(notice.message)
+        world.recorder.record(notice)
