@@ -1,4 +1,4 @@
-"""The contract of every Scaler, on local processes. (That others write through /scale is a matter of a cluster.)"""
+"""The contract of every Scaler, on local processes; that others write through /scale is a matter of a cluster."""
 
 from __future__ import annotations
 
