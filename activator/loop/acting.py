@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from activator.core import naming
 from activator.core.decide import decide
 from activator.core.invariants import refused, violation
-from activator.core.model import Applied, IsolationLevel, Outcome
+from activator.core.model import Applied, IsolationLevel, Outcome, Reason, Step
 from activator.errors import ConflictError, NotFoundError, UnavailableError, WakegateError
 from activator.loop import guarding, reading
 
@@ -183,6 +183,32 @@ async def release(world: World, ref: TargetRef, goal: int, *, asleep_by_us: bool
         except NotFoundError:
             return None
     raise _fought_over(ref)
+
+
+async def step_aside(world: World, target: Target, act: Act) -> Act:
+    """Leave a target to its rival; one that sleeps by our hand is put back first, by the leader.
+
+    An HPA does not act at zero: left there by us, it would never be woken by anybody.
+
+    Returns:
+        The act: refused, or applied or failed where it had to be put back.
+    """
+    if not (target.asleep and target.asleep_by_us and world.leads()):
+        return replace(act, outcome=Outcome.REFUSED)
+    goal = max(target.original_replicas, target.policy.min_replicas)
+    started = world.now()
+    try:
+        scales = await release(world, target.ref, goal, asleep_by_us=True)
+    except WakegateError as error:
+        return _failed(world, act, started, error, 1)
+    target.asleep_by_us = False
+    if scales is None or scales[0].replicas == scales[1].replicas:
+        return replace(act, outcome=Outcome.REFUSED)
+    take_scale(target, scales[1], by_us=True)
+    text = f"put back to {goal} first, because an HPA does not act at zero"
+    steps = (*act.decision.steps, Step("rival", goal, Reason.RIVAL, text))
+    decision = replace(act.decision, replicas=goal, steps=steps)
+    return replace(act, outcome=Outcome.APPLIED, decision=decision, applied=Applied(started, world.now(), "ok"))
 
 
 def take_scale(target: Target, scale: Scale, *, by_us: bool = False) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -199,7 +198,7 @@ class Activator:
         """Do what was decided: the way out of idle is any replica's, every other the leader's."""
         wanted, seen = act.decision.replicas, act.seen.replicas
         if act.decision.reason is Reason.RIVAL:
-            return replace(act, outcome=Outcome.REFUSED)
+            return await acting.step_aside(self._world, target, act)
         if wanted == seen:
             return act
         if seen <= target.idle:
@@ -250,12 +249,7 @@ class Activator:
     async def _hand_over(self, target: Target, act: acting.Act, now: datetime) -> None:
         """See to it that the HPA is what policy and rivals leave of it, and say what will happen from now on."""
         try:
-            if act.seen.rival is not None and target.asleep_by_us:
-                # An HPA does not act at zero: left there by us it would never be woken by anybody.
-                goal = max(target.original_replicas, target.policy.min_replicas)
-                await acting.release(self._world, target.ref, goal, asleep_by_us=True)
-                target.asleep_by_us = False
-            elif target.policy.paused or act.seen.rival is not None:
+            if target.policy.paused or act.seen.rival is not None:
                 await self._world.handoff.remove(target.ref)
             elif target.policy.dry_run:
                 pass

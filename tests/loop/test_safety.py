@@ -90,10 +90,10 @@ async def test_a_record_between_the_read_and_the_patch_wakes_it_again() -> None:
 
 
 @virtual
-async def test_a_group_that_never_committed_with_latest_is_held_awake() -> None:
+async def test_without_the_guard_a_group_that_never_committed_with_latest_is_held_awake() -> None:
     """Such a consumer skips the record that wakes it, so it is not put to sleep, and the reason says so."""
     bed = Bed(hpa=False, records_per_second=0)
-    orders = bed.deploy(committed=False, cooldown_period="20", polling_interval="5")
+    orders = bed.deploy(committed=False, cooldown_period="20", polling_interval="5", offset_guard="off")
     async with bed:
         await bed.until(120)
         assert bed.server.replicas(orders) == 1
@@ -220,6 +220,22 @@ async def test_a_sleeper_that_gets_a_rival_is_put_back() -> None:
         await bed.until(75)
         assert bed.server.replicas(orders) == 3
         assert [name for _, name in bed.server.hpas] == ["theirs"]
+    put_back = bed.recorder.applied[-1]
+    assert (put_back.seen.replicas, put_back.decision.replicas, put_back.decision.reason) == (0, 3, Reason.RIVAL)
+    assert put_back.decision.text == "put back to 3 first, because an HPA does not act at zero"
+
+
+@virtual
+async def test_a_paused_sleeper_that_gets_a_rival_stays_where_it_is() -> None:
+    """Paused freezes the count, whoever else comes."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(replicas=3, cooldown_period="20", polling_interval="10")
+    async with bed:
+        await bed.until(60)
+        bed.server.annotate(orders, {f"{ANNOTATION_PREFIX}paused": "true"})
+        bed.server.add_hpa("theirs", orders)
+        await bed.until(75)
+        assert bed.server.replicas(orders) == 0
 
 
 @virtual
