@@ -18,6 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "watch_namespace": (),
     "listen": ("0.0.0.0", 8080),  # noqa: S104 - the promised default: the kubelet probes it
     "dashboard_listen": ("127.0.0.1", 8081),
+    "trace_url": "",
     "metrics_api_listen": ("0.0.0.0", 6443),  # noqa: S104 - the promised default: the aggregator calls it
     "metrics_api_tls_cert": "",
     "metrics_api_tls_key": "",
