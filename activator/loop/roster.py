@@ -42,7 +42,8 @@ class Roster:
         self._releasing = releasing
         self._due = due
         self.targets: dict[TargetRef, Target] = {}
-        self._by_topic: defaultdict[tuple[frozenset[str], str], set[TargetRef]] = defaultdict(set)
+        self._by_topic: defaultdict[tuple[frozenset[str], str], dict[TargetRef, None]] = defaultdict(dict)
+        """In the order of their takeover, so that equal runs are equal."""
         self._restored: dict[TargetRef, TargetState] = {}
         """What was kept of workloads that the catalog has not delivered (yet)."""
         self._refused: dict[TargetRef, TargetState] = {}
@@ -173,7 +174,10 @@ class Roster:
     def _index(self, target: Target, *, remove: bool = False) -> None:
         for trigger in target.policy.triggers:
             refs = self._by_topic[frozenset(trigger.cluster.bootstrap_servers.split(",")), trigger.topic]
-            (refs.discard if remove else refs.add)(target.ref)
+            if remove:
+                refs.pop(target.ref, None)
+            else:
+                refs[target.ref] = None
 
     def _release_absent(self) -> None:
         """Give back what was kept of workloads that are managed no more."""
