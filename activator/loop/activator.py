@@ -184,7 +184,7 @@ class Activator:
         now = self._world.now()
         target.settle_handoff(self._world.auto_handoff())
         seen = target.observe(self._world.handoff.look(target.ref), push, proof=proof)
-        target.woken = target.woken and not target.asleep and seen.ready_replicas == 0
+        target.woken = target.woken and not target.asleep and target.has_no_members()
         decision, memory = decide(target.policy, target.memory, seen, now)
         act = await self._act(target, acting.Act(Outcome.HELD, decision, memory, seen))
         if act is None:  # somebody else has done it, or may: look at what there is now
@@ -238,7 +238,8 @@ class Activator:
     async def _follow_up(self, target: Target, act: acting.Act, now: datetime) -> None:
         """See to what follows a decision: the tail of a sleeper, the HPA, and the Event that tells of a takeover."""
         complete = all(lag.complete for lag in target.lags())
-        if target.asleep and target.joined is None and complete and not target.policy.paused:
+        joins = target.joined is None or acting.has_recreated_topic(target)
+        if target.asleep and joins and complete and not target.policy.paused:
             acting.join_tail(self._world, target)
         if not self._world.leads():
             return

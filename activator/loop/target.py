@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from activator.core import naming
 from activator.core.decide import partition_cap, phase_of
-from activator.core.kept_offsets import merge, only_missing
+from activator.core.kept_offsets import WITHOUT_MEMBERS, merge, only_missing
 from activator.core.lag import LagMemory, measure, served_value
 from activator.core.model import (
     Evaluation,
@@ -134,7 +134,7 @@ class Target:
     """What is wrong with the present annotations, while those of `policy` stay in force."""
     asleep_by_us: bool = False
     woken: bool = False
-    """It was at idle, and no replica has been ready since."""
+    """It was at idle, and no replica has joined its group since."""
     guard: Guard = field(default_factory=Guard)
     handoff: Handover | None = None
     """Who moves it between 1 and N: HPA or DIRECT; None: not settled yet, so nobody does."""
@@ -188,6 +188,10 @@ class Target:
     def lags(self) -> tuple[Lag, ...]:
         """Return the lag of every trigger, in the policy's order."""
         return tuple(self.tracker(trigger).lag for trigger in self.policy.triggers)
+
+    def has_no_members(self) -> bool:
+        """Tell whether each group had no members at its last look."""
+        return all(lag.group_state in WITHOUT_MEMBERS for lag in self.lags())
 
     def commits(self) -> dict[TopicPartition, int]:
         """Return the committed offsets that the last readings saw."""

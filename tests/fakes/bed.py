@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
-from activator.core.model import GroupState, TargetRef, TraceIds
+from activator.core.model import GroupState, OffsetReset, TargetRef, TraceIds
 from activator.core.naming import ANNOTATION_PREFIX, metric_name
 from activator.loop import Activator, World
 from activator.specs.annotations import AnnotationDefaults, parse
-from activator.web.metric_store import InMemoryMetricStore
 from activator.web import selector as selectors
-from tests.fakes.kafka import FakeKafka, FakeLagReader, FakeWakeSource
+from activator.web.metric_store import InMemoryMetricStore
+from tests.fakes.kafka import FakeGroupOffsets, FakeKafka, FakeLagReader, FakeWakeSource
 from tests.fakes.kubernetes import (
     HPA_CONTROLLER,
     FakeApiServer,
@@ -62,6 +62,7 @@ class Replica:
         self.metrics = InMemoryMetricStore()
         self.catalog = FakeCatalog(bed.server, lambda annotations, _: parse(annotations, bed.defaults))
         self.reader = FakeLagReader(bed.kafka)
+        self.group_offsets = FakeGroupOffsets(bed.kafka)
         self.leadership = FakeLeadership(bed.server, self.identity)
         self.activator: Activator
         self.tail = FakeWakeSource(bed.kafka, listener=self, now=now, delay=0.002)
@@ -78,6 +79,7 @@ class Replica:
                 recorder=self.recorder,
                 now=now,
                 new_ids=bed.new_ids,
+                group_offsets=self.group_offsets,
                 parse=lambda annotations: parse(annotations, bed.defaults),
             )
         )
@@ -126,6 +128,12 @@ class Bed:
         self._workers: dict[TargetRef, Trigger] = {}
         self.replicas_of_wakegate = [Replica(self, f"wakegate-{number}") for number in range(replicas)]
         self.consumed: dict[str, int] = {}
+        """Records read, by topic; one that is read again counts again."""
+        self._positions: dict[TargetRef, dict[int, int]] = {}
+        """Where the running consumers of a target read next, by partition."""
+        self.lingers: dict[TargetRef, float] = {}
+        """Seconds that a target's members stay in their group after its last replica has gone."""
+        self._gone_since: dict[TargetRef, float] = {}
 
     @property
     def replica(self) -> Replica:
@@ -157,7 +165,8 @@ class Bed:
             self.kafka.commit_all(name, name)
         target = ref(name)
         self.server.add(target, replicas=replicas, annotations=orders(name, **annotations))
-        policy, problems = parse(orders(name), self.defaults)
+        reset = annotations.get("offset_reset_policy", OffsetReset.LATEST)
+        policy, problems = parse(orders(name, offset_reset_policy=reset), self.defaults)
         assert policy is not None, problems
         self._workers[target] = policy.triggers[0]
         return target
@@ -180,6 +189,11 @@ class Bed:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
+    @staticmethod
+    def now_seconds() -> float:
+        """Virtual time since the start."""
+        return asyncio.get_running_loop().time()
+
     async def until(self, seconds: float) -> None:
         """Let virtual time pass until this many seconds after the start."""
         await asyncio.sleep(max(0.0, seconds - asyncio.get_running_loop().time()))
@@ -190,15 +204,34 @@ class Bed:
             for target, trigger in self._workers.items():
                 stored = self.server.workloads.get(target)
                 ready = stored.workload.ready_replicas if stored else 0
-                self.kafka.set_group(trigger.group, GroupState.STABLE if ready else GroupState.EMPTY, ready)
-                self._work_off(trigger, ready * self._records_per_second)
+                self._show_group(target, trigger, ready)
+                if ready:
+                    self._work_off(target, trigger, ready * self._records_per_second)
+                else:
+                    self._positions.pop(target, None)
             await asyncio.sleep(1.0)
 
-    def _work_off(self, trigger: Trigger, budget: int) -> None:
-        group = self.kafka.groups[trigger.group]
+    def _show_group(self, target: TargetRef, trigger: Trigger, ready: int) -> None:
+        now = asyncio.get_running_loop().time()
+        gone_since = now if ready else self._gone_since.get(target, now)
+        self._gone_since[target] = gone_since
+        if ready or now - gone_since < self.lingers.get(target, 0.0):
+            self.kafka.set_group(trigger.group, GroupState.STABLE, max(ready, 1))
+        else:
+            self.kafka.set_group(trigger.group, GroupState.EMPTY, 0)
+
+    def _work_off(self, target: TargetRef, trigger: Trigger, budget: int) -> None:
+        """Read on from where the consumers are; those that start now ask the group, and without a commit the policy."""
+        commits = self.kafka.groups[trigger.group].commits
+        positions = self._positions.setdefault(target, {})
         for number, log in enumerate(self.kafka.topics.get(trigger.topic, ())):
-            position = group.commits.get((trigger.topic, number), log.log_start)
+            reset = log.log_start if trigger.offset_reset is OffsetReset.EARLIEST else log.end
+            if (position := positions.get(number)) is None:
+                position = commits.get((trigger.topic, number), reset)
+            if not log.log_start <= position <= log.end:
+                position = reset
             taken = min(budget, log.end - position)
+            positions[number] = position + taken
             if taken > 0:
                 budget -= taken
                 self.consumed[trigger.topic] = self.consumed.get(trigger.topic, 0) + taken

@@ -277,6 +277,8 @@ class FakeGroupOffsets:
         """Every `commit_missing` in order: the group and what was asked for."""
         self.checks: list[tuple[str, str]] = []
         """Every `check` in order: the group and the topic."""
+        self.failures = 0
+        """How many of the next commits fail."""
 
     async def check(self, cluster: Cluster, group: str, topic: str) -> None:
         """Find out whether we may commit."""
@@ -289,6 +291,9 @@ class FakeGroupOffsets:
         """Commit for a group without members, where it has nothing."""
         self.commits.append((group, dict(offsets)))
         kafka = await self._kafka(cluster)
+        if self.failures:
+            self.failures -= 1
+            raise UnavailableError(f"Kafka {kafka.bootstrap_servers}", f"NOT_COORDINATOR: group {group!r}")
         self._may_commit(kafka, group)
         found = kafka.groups.setdefault(group, FakeGroup())
         if all(place in found.commits for place in offsets):

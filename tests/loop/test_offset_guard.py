@@ -1,0 +1,442 @@
+"""The offsets guard in virtual time: what a sleeping group must find when it wakes, and what that may cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.core.model import GroupOnTopic, GroupState, KeptOffsets, Outcome, Phase, Reason
+from activator.core.naming import ANNOTATION_PREFIX
+from activator.loop import acting
+from tests.fakes.bed import Bed, Replica
+from tests.virtual_time import virtual
+
+if TYPE_CHECKING:
+    from activator.core.model import TargetRef
+
+PLACE = GroupOnTopic("kafka:9092", "orders", "orders")
+
+
+def commits(bed: Bed, name: str = "orders") -> dict[int, int]:
+    """What the group has committed, by partition."""
+    return {number: offset for (_, number), offset in sorted(bed.kafka.groups[name].commits.items())}
+
+
+def told(bed: Bed) -> list[str]:
+    """The reasons of the Events outside any decision, but the takeover."""
+    return [notice.reason for notice in bed.recorder.notices if notice.reason != "TakenOver"]
+
+
+def kept(bed: Bed, target: TargetRef) -> KeptOffsets | None:
+    """What the target's ScaleTarget has of its group."""
+    return bed.server.scale_targets[target][1].kept.get(PLACE)
+
+
+# ------------------------------------------------------------------------------------------------------ expiry
+
+
+@virtual
+@pytest.mark.parametrize("policy", ["latest", "earliest"])
+async def test_offsets_that_expire_in_a_long_sleep_are_there_when_it_wakes(policy: str) -> None:
+    """A consumer at latest would skip what woke it, one at earliest would read the topic again: neither happens."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="30", offset_reset_policy=policy)
+    async with bed:
+        bed.kafka.produce("orders", 0, 10)
+        await bed.until(60)
+        assert bed.consumed == {"orders": 10}
+        assert bed.server.replicas(orders) == 0
+        bed.kafka.expire("orders")
+        await bed.until(100)
+        assert bed.server.replicas(orders) == 0
+        assert commits(bed) == {0: 10, 1: 0, 2: 0, 3: 0, 4: 0}
+        bed.kafka.produce("orders", 0, 3)
+        await bed.until(110)
+        assert bed.consumed == {"orders": 13}
+    assert told(bed) == ["OffsetsRestored"]
+    restored = next(notice for notice in bed.recorder.notices if notice.reason == "OffsetsRestored")
+    assert "expired, or deleted: Kafka does not tell which" in restored.message
+    assert "10 on 0, 0 on 1" in restored.message
+
+
+@virtual
+async def test_offsets_that_expire_just_before_the_record_are_there_too() -> None:
+    """No look has seen it yet: they are committed while the first replica starts."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(600.5)
+        bed.kafka.expire("orders")
+        bed.kafka.produce("orders", 0, 3)
+        await bed.until(600.6)
+        assert bed.server.replicas(orders) == 1
+        assert commits(bed) == {0: 0, 1: 0, 2: 0, 3: 0, 4: 0}
+        await bed.until(605)
+        assert bed.consumed == {"orders": 3}
+
+
+@virtual
+async def test_a_restart_while_asleep_forgets_nothing() -> None:
+    """Where the groups stand was written before the sleep: the next process commits what expired meanwhile."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=2, cooldown_period="20", offset_reset_policy="earliest")
+    async with bed:
+        bed.kafka.produce("orders", 0, 10)
+        await bed.until(60)
+        found = kept(bed, orders)
+        assert found is not None
+        assert found.offsets == (10, 0)
+        await bed.replica.kill()
+        bed.kafka.expire("orders")
+        bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
+        bed.replica.start()
+        await bed.until(90)
+        assert commits(bed) == {0: 10, 1: 0}
+        assert bed.server.replicas(orders) == 0
+
+
+@virtual
+async def test_an_operator_who_resets_offsets_while_it_sleeps_wins() -> None:
+    """A commit that is there is never touched, and is what is kept from then on."""
+    bed = Bed(hpa=False, records_per_second=0)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="30", activation_lag_threshold="50")
+    async with bed:
+        bed.kafka.produce("orders", 0, 10)
+        bed.kafka.commit_all("orders", "orders")
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 0
+        bed.kafka.commit("orders", "orders", 0, 4)
+        await bed.until(100)
+        found = kept(bed, orders)
+        assert found is not None
+        assert found.offsets == (4,)
+        bed.kafka.expire("orders")
+        await bed.until(140)
+        assert commits(bed) == {0: 4}
+        assert bed.server.replicas(orders) == 0
+
+
+@virtual
+async def test_records_that_retention_took_are_told() -> None:
+    """Where the log start has passed what is kept, the group goes on at the log start, and an Event counts the loss."""
+    bed = Bed(hpa=False, records_per_second=0)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="30", activation_lag_threshold="50")
+    async with bed:
+        await bed.until(60)
+        bed.kafka.produce("orders", 0, 10)
+        bed.kafka.trim("orders", 0, 7)
+        bed.kafka.expire("orders")
+        await bed.until(100)
+        assert bed.server.replicas(orders) == 0
+        assert commits(bed) == {0: 7}
+    assert told(bed) == ["OffsetsRestored", "RecordsExpired"]
+    assert "removed 7 records" in bed.recorder.notices[-1].message
+
+
+# ------------------------------------------------------------------------------------------------- never committed
+
+
+@virtual
+async def test_a_group_that_never_committed_is_pinned_and_sleeps() -> None:
+    """Where the log ended at the deciding read is committed for it, and the first record is consumed."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=2, committed=False, cooldown_period="20", polling_interval="30")
+    bed.kafka.produce("orders", 1, 40)
+    async with bed:
+        await bed.until(20.5)
+        assert bed.server.replicas(orders) == 0
+        assert kept(bed, orders) == KeptOffsets((0, 40), frozenset({0, 1}))
+        await bed.until(30)
+        assert commits(bed) == {0: 0, 1: 40}
+        bed.kafka.produce("orders", 1)
+        await bed.until(30.1)
+        assert bed.server.replicas(orders) == 1
+        await bed.until(35)
+        assert bed.consumed == {"orders": 1}
+    assert told(bed) == ["OffsetsPinned"]
+    assert Reason.NO_COMMITTED_OFFSET not in {e.decision.reason for e in bed.recorder.evaluations}
+
+
+@virtual
+async def test_found_at_zero_it_is_pinned_and_stays_there() -> None:
+    """A workload that was deployed with no replicas, and has never run, is not woken for its pin."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, replicas=0, committed=False, cooldown_period="20")
+    async with bed:
+        await bed.until(5)
+        assert commits(bed) == {0: 0}
+        bed.kafka.produce("orders", 0, 2)
+        await bed.until(10)
+        assert bed.consumed == {"orders": 2}
+    assert [e.decision.replicas for e in bed.recorder.applied if e.ref == orders] == [1]
+
+
+@virtual
+async def test_a_pin_waits_until_the_members_have_left() -> None:
+    """Members commit for themselves: as long as there are some, nothing is committed for them."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, committed=False, cooldown_period="20", polling_interval="5")
+    bed.lingers[orders] = 12.0
+    async with bed:
+        await bed.until(24)
+        assert bed.server.replicas(orders) == 0
+        await bed.until(31)
+        assert commits(bed) == {}
+        await bed.until(45)
+        assert commits(bed) == {0: 0}
+
+
+@virtual
+async def test_a_wake_that_comes_before_its_pin_waits_for_it() -> None:
+    """A record two seconds after the sleep: the members leave a second later, then it is pinned, and then woken."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, committed=False, cooldown_period="20", polling_interval="300")
+    bed.lingers[orders] = 4.0
+    async with bed:
+        await bed.until(23)
+        assert bed.server.replicas(orders) == 0
+        bed.kafka.produce("orders")
+        await bed.until(23.9)
+        assert (bed.server.replicas(orders), commits(bed)) == (0, {})
+        await bed.until(28)
+        assert bed.server.replicas(orders) == 1
+        await bed.until(32)
+        assert bed.consumed == {"orders": 1}
+    assert "WokenWithoutOffsets" not in told(bed)
+
+
+@virtual
+async def test_a_wake_waits_for_its_pin_no_longer_than_five_seconds() -> None:
+    """Members that stay must not keep a record waiting: it is woken, and an Event says what may follow."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, committed=False, cooldown_period="20", polling_interval="300")
+    bed.lingers[orders] = 60.0
+    async with bed:
+        await bed.until(23)
+        bed.kafka.produce("orders")
+        await bed.until(27.9)
+        assert bed.server.replicas(orders) == 0
+        await bed.until(28.2)
+        assert bed.server.replicas(orders) == 1
+    assert told(bed) == ["WokenWithoutOffsets"]
+    assert "has members" in bed.recorder.notices[-1].message
+
+
+@virtual
+async def test_records_without_a_commit_keep_it_awake() -> None:
+    """A group whose records come and whose commits do not is not quiet: it may be at work on the first of them."""
+    bed = Bed(hpa=False, records_per_second=0)
+    orders = bed.deploy(partitions=1, committed=False, cooldown_period="20", polling_interval="5")
+    async with bed:
+        await bed.until(5)
+        bed.kafka.produce("orders")
+        await bed.until(120)
+        assert bed.server.replicas(orders) == 1
+        assert {e.decision.reason for e in bed.recorder.evaluations[3:]} == {Reason.NO_COMMITTED_OFFSET}
+        bed.kafka.commit("orders", "orders", 0)
+        await bed.until(150)
+        assert bed.server.replicas(orders) == 0
+
+
+@virtual
+async def test_partitions_added_while_asleep_are_pinned_at_their_start() -> None:
+    """Their first records came while nobody could read them."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="30", activation_lag_threshold="5")
+    async with bed:
+        await bed.until(60)
+        bed.kafka.create_topic("orders", 2)
+        bed.kafka.produce("orders", 1, 3)
+        await bed.until(100)
+        assert bed.server.replicas(orders) == 0
+        assert commits(bed) == {0: 0, 1: 0}
+        bed.kafka.produce("orders", 1, 5)
+        await bed.until(110)
+        assert bed.consumed == {"orders": 8}
+
+
+@virtual
+async def test_a_topic_recreated_while_asleep_is_read_from_its_beginning() -> None:
+    """Kafka deletes the offsets with the topic; those that were kept belong to another log."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="30", activation_lag_threshold="5")
+    async with bed:
+        bed.kafka.produce("orders", 0, 50)
+        await bed.until(100)
+        assert bed.consumed == {"orders": 50}
+        assert bed.server.replicas(orders) == 0
+        bed.kafka.delete_topic("orders")
+        bed.kafka.expire("orders")
+        bed.kafka.create_topic("orders", 1)
+        bed.kafka.produce("orders", 0, 3)
+        await bed.until(200)
+        assert bed.server.replicas(orders) == 0
+        assert commits(bed) == {0: 0}
+        bed.kafka.produce("orders", 0, 7)
+        await bed.until(210)
+        assert bed.consumed == {"orders": 60}
+
+
+# ----------------------------------------------------------------------------------------------- modes and limits
+
+
+@virtual
+@pytest.mark.parametrize("how", [{"offset_guard": "observe"}, {"dry_run": "true"}])
+async def test_observing_says_what_it_would_do_and_does_nothing(how: dict[str, str]) -> None:
+    """The Event names the offsets; the group is left as it is; the hold is that of a target without a guard."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, replicas=0, committed=False, cooldown_period="20", **how)
+    async with bed:
+        await bed.until(0.5)
+        assert commits(bed) == {}
+        await bed.until(60)
+        assert bed.replica.group_offsets.commits == []
+        assert bed.server.replicas(orders) == (0 if "dry_run" in how else 1)
+    assert told(bed) == ["OffsetsWouldBeCommitted"]
+
+
+@virtual
+async def test_off_means_off() -> None:
+    """Nothing is committed, nothing is kept, nothing is said; what expired is the user's own affair."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="30", offset_guard="off")
+    async with bed:
+        await bed.until(60)
+        assert kept(bed, orders) is None
+        bed.kafka.expire("orders")
+        await bed.until(90)
+        assert bed.server.replicas(orders) == 1
+    assert (bed.replica.group_offsets.commits, bed.replica.group_offsets.checks) == ([], [])
+    assert told(bed) == []
+
+
+@virtual
+async def test_without_the_permission_a_group_that_never_committed_is_held_awake() -> None:
+    """It is found out before the sleep, said once, and looked at again later: a grant is taken up."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, committed=False, cooldown_period="20", polling_interval="5")
+    bed.kafka.deny_commits("orders")
+    async with bed:
+        await bed.until(600)
+        assert [e for e in bed.recorder.applied if e.ref == orders] == []
+        assert bed.recorder.evaluations[-1].decision.reason is Reason.NO_COMMITTED_OFFSET
+        assert told(bed) == ["OffsetGuardDenied"]
+        assert "grant the ACL Read on Group orders" in bed.recorder.notices[-1].message
+        assert len(bed.replica.group_offsets.checks) <= 3
+        bed.kafka.heal()
+        await bed.until(1000)
+        assert bed.server.replicas(orders) == 0
+        assert commits(bed) == {0: 0}
+
+
+@virtual
+async def test_without_the_permission_a_group_with_commits_sleeps_all_the_same() -> None:
+    """As with the guard off; that its offsets are not kept is said."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20")
+    bed.kafka.deny_commits("orders")
+    async with bed:
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 0
+    assert told(bed) == ["OffsetGuardDenied"]
+
+
+@virtual
+async def test_a_commit_that_fails_is_made_at_a_later_look() -> None:
+    """A coordinator that moves costs a look, not the offsets."""
+    bed = Bed(hpa=False)
+    bed.deploy(partitions=1, cooldown_period="20", polling_interval="30")
+    async with bed:
+        await bed.until(60)
+        bed.kafka.expire("orders")
+        bed.replica.group_offsets.failures = 2
+        await bed.until(200)
+        assert commits(bed) == {0: 0}
+        assert len(bed.replica.group_offsets.commits) == 3
+
+
+@virtual
+async def test_only_the_leader_commits() -> None:
+    """Two replicas see the same; one acts."""
+    bed = Bed(hpa=False, replicas=2)
+    bed.deploy(partitions=1, committed=False, cooldown_period="20", polling_interval="5")
+    async with bed:
+        await bed.until(60)
+        assert commits(bed) == {0: 0}
+        made = {replica.identity: len(replica.group_offsets.commits) for replica in bed.replicas_of_wakegate}
+        assert sorted(made.values()) == [0, 1]
+
+
+@virtual
+async def test_a_wake_costs_no_request_once_its_group_has_commits() -> None:
+    """From the record to the PATCH nothing is read and nothing committed, pinned or not."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="300")
+    pinned = bed.deploy("pinned", committed=False, cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(450)
+        assert commits(bed, "pinned") == dict.fromkeys(range(5), 0)
+        for target in (orders, pinned):
+            reads, offsets = len(bed.replica.reader.reads), bed.replica.group_offsets
+            before = len(offsets.commits), len(offsets.checks)
+            bed.kafka.produce(target.name)
+            while bed.server.replicas(target) == 0:
+                assert len(bed.replica.reader.reads) == reads
+                await bed.until(bed.now_seconds() + 0.0005)
+            assert (len(offsets.commits), len(offsets.checks)) == before
+            await bed.until(bed.now_seconds() + 30)
+    assert bed.consumed == {"orders": 1, "pinned": 1}
+
+
+@virtual
+async def test_of_an_awake_target_nothing_is_written_as_its_commits_move() -> None:
+    """Its offsets outlive us by themselves; they are written once, when it goes to sleep."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="60", polling_interval="5")
+    async with bed:
+        for second in range(10, 300, 10):
+            await bed.until(second)
+            bed.kafka.produce("orders", 0, 5)
+        assert kept(bed, orders) is None
+        await bed.until(400)
+        found = kept(bed, orders)
+        assert found is not None
+        assert found.offsets == (145,)
+
+
+@virtual
+async def test_a_changed_annotation_keeps_what_is_known_of_the_group() -> None:
+    """Another threshold is no reason to forget where the group stood."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="30")
+    async with bed:
+        bed.kafka.produce("orders", 0, 10)
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 0
+        bed.kafka.expire("orders")
+        bed.server.annotate(orders, {f"{ANNOTATION_PREFIX}lag-threshold": "5"})
+        await bed.until(100)
+        assert commits(bed) == {0: 10}
+        assert bed.server.replicas(orders) == 0
+
+
+# -------------------------------------------------------------------------------------------------- invariants
+
+
+@virtual
+async def test_a_decision_that_breaks_an_invariant_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever has gone wrong in deciding: no PATCH, an outcome and a reason of its own, and the record is safe."""
+    bed = Bed(hpa=False, records_per_second=0)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="5")
+    monkeypatch.setattr(acting, "violation", lambda *_, **__: "would go from 1 to 0, but group orders on orders lags 1")
+    async with bed:
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 1
+        assert bed.server.sent("scale.set", orders) == []
+    refused = [e for e in bed.recorder.evaluations if e.outcome is Outcome.REFUSED]
+    assert {e.decision.reason for e in refused} == {Reason.INVARIANT_VIOLATED}
+    assert refused[0].decision.text.endswith("lags 1: not sent; please report this")
+    assert len(refused) < 15
+    assert bed.replica.activator.targets[orders].phase is Phase.AWAKE
+    assert bed.kafka.groups["orders"].state is GroupState.STABLE
