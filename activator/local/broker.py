@@ -9,10 +9,10 @@ Requests go in with the time, answers come out at once or after a later request 
 
 Times are milliseconds since the epoch, as records carry them; they never go back. `broker_server` gives it a socket.
 
-The rooms: `broker_topics` (what exists), `broker_records` over `broker_log` and `broker_batch` (records in, looked up,
-and retention), `broker_fetch` (the long poll and its sessions), `broker_coordinator` over `broker_group` and
-`broker_offsets` (groups), `broker_faults` (what goes wrong on purpose), `broker_timers`, `broker_config`,
-`broker_protocol` (the words).
+The rooms, each named `broker_*`: `topics` and `settings` (what exists, and how it is set), `records` over `log` and
+`batch` (records in, looked up and gone by retention), `fetch` (the long poll and its sessions), `coordinator` over
+`group` and `offsets`, `faults` (what goes wrong on purpose), `timers`, `config`, `protocol` (the words). Outside of it:
+`messages` and `wire` (bytes), `record_format` (the inside of batches), `server` (TCP).
 
 What it does not do, it does not advertise, or refuses in the protocol's own words: transactions
 (TRANSACTIONAL_ID_AUTHORIZATION_FAILED), replication (INVALID_REPLICATION_FACTOR over 1), log compaction
@@ -30,6 +30,7 @@ from activator.local.broker_faults import Delay, DropConnection, Faults
 from activator.local.broker_fetch import Fetches
 from activator.local.broker_protocol import ApiKey, Body, Disconnect, Outcome, Reply, Request
 from activator.local.broker_records import Records
+from activator.local.broker_settings import Settings
 from activator.local.broker_timers import Timers
 from activator.local.broker_topics import Listener, Topics
 
@@ -80,7 +81,7 @@ class Broker:
             ApiKey.DELETE_TOPICS: topics.delete_topics,
             ApiKey.DELETE_RECORDS: records.delete_records,
             ApiKey.INIT_PRODUCER_ID: records.init_producer_id,
-            ApiKey.DESCRIBE_CONFIGS: topics.describe_configs,
+            ApiKey.DESCRIBE_CONFIGS: Settings(self.config, topics).describe,
             ApiKey.CREATE_PARTITIONS: topics.create_partitions,
             ApiKey.DELETE_GROUPS: groups.delete_groups,
             ApiKey.OFFSET_DELETE: groups.delete_offsets,

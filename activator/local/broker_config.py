@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -90,6 +91,7 @@ TOPIC_CONFIG_TYPES = {
 }
 """The settings of a topic that change what this broker does."""
 
+_INTEGER = re.compile("-?[0-9]{1,18}")
 _SMALLEST = {MAX_MESSAGE_BYTES: 0, RETENTION_BYTES: -1, RETENTION_MS: -1}
 _ALLOWED = {CLEANUP_POLICY: ("delete",), TIMESTAMP_TYPE: ("CreateTime", "LogAppendTime")}
 
@@ -161,6 +163,10 @@ class TopicConfig:
         """Whether records get the time of their append in place of their own."""
         return self.own.get(TIMESTAMP_TYPE) == "LogAppendTime"
 
+    def source_of(self, key: str) -> ConfigSource:
+        """Where the value of this setting comes from."""
+        return ConfigSource.DYNAMIC_TOPIC if key in self.own else ConfigSource.DEFAULT
+
     def values(self) -> dict[str, str]:
         """Every setting with the value in force."""
         defaults = {
@@ -190,7 +196,7 @@ def _check(key: str, value: str | None) -> None:
             raise ApiError(
                 ErrorCode.INVALID_CONFIG, f"Invalid value {value} for configuration {key}: this broker knows {allowed}"
             )
-    elif not value.removeprefix("-").isdecimal() or int(value) < _SMALLEST[key]:
+    elif not _INTEGER.fullmatch(value) or int(value) < _SMALLEST[key]:
         raise ApiError(
             ErrorCode.INVALID_CONFIG,
             f"Invalid value {value} for configuration {key}: an integer of at least {_SMALLEST[key]} is allowed",

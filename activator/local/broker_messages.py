@@ -65,6 +65,15 @@ _MEMBER = Field("member_id", STRING)
 _THROTTLE = Field("throttle_time_ms", INT32)
 
 
+_CONFIG = (
+    _NAME,
+    Field("value", STRING, default=None),
+    Field("read_only", BOOLEAN),
+    Field("config_source", INT8, default=-1),
+    Field("is_sensitive", BOOLEAN),
+)
+
+
 def _message(since: int, until: int = ALL) -> Field:
     return Field("error_message", STRING, since, until, default=None)
 
@@ -496,15 +505,7 @@ _APIS = (
                         Field("replication_factor", INT16, 5, default=-1),
                         Field(
                             "configs",
-                            Array(
-                                (
-                                    _NAME,
-                                    Field("value", STRING, default=None),
-                                    Field("read_only", BOOLEAN),
-                                    Field("config_source", INT8, default=-1),
-                                    Field("is_sensitive", BOOLEAN),
-                                )
-                            ),
+                            Array(_CONFIG),
                             5,
                         ),
                     )
@@ -575,11 +576,7 @@ _APIS = (
                             "configs",
                             Array(
                                 (
-                                    _NAME,
-                                    Field("value", STRING, default=None),
-                                    Field("read_only", BOOLEAN),
-                                    Field("config_source", INT8, default=-1),
-                                    Field("is_sensitive", BOOLEAN),
+                                    *_CONFIG,
                                     Field(
                                         "synonyms",
                                         Array((_NAME, Field("value", STRING, default=None), Field("source", INT8))),

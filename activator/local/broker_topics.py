@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from activator.local.broker_config import TOPIC_CONFIG_TYPES, BrokerConfig, ConfigSource, ConfigType, TopicConfig
+from activator.local.broker_config import BrokerConfig, TopicConfig
 from activator.local.broker_log import PartitionLog
 from activator.local.broker_protocol import NODE_ID, ApiError, ApiKey, Body, ErrorCode, Request
 
@@ -126,7 +126,7 @@ class Topics:
         return self._describe(self._topics[name])
 
     def _create_automatically(self, name: str, *, allowed: bool) -> None:
-        _check_name(name)
+        check_name(name)
         if not (allowed and self._config.auto_create_topics_enable):
             raise ApiError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
         self.create(name, self._config.num_partitions)
@@ -185,7 +185,7 @@ class Topics:
             self._changed(topic.name, partition)
 
     def _check_new(self, name: str, partitions: int, configs: dict[str, str | None]) -> TopicConfig:
-        _check_name(name)
+        check_name(name)
         if name in self._topics:
             raise ApiError(ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
         if _metric_name(name) in self._metric_names:
@@ -235,7 +235,7 @@ class Topics:
             config = topic.config
             answer["topic_id"] = topic.topic_id
         answer["configs"] = [
-            {"name": key, "value": value, "config_source": _source(config, key)}
+            {"name": key, "value": value, "config_source": config.source_of(key)}
             for key, value in config.values().items()
         ]
         return answer
@@ -313,78 +313,21 @@ class Topics:
             answers.append(answer)
         return {"responses": answers}
 
-    # -- settings -----------------------------------------------------------------------------------------------
-
-    def describe_configs(self, request: Request, _now_ms: float) -> Body:
-        """DescribeConfigs of topics and of the broker."""
-        answers = []
-        for resource in request.body["resources"]:
-            answer: Body = {key: resource[key] for key in ("resource_type", "resource_name")}
-            try:
-                answer["configs"] = self._configs_of(resource)
-            except ApiError as error:
-                answer |= {"error_code": error.code, "error_message": error.message}
-            answers.append(answer)
-        return {"results": answers}
-
-    def _configs_of(self, resource: Body) -> list[Body]:
-        kind, name = resource["resource_type"], resource["resource_name"]
-        if kind == _TOPIC_RESOURCE:
-            _check_name(name)
-            config = self[name].config
-            entries = [
-                _entry(key, value, _source(config, key), TOPIC_CONFIG_TYPES.get(key, ConfigType.STRING))
-                for key, value in config.values().items()
-            ]
-        elif kind == _BROKER_RESOURCE and name in {"", str(NODE_ID)}:
-            entries = self._broker_configs()
-        else:
-            raise ApiError(
-                ErrorCode.INVALID_REQUEST,
-                f"Resource type {kind} with name '{name}': this broker describes topics (2) and itself (4, {NODE_ID}).",
-            )
-        keys = resource["configuration_keys"]
-        return [entry for entry in entries if not keys or entry["name"] in keys]
-
-    def _broker_configs(self) -> list[Body]:
-        config, defaults = self._config, BrokerConfig()
-        boolean, integer, long = ConfigType.BOOLEAN, ConfigType.INT, ConfigType.LONG
-        names = [
-            ("auto.create.topics.enable", "auto_create_topics_enable", boolean),
-            ("group.initial.rebalance.delay.ms", "group_initial_rebalance_delay_ms", integer),
-            ("group.max.session.timeout.ms", "group_max_session_timeout_ms", integer),
-            ("group.min.session.timeout.ms", "group_min_session_timeout_ms", integer),
-            ("log.retention.bytes", "retention_bytes", long),
-            ("log.retention.ms", "retention_ms", long),
-            ("message.max.bytes", "max_message_bytes", integer),
-            ("num.partitions", "num_partitions", integer),
-        ]
-        entries = []
-        for key, field_name, kind in names:
-            value = getattr(config, field_name)
-            changed = value != getattr(defaults, field_name)
-            source = ConfigSource.STATIC_BROKER if changed else ConfigSource.DEFAULT
-            entries.append(_entry(key, str(value).lower(), source, kind) | {"read_only": True})
-        return entries
-
-
-def _entry(name: str, value: str, source: ConfigSource, kind: ConfigType) -> Body:
-    return {"name": name, "value": value, "config_source": source, "config_type": kind}
-
 
 def _duplicate(name: str) -> Body:
     return {"name": name, "error_code": ErrorCode.INVALID_REQUEST, "error_message": "Duplicate topic name."}
-
-
-def _source(config: TopicConfig, key: str) -> ConfigSource:
-    return ConfigSource.DYNAMIC_TOPIC if key in config.own else ConfigSource.DEFAULT
 
 
 def _metric_name(name: str) -> str:
     return name.replace(".", "_")
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Refuse a name that no topic can have.
+
+    Raises:
+        ApiError: INVALID_TOPIC_EXCEPTION.
+    """
     if not _LEGAL_NAME.fullmatch(name) or name in {".", ".."}:
         raise ApiError(
             ErrorCode.INVALID_TOPIC_EXCEPTION,

@@ -12,7 +12,6 @@ import struct
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
 
@@ -109,10 +108,14 @@ class Message:
 
     fields: tuple[Field, ...]
     flexible_since: int
+    _codecs: dict[int, Codec] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def codec(self, version: int) -> Codec:
-        """The compiled reader and writer for this version."""
-        return _structure(self.fields, version, version >= self.flexible_since)
+        """The reader and writer for this version, compiled at its first use."""
+        codec = self._codecs.get(version)
+        if codec is None:
+            codec = self._codecs[version] = _structure(self.fields, version, flexible=version >= self.flexible_since)
+        return codec
 
 
 # -- primitives -----------------------------------------------------------------------------------------------------
@@ -151,6 +154,8 @@ def skip_tagged_fields(frame: memoryview, position: int) -> int:
         _, position = read_uvarint(frame, position)
         size, position = read_uvarint(frame, position)
         position += size
+    if position > len(frame):
+        raise WireError(f"tagged fields end at byte {position}, the frame has {len(frame)}")
     return position
 
 
@@ -201,7 +206,7 @@ def _variable(kind: Variable, *, flexible: bool) -> Codec:
 def _array(kind: Array, version: int, *, flexible: bool) -> Codec:
     length = _length_codec(short=False, flexible=flexible)
     if isinstance(kind.of, tuple):
-        item = _structure(kind.of, version, flexible)
+        item = _structure(kind.of, version, flexible=flexible)
     else:
         item = _value(kind.of, version, flexible=flexible)
     read_item, write_item = item
@@ -247,10 +252,6 @@ def _value(kind: Type, version: int, *, flexible: bool) -> Codec:
             return _array(kind, version, flexible=flexible)
 
 
-def _run(fields: Sequence[Field]) -> tuple[tuple[str, ...], struct.Struct]:
-    return tuple(one.name for one in fields), struct.Struct(">" + "".join(one.type.format for one in fields))  # type: ignore[union-attr]
-
-
 _Part: TypeAlias = tuple[
     Callable[[memoryview, int, dict[str, Any]], int], Callable[[dict[str, Any], list[bytes]], None]
 ]
@@ -258,7 +259,8 @@ _Part: TypeAlias = tuple[
 
 def _fixed_part(fields: Sequence[Field]) -> _Part:
     """Neighbouring fields of fixed width, by one `struct` call."""
-    names, layout = _run(fields)
+    layout = struct.Struct(">" + "".join(one.type.format for one in fields if isinstance(one.type, Fixed)))
+    names = [one.name for one in fields]
     defaults = [(one.name, one.absent) for one in fields]
 
     def read(frame: memoryview, position: int, into: dict[str, Any]) -> int:
@@ -294,8 +296,7 @@ def _parts(fields: Sequence[Field], version: int, *, flexible: bool) -> Iterator
                 yield _single_part(one, version, flexible=flexible)
 
 
-@cache
-def _structure(fields: tuple[Field, ...], version: int, flexible: bool) -> Codec:  # noqa: FBT001 - a cache key
+def _structure(fields: tuple[Field, ...], version: int, *, flexible: bool) -> Codec:
     carried = [one for one in fields if one.since <= version <= one.until]
     absent = {one.name: one.absent for one in fields if one not in carried}
     parts = list(_parts(carried, version, flexible=flexible))
