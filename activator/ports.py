@@ -95,14 +95,22 @@ class GroupOffsets(Protocol):
         """Find out whether we may commit, without committing anything. Raises DeniedError, UnavailableError."""
 
     async def commit_missing(
-        self, cluster: Cluster, group: str, offsets: Mapping[TopicPartition, int]
-    ) -> Mapping[TopicPartition, int]:
+        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
+    ) -> Mapping[int, int]:
         """Commit these offsets for a group without members; a commit that is there is never moved.
+
+        Args:
+            cluster: where.
+            group: for whom.
+            topic: on what.
+            offsets: by partition.
+            topic_id: the topic that these are offsets of, where that is known (KIP-516).
 
         Returns:
             What the group has on each of these partitions now: its own commit, or the one that was made for it.
 
         Raises:
+            NotFoundError: the topic of this name is another one.
             ConflictError: the group has members: they commit for themselves.
             DeniedError: a permission is missing.
             UnavailableError: it may or may not have been committed.

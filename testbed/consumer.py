@@ -1,7 +1,8 @@
 """A sample Kafka consumer that writes down everything it does, so that tests can prove what was read how often.
 
 Environment: BOOTSTRAP_SERVERS, TOPIC, GROUP, LEDGER (file to append to), POD_NAME; optional AUTO_OFFSET_RESET
-(`earliest`), WORK_MS (0, time spent on each record), COMMIT_MS (200, at most one commit in this time).
+(`earliest`), WORK_MS (0, time spent on each record), COMMIT_MS (200, at most one commit in this time), GROUP_PROTOCOL
+(`classic`; `consumer` is KIP-848's, see `testbed.consumer_848`).
 It commits what it has processed, never more; on SIGTERM it finishes the record in hand, commits and leaves the group.
 """
 
@@ -44,6 +45,7 @@ class ConsumerSettings:
     auto_offset_reset: str
     work_seconds: float
     commit_seconds: float
+    group_protocol: str = "classic"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -61,6 +63,7 @@ class ConsumerSettings:
             auto_offset_reset=environment.get("AUTO_OFFSET_RESET", "earliest"),
             work_seconds=int(environment.get("WORK_MS", "0")) / 1000,
             commit_seconds=int(environment.get("COMMIT_MS", "200")) / 1000,
+            group_protocol=environment.get("GROUP_PROTOCOL", "classic"),
         )
 
 
@@ -207,7 +210,13 @@ async def _run(settings: ConsumerSettings) -> None:
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    asyncio.run(_run(ConsumerSettings.from_environment(os.environ)))
+    settings = ConsumerSettings.from_environment(os.environ)
+    if settings.group_protocol == "consumer":
+        from testbed.consumer_848 import run  # noqa: PLC0415 - librdkafka is loaded where it is used
+
+        run(settings)
+    else:
+        asyncio.run(_run(settings))
 
 
 if __name__ == "__main__":

@@ -197,6 +197,20 @@ class KafkaCluster:
         admin.delete_topics([name], request_timeout=REQUEST_SECONDS)[name].result(REQUEST_SECONDS)
         self._wait_for_topic(name, known=False)
 
+    def commit(self, group: str, offsets: Mapping[tuple[str, int], int]) -> None:
+        """Commit offsets for a group without members, as an operator does.
+
+        Args:
+            group: the group.
+            offsets: next offset to read, by topic and partition.
+        """
+        from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition  # noqa: PLC0415 - see admin()
+
+        places = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
+        request = ConsumerGroupTopicPartitions(group, places)
+        answers = self.admin().alter_consumer_group_offsets([request], request_timeout=REQUEST_SECONDS)
+        answers[group].result(REQUEST_SECONDS)
+
     def _wait_for_topic(self, name: str, *, known: bool) -> None:
         """Wait until every node that runs agrees: the controller answers before the brokers have heard of it."""
         deadline = time.monotonic() + REQUEST_SECONDS

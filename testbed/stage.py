@@ -227,6 +227,7 @@ class Stage:
         replicas: int = 1,
         work_milliseconds: int = 0,
         auto_offset_reset: str = "earliest",
+        group_protocol: str = "classic",
         topic: bool = True,
         **annotations: str,
     ) -> Consumer:
@@ -255,6 +256,7 @@ class Stage:
                 auto_offset_reset=auto_offset_reset,
                 work_milliseconds=work_milliseconds,
                 commit_milliseconds=200,
+                group_protocol=group_protocol,
             )
         )
         return Consumer(self, name, path)

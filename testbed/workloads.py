@@ -62,6 +62,7 @@ def consumer_deployment(
     auto_offset_reset: str = "earliest",
     work_milliseconds: int = 0,
     commit_milliseconds: int = 200,
+    group_protocol: str = "classic",
     grace_seconds: int = 10,
 ) -> dict[str, Any]:
     """A Deployment of `testbed.consumer`, whose Pods all append to one ledger."""
@@ -73,6 +74,7 @@ def consumer_deployment(
         "AUTO_OFFSET_RESET": auto_offset_reset,
         "WORK_MS": str(work_milliseconds),
         "COMMIT_MS": str(commit_milliseconds),
+        "GROUP_PROTOCOL": group_protocol,
     }
     env: list[dict[str, Any]] = [{"name": key, "value": value} for key, value in values.items()]
     env.append({"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})

@@ -58,12 +58,10 @@ def follow(kept: KeptOffsets, trigger: Trigger, reading: TriggerOffsets, ends: M
     """
     seen = {partition.partition: partition for partition in reading.partitions}
     width = max(seen, default=-1) + 1
-    known = kept.topic_id is not None and reading.topic_id is not None
     look = _Look(
         kept,
         at_latest=trigger.offset_reset is OffsetReset.LATEST,
-        recreated=width < len(kept.offsets) or (known and kept.topic_id != reading.topic_id),
-        same_topic=known and kept.topic_id == reading.topic_id,
+        recreated=width < len(kept.offsets) or _differ(kept.topic_id, reading.topic_id),
     )
     followed = [look.follow(number, seen.get(number), ends.get(number)) for number in range(width)]
     return KeptOffsets(
@@ -80,9 +78,7 @@ class _Look:
     kept: KeptOffsets
     at_latest: bool
     recreated: bool
-    """The topic of this name is another one than before."""
-    same_topic: bool
-    """It is surely the same; neither: it is not known."""
+    """The topic of this name is surely another one than before."""
 
     def follow(self, number: int, seen: PartitionOffsets | None, end: int | None) -> tuple[int | None, bool]:
         """Return what is kept of a partition from now on, and whether it is a pin."""
@@ -97,8 +93,9 @@ class _Look:
             return beginning
         stood = kept if seen.committed is None else seen.committed
         if stood is not None and stood > end:
-            # The log is shorter than what was read of it: it lost its end, or it is another one under the same name.
-            return (end, is_pin) if self.same_topic else beginning
+            # The log is shorter than what was read of it: another topic, whose id is not known here yet, or one that
+            # lost its end. To read the rest of that again is the lesser evil.
+            return beginning
         if stood is not None:
             return stood, is_pin
         return (end, True) if self.at_latest else (None, False)

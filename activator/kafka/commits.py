@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
-from activator.errors import ConflictError, DeniedError, UnavailableError
+from activator.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
 from activator.kafka.error_codes import COORDINATOR_MOVED, ErrorCode, error_name
 from activator.kafka.requests import NO_OFFSET, CommitRow, OffsetFetch, OffsetFetchGroups
 from activator.kafka.topology import Failure, Topology, batched
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from activator.core.model import Cluster
     from activator.kafka.client import ClusterClient, Connections
     from activator.kafka.wire import Reader, Writer
-    from activator.ports import TopicPartition
 
 _Answer = TypeVar("_Answer")
 
@@ -74,8 +72,9 @@ class OffsetCommit(KafkaRequest[Iterator[CommitAnswer]]):
     FLEXIBLE_FROM: ClassVar = 8
 
     group: str
-    offsets: Mapping[str, Mapping[int, int]]
-    """Offset by partition, by topic."""
+    topic: str
+    offsets: Mapping[int, int]
+    """By partition."""
 
     def encode(self, out: Writer, version: int) -> None:
         """Write the body."""
@@ -86,18 +85,17 @@ class OffsetCommit(KafkaRequest[Iterator[CommitAnswer]]):
             out.raw(b"\0")  # group instance id: null
         if version < _WITHOUT_RETENTION:
             out.int64(-1)  # retention time: the broker's own
+        out.array(1)
+        out.string(self.topic)
         out.array(len(self.offsets))
-        for topic, offsets in self.offsets.items():
-            out.string(topic)
-            out.array(len(offsets))
-            for partition, offset in offsets.items():
-                if version >= _WITH_LEADER_EPOCH:
-                    out.raw(_COMMIT_V6.pack(partition, offset, _UNKNOWN_EPOCH))
-                else:
-                    out.raw(_COMMIT_V3.pack(partition, offset))
-                out.string("")  # metadata
-                out.tags()
+        for partition, offset in self.offsets.items():
+            if version >= _WITH_LEADER_EPOCH:
+                out.raw(_COMMIT_V6.pack(partition, offset, _UNKNOWN_EPOCH))
+            else:
+                out.raw(_COMMIT_V3.pack(partition, offset))
+            out.string("")  # metadata
             out.tags()
+        out.tags()
         out.tags()
 
     def decode(self, answer: Reader, _version: int) -> Iterator[CommitAnswer]:
@@ -142,61 +140,65 @@ class KafkaGroupOffsets:
     async def check(self, cluster: Cluster, group: str, topic: str) -> None:
         """Find out whether we may commit, without committing anything. Raises DeniedError, UnavailableError."""
         try:
-            await self._commit(cluster, group, {(topic, NO_SUCH_PARTITION): 0})
+            await self._commit(cluster, group, topic, {NO_SUCH_PARTITION: 0})
         except (ConflictError, _NoSuchPartitionError):
             return
 
     async def commit_missing(
-        self, cluster: Cluster, group: str, offsets: Mapping[TopicPartition, int]
-    ) -> Mapping[TopicPartition, int]:
+        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
+    ) -> Mapping[int, int]:
         """Commit these offsets for a group without members; a commit that is there is never moved.
 
-        Raises ConflictError, DeniedError, UnavailableError.
+        Raises NotFoundError, ConflictError, DeniedError, UnavailableError.
         """
-        there = await self._committed(cluster, group, list(offsets))
-        missing = {place: offset for place, offset in offsets.items() if place not in there}
+        there = await self._committed(cluster, group, topic, list(offsets))
+        missing = {partition: offset for partition, offset in offsets.items() if partition not in there}
+        if missing and topic_id is not None:
+            await self._check_id(cluster, topic, topic_id)
         for batch in batched(list(missing), COMMITS_PER_REQUEST):
-            await self._commit(cluster, group, {place: missing[place] for place in batch})
+            await self._commit(cluster, group, topic, {partition: missing[partition] for partition in batch})
         return {**missing, **there}
 
-    async def _committed(
-        self, cluster: Cluster, group: str, places: Sequence[TopicPartition]
-    ) -> dict[TopicPartition, int]:
-        """Read what a group has committed on these partitions; those without a commit are left out."""
-        partitions: dict[str, list[int]] = defaultdict(list)
-        for topic, number in places:
-            partitions[topic].append(number)
+    async def _check_id(self, cluster: Cluster, topic: str, topic_id: str) -> None:
+        """Ask anew which topic has this name: what a look knows of it may be half a minute old."""
+        client = self._connections.client(cluster)
+        now = (await self._topology(cluster).topics([topic], max_age=0.0))[topic]
+        if isinstance(now, Failure):
+            raise UnavailableError(client.where, now.text)
+        if now.topic_id not in {None, topic_id}:
+            raise NotFoundError(f"{client.where}: topic {topic!r} was recreated: it has another id than {topic_id}")
 
-        async def ask(client: ClusterClient, node: int) -> dict[TopicPartition, int]:
-            request: OffsetFetchGroups | OffsetFetch = OffsetFetch(group, partitions)
+    async def _committed(self, cluster: Cluster, group: str, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+        """Read what a group has committed on these partitions; those without a commit are left out."""
+
+        async def ask(client: ClusterClient, node: int) -> dict[int, int]:
+            request: OffsetFetchGroups | OffsetFetch = OffsetFetch(group, {topic: partitions})
             if await client.offers(node, OffsetFetchGroups):
-                request = StableOffsetFetch({group: partitions})
+                request = StableOffsetFetch({group: {topic: partitions}})
             found = {}
             for row in await client.rows(node, request):
-                _raise_for(row.error, client.place(node), group, row.topic if isinstance(row, CommitRow) else "")
+                _raise_for(row.error, client.place(node), group, topic)
                 if isinstance(row, CommitRow) and row.offset != NO_OFFSET:
-                    found[row.topic, row.partition] = row.offset
+                    found[row.partition] = row.offset
             return found
 
         return await self._of_coordinator(cluster, group, ask)
 
-    async def _commit(self, cluster: Cluster, group: str, offsets: Mapping[TopicPartition, int]) -> None:
-        by_topic: dict[str, dict[int, int]] = defaultdict(dict)
-        for (topic, number), offset in offsets.items():
-            by_topic[topic][number] = offset
-
+    async def _commit(self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int]) -> None:
         async def ask(client: ClusterClient, node: int) -> None:
-            for row in await client.rows(node, OffsetCommit(group, by_topic)):
-                _raise_for(row.error, client.place(node), group, row.topic)
+            for row in await client.rows(node, OffsetCommit(group, topic, offsets)):
+                _raise_for(row.error, client.place(node), group, topic)
 
         await self._of_coordinator(cluster, group, ask)
+
+    def _topology(self, cluster: Cluster) -> Topology:
+        return self._topologies.setdefault(cluster, Topology(self._connections.client(cluster)))
 
     async def _of_coordinator(
         self, cluster: Cluster, group: str, ask: Callable[[ClusterClient, int], Awaitable[_Answer]]
     ) -> _Answer:
         """Ask a group's coordinator; one that has moved is looked up again, and has a moment to load the group."""
-        client = self._connections.client(cluster)
-        topology = self._topologies.setdefault(cluster, Topology(client))
+        client, topology = self._connections.client(cluster), self._topology(cluster)
         begun = asyncio.get_running_loop().time()
         while True:
             try:

@@ -159,7 +159,7 @@ class _Sweep:
         view = self._states.get(trigger.group, UNKNOWN_GROUP)
         if view.state is GroupState.DEAD and any(offset is not None for offset in commits.values()):
             view = UNKNOWN_GROUP  # what has committed exists: a kind of group that neither request describes
-        return TriggerOffsets(partitions, self._now, view.state, view.members)
+        return TriggerOffsets(partitions, self._now, view.state, view.members, topic.topic_id)
 
     def _partition(
         self, where: TopicPartition, ends: Mapping[TopicPartition, OffsetOrFailure], commits: Commits

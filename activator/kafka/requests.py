@@ -6,6 +6,7 @@ lie within what Kafka 4 still accepts (KIP-896).
 
 from __future__ import annotations
 
+import base64
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ NO_LEADER = -1
 
 _GROUP_KEY = 0
 _CONSUMER = -1  # replica id
+_WITH_TOPIC_ID = 10  # Metadata
+_UUID_BYTES = 16
 
 _PARTITION_AND_TIMESTAMP = struct.Struct(">iq")
 _LISTED_OFFSET = struct.Struct(">ihqq")
@@ -48,42 +51,65 @@ class TopicRow(NamedTuple):
     topic: str
     leaders: dict[int, int]
     """Leader by partition number, `NO_LEADER` where there is none."""
+    topic_id: str | None = None
+    """As Kafka's tools write it (KIP-516); None: brokers before Kafka 2.8 have none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metadata(KafkaRequest[Iterator[BrokerRow | TopicRow]]):
-    """Who leads the partitions of these topics (and no others); never creates a topic."""
+    """Who leads the partitions of these topics (and no others); never creates a topic. v10 tells their ids."""
 
     API_KEY: ClassVar = 3
-    VERSIONS: ClassVar = (5,)
+    VERSIONS: ClassVar = (5, 10)
     FLEXIBLE_FROM: ClassVar = 9
 
     topics: Sequence[str]
 
-    def encode(self, out: Writer, _version: int) -> None:
+    def encode(self, out: Writer, version: int) -> None:
         """Write the body. An empty list asks for brokers alone; null would ask for every topic there is."""
         out.array(len(self.topics))
         for topic in self.topics:
+            if version >= _WITH_TOPIC_ID:
+                out.raw(bytes(_UUID_BYTES))  # by its name
             out.string(topic)
+            out.tags()
         out.int8(0)  # allow_auto_topic_creation
+        if version >= _WITH_TOPIC_ID:
+            out.int8(0)  # include_cluster_authorized_operations
+            out.int8(0)  # include_topic_authorized_operations
+        out.tags()
 
-    def decode(self, answer: Reader, _version: int) -> Iterator[BrokerRow | TopicRow]:
+    def decode(self, answer: Reader, version: int) -> Iterator[BrokerRow | TopicRow]:
         """Yield the brokers, then the topics."""
+        with_id = version >= _WITH_TOPIC_ID
         answer.int32()  # throttle time
         for _ in range(answer.array()):
             yield BrokerRow(answer.int32(), answer.string(), answer.int32())
             answer.skip_strings(1)  # rack
+            answer.tags()
         answer.skip_strings(1)  # cluster id
         answer.int32()  # controller
         for _ in range(answer.array()):
             error, topic = answer.int16(), answer.string()
+            topic_id = _uuid_text(answer.fixed(_UUID_BYTES)) if with_id else None
             answer.int8()  # is internal
             leaders = {}
             for _ in range(answer.array()):
                 _, partition, leader = answer.unpack(_METADATA_PARTITION)
                 leaders[partition] = leader
+                if with_id:
+                    answer.int32()  # leader epoch
                 answer.skip_int32_arrays(3)  # replicas, in sync, offline
-            yield TopicRow(error, topic, leaders)
+                answer.tags()
+            if with_id:
+                answer.int32()  # authorized operations
+            answer.tags()
+            yield TopicRow(error, topic, leaders, topic_id)
+
+
+def _uuid_text(value: bytes) -> str | None:
+    """Write a UUID as Kafka does; zero is none."""
+    return base64.urlsafe_b64encode(value).decode().rstrip("=") if any(value) else None
 
 
 class CoordinatorRow(NamedTuple):

@@ -44,6 +44,8 @@ class Topic:
     """Broker by partition number, `NO_LEADER` where there is none."""
     seen_at: float
     """When it was told, in the event loop's time."""
+    topic_id: str | None = None
+    """Tells it from another topic of the same name (KIP-516); None: not known."""
 
 
 class Topology:
@@ -106,7 +108,7 @@ class Topology:
                 self._topics.pop(row.topic, None)
                 found[row.topic] = Failure(explain_topic(row.error, row.topic, where), row.error)
             else:
-                found[row.topic] = self._topics[row.topic] = Topic(row.leaders, now)
+                found[row.topic] = self._topics[row.topic] = Topic(row.leaders, now, row.topic_id)
         self._client.learn_all(brokers)
         return found
 

@@ -138,6 +138,10 @@ class Reader:
         """Read BYTES, RECORDS or their compact forms; null reads as empty."""
         return self._take(self._length() if self.flexible else self.int32())
 
+    def fixed(self, length: int) -> bytes:
+        """Read a field of a fixed size, such as a UUID."""
+        return self._take(length)
+
     def skip_strings(self, count: int) -> None:
         """Step over strings."""
         for _ in range(count):

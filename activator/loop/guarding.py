@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from activator.core.kept_offsets import WITHOUT_MEMBERS, missing_commits
 from activator.core.model import OffsetGuard
-from activator.errors import ConflictError, DeniedError, UnavailableError
+from activator.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
 from activator.loop import notices
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ async def restore(world: World, target: Target) -> None:
         elif is_guarded(world, target):
             try:
                 await _commit(world, target, trigger, missing)
-            except ConflictError:  # it has members by now: they commit for themselves
-                continue
+            except (ConflictError, NotFoundError) as error:  # it has members by now, or the topic is another one
+                _log.info("offsets of %s were not committed, the next look tries again: %s", target.ref, error)
             except DeniedError as error:
                 _denied(world, target, error)
             except UnavailableError as error:
@@ -97,7 +97,7 @@ async def before_a_wake(world: World, target: Target) -> bool:
                 except DeniedError as error:
                     _denied(world, target, error)
                     break
-                except (ConflictError, UnavailableError) as error:
+                except (ConflictError, NotFoundError, UnavailableError) as error:
                     why = str(error)
                 await asyncio.sleep(RETRY_SECONDS)
     except TimeoutError:
@@ -123,13 +123,19 @@ def _missing(target: Target) -> Iterator[tuple[Trigger, tuple[MissingCommit, ...
 
 
 async def _commit(world: World, target: Target, trigger: Trigger, missing: tuple[MissingCommit, ...]) -> None:
-    """Commit what is missing and say so. Raises ConflictError, DeniedError, UnavailableError."""
+    """Commit what is missing and say so. Raises ConflictError, NotFoundError, DeniedError, UnavailableError."""
     if world.group_offsets is None:
         return
-    wanted = {(entry.topic, entry.partition): entry.offset for entry in missing}
-    there = await world.group_offsets.commit_missing(trigger.cluster, trigger.group, wanted)
-    target.tracker(trigger).was_committed(trigger, there)
-    made = tuple(entry for entry in missing if there.get((entry.topic, entry.partition)) == entry.offset)
+    tracker = target.tracker(trigger)
+    there = await world.group_offsets.commit_missing(
+        trigger.cluster,
+        trigger.group,
+        trigger.topic,
+        {entry.partition: entry.offset for entry in missing},
+        topic_id=tracker.memory.kept.topic_id,
+    )
+    tracker.was_committed(trigger, there)
+    made = tuple(entry for entry in missing if there.get(entry.partition) == entry.offset)
     for notice in notices.committed(target, trigger, made, world.now()):
         world.recorder.record(notice)
 

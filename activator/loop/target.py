@@ -78,12 +78,12 @@ class Tracker:
             self.lag, self.partitions, self.memory = measure(trigger, self.offsets, self.memory, guarded=guarded)
             self.lag = replace(self.lag, arrived=arrived)
 
-    def was_committed(self, trigger: Trigger, commits: Mapping[TopicPartition, int]) -> None:
+    def was_committed(self, trigger: Trigger, commits: Mapping[int, int]) -> None:
         """Take note that a group without members has these offsets now."""
         if self.offsets is None:
             return
         partitions = (
-            replace(partition, committed=commits.get((partition.topic, partition.partition), partition.committed))
+            replace(partition, committed=commits.get(partition.partition, partition.committed))
             for partition in self.offsets.partitions
         )
         self.offsets = replace(self.offsets, partitions=tuple(partitions))

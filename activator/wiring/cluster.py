@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from activator.errors import UnavailableError
 from activator.kafka.client import Connections
+from activator.kafka.commits import KafkaGroupOffsets
 from activator.kafka.connection import no_credentials
 from activator.kafka.lag import KafkaLagReader
 from activator.kafka.tail import KafkaTail
@@ -103,6 +104,7 @@ class Cluster:
             now=self.clock.now,
             new_ids=new_ids,
             parse=self.parse,
+            group_offsets=KafkaGroupOffsets(connections),
             auto_handoff=self.metrics_api_owner.handoff,
         )
 

@@ -12,6 +12,7 @@ from activator.core.model import Handover
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import UnavailableError
 from activator.kafka.client import Connections
+from activator.kafka.commits import KafkaGroupOffsets
 from activator.kafka.connection import no_credentials
 from activator.kafka.lag import KafkaLagReader
 from activator.kafka.tail import KafkaTail
@@ -154,6 +155,7 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
                 now=clock.now,
                 new_ids=new_ids,
                 parse=parsed,
+                group_offsets=KafkaGroupOffsets(connections),
                 auto_handoff=lambda: Handover.DIRECT,
             )
         )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.core.model import Cluster, GroupState, Trigger, TriggerOffsets
-from activator.errors import ConflictError, UnavailableError
+from activator.errors import ConflictError, NotFoundError, UnavailableError
+from activator.kafka import commits
 from tests.contracts.kafka_fixtures import kafka_bootstrap_servers, kafka_world, short_looks
 from tests.contracts.kafka_worlds import NOW
 
@@ -27,14 +28,22 @@ async def committed(world: KafkaWorld, topic: str, group: str) -> tuple[list[int
     return [partition.committed for partition in reading.partitions], reading.group_state
 
 
+async def topic_id(world: KafkaWorld, topic: str) -> str | None:
+    """Which topic has this name."""
+    trigger = Trigger(world.cluster, topic, "g")
+    reading = (await world.reader().read(world.cluster, [trigger], NOW))[trigger]
+    assert isinstance(reading, TriggerOffsets), reading
+    return reading.topic_id
+
+
 async def test_a_group_that_never_was_gets_its_offsets(kafka_world: KafkaWorld) -> None:
     """The group exists from then on: Empty, with what was committed for it and nothing else."""
     topic, group = await kafka_world.create_topic(3), kafka_world.new_group()
     await kafka_world.produce(topic, 1, 7)
 
-    made = await kafka_world.group_offsets().commit_missing(kafka_world.cluster, group, {(topic, 0): 0, (topic, 1): 5})
+    made = await kafka_world.group_offsets().commit_missing(kafka_world.cluster, group, topic, {0: 0, 1: 5})
 
-    assert made == {(topic, 0): 0, (topic, 1): 5}
+    assert made == {0: 0, 1: 5}
     assert await committed(kafka_world, topic, group) == ([0, 5, None], GroupState.EMPTY)
 
 
@@ -44,42 +53,61 @@ async def test_a_commit_that_is_there_is_never_moved(kafka_world: KafkaWorld) ->
     await kafka_world.produce(topic, 0, 9)
     await kafka_world.commit(group, topic, 0, 3)
 
-    there = await kafka_world.group_offsets().commit_missing(kafka_world.cluster, group, {(topic, 0): 9, (topic, 1): 0})
+    there = await kafka_world.group_offsets().commit_missing(kafka_world.cluster, group, topic, {0: 9, 1: 0})
 
-    assert there == {(topic, 0): 3, (topic, 1): 0}
+    assert there == {0: 3, 1: 0}
     assert await committed(kafka_world, topic, group) == ([3, 0], GroupState.EMPTY)
 
 
-async def test_offsets_on_two_topics_are_committed_together(kafka_world: KafkaWorld) -> None:
+async def test_offsets_on_one_topic_touch_no_other(kafka_world: KafkaWorld) -> None:
     """A group may read several topics."""
     one, two, group = await kafka_world.create_topic(), await kafka_world.create_topic(), kafka_world.new_group()
 
-    await kafka_world.group_offsets().commit_missing(kafka_world.cluster, group, {(one, 0): 1, (two, 0): 2})
+    for topic, offset in ((one, 1), (two, 2)):
+        await kafka_world.group_offsets().commit_missing(kafka_world.cluster, group, topic, {0: offset})
 
     assert [(await committed(kafka_world, topic, group))[0] for topic in (one, two)] == [[1], [2]]
 
 
-async def test_more_partitions_than_one_request_takes(kafka_world: KafkaWorld) -> None:
+async def test_more_partitions_than_one_request_takes(kafka_world: KafkaWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """All are committed."""
+    monkeypatch.setattr(commits, "COMMITS_PER_REQUEST", 7)
     topic, group = await kafka_world.create_topic(30), kafka_world.new_group()
 
     await kafka_world.group_offsets().commit_missing(
-        kafka_world.cluster, group, {(topic, number): number for number in range(30)}
+        kafka_world.cluster, group, topic, {number: number for number in range(30)}
     )
 
     assert (await committed(kafka_world, topic, group))[0] == list(range(30))
 
 
+async def test_offsets_of_a_topic_that_was_recreated_are_refused(kafka_world: KafkaWorld) -> None:
+    """A topic's id tells it from another of the same name: they are offsets of another log."""
+    topic, group = await kafka_world.create_topic(), kafka_world.new_group()
+    first = await topic_id(kafka_world, topic)
+    await kafka_world.delete_topic(topic)
+    await kafka_world.create_topic(name=topic)
+    second = await topic_id(kafka_world, topic)
+    assert None not in {first, second}
+    assert first != second
+
+    offsets = kafka_world.group_offsets()
+    with pytest.raises(NotFoundError, match="recreated"):
+        await offsets.commit_missing(kafka_world.cluster, group, topic, {0: 5}, topic_id=first)
+    assert (await committed(kafka_world, topic, group))[0] == [None]
+    assert await offsets.commit_missing(kafka_world.cluster, group, topic, {0: 0}, topic_id=second) == {0: 0}
+
+
 async def test_a_group_with_members_commits_for_itself(kafka_world: KafkaWorld) -> None:
     """While somebody consumes, the broker refuses, and nothing is committed."""
     topic, group = await kafka_world.create_topic(2), kafka_world.new_group()
+    offsets = kafka_world.group_offsets()
     async with kafka_world.consuming(topic, group):
         with pytest.raises(ConflictError, match=group):
-            await kafka_world.group_offsets().commit_missing(kafka_world.cluster, group, {(topic, 0): 0})
+            await offsets.commit_missing(kafka_world.cluster, group, topic, {0: 0})
         assert (await committed(kafka_world, topic, group))[0] == [None, None]
 
-    made = await kafka_world.group_offsets().commit_missing(kafka_world.cluster, group, {(topic, 0): 0})
-    assert made == {(topic, 0): 0}
+    assert await offsets.commit_missing(kafka_world.cluster, group, topic, {0: 0}) == {0: 0}
 
 
 async def test_a_check_leaves_nothing_behind(kafka_world: KafkaWorld) -> None:
@@ -98,6 +126,6 @@ async def test_an_unreachable_cluster_is_told(kafka_world: KafkaWorld) -> None:
     """It names the address."""
     offsets = kafka_world.group_offsets()
     with pytest.raises(UnavailableError, match=UNREACHABLE.bootstrap_servers):
-        await offsets.commit_missing(UNREACHABLE, "g", {("orders", 0): 0})
+        await offsets.commit_missing(UNREACHABLE, "g", "orders", {0: 0})
     with pytest.raises(UnavailableError, match=UNREACHABLE.bootstrap_servers):
         await offsets.check(UNREACHABLE, "g", "orders")

@@ -141,13 +141,13 @@ STORIES = {
         kept(None, topic_id=OTHER_ID),
         lag=20,
     ),
-    "the same id and a shorter log: its end was lost": Story(
+    "the same id and a shorter log: it lost its end, or the id is half a minute old": Story(
         LATEST,
         kept(9, topic_id=ID),
         (reading(0, (7, None), topic_id=ID), reading(1, (7, None), topic_id=ID)),
-        kept(7, topic_id=ID),
-        lag=0,
-        missing=((0, 7, 0, False),),
+        kept(0, pinned={0}, topic_id=ID),
+        lag=7,
+        missing=((0, 0, 0, True),),
     ),
     "fewer partitions: another topic": Story(
         LATEST, kept(9, 9), (reading(0, (20, None)),), kept(0, pinned={0}), lag=20, missing=((0, 0, 0, True),)

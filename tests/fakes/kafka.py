@@ -8,6 +8,7 @@ adapters pass. Nothing here reads a clock or sleeps: a delay, where one is set, 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from activator.core.model import (
     TriggerOffsets,
     Unreadable,
 )
-from activator.errors import ConflictError, DeniedError, UnavailableError
+from activator.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -71,6 +72,9 @@ class FakeKafka:
         self.bootstrap_servers = bootstrap_servers
         self.record_bytes = record_bytes
         self.topics: dict[str, list[FakePartition]] = {}
+        self.topic_ids: dict[str, str] = {}
+        """Another one for a topic that is created again (KIP-516)."""
+        self._ids = itertools.count(1)
         self.groups: dict[str, FakeGroup] = {}
         self.down: str | None = None
         """Why the whole cluster does not answer; None: it does."""
@@ -93,12 +97,13 @@ class FakeKafka:
     def create_topic(self, topic: str, partitions: int = 1) -> None:
         """Create a topic, or grow it to that many partitions."""
         logs = self.topics.setdefault(topic, [])
+        self.topic_ids.setdefault(topic, f"id-{next(self._ids)}")
         logs.extend(FakePartition() for _ in range(partitions - len(logs)))
         self._changed()
 
     def delete_topic(self, topic: str) -> None:
         """Delete a topic with its logs; commits of groups stay, as a recreation at once would find them."""
-        del self.topics[topic]
+        del self.topics[topic], self.topic_ids[topic]
         self._changed()
 
     def produce(self, topic: str, partition: int = 0, count: int = 1, *, traceparent: str | None = None) -> int:
@@ -210,7 +215,7 @@ class FakeKafka:
             return Unreadable(f"{place}: {error}: group {trigger.group!r}", now)
         group = self.groups.get(trigger.group, FakeGroup(GroupState.DEAD, None))
         partitions = tuple(self._partition(trigger, group, number) for number in range(len(self.topics[trigger.topic])))
-        return TriggerOffsets(partitions, now, group.state, group.members)
+        return TriggerOffsets(partitions, now, group.state, group.members, self.topic_ids[trigger.topic])
 
     def _partition(self, trigger: Trigger, group: FakeGroup, number: int) -> PartitionOffsets:
         if (error := self.partition_errors.get((trigger.topic, number))) is not None:
@@ -273,7 +278,7 @@ class FakeGroupOffsets:
 
     def __init__(self, *kafkas: FakeKafka) -> None:
         self._kafkas = _by_servers(kafkas)
-        self.commits: list[tuple[str, dict[TopicPartition, int]]] = []
+        self.commits: list[tuple[str, dict[int, int]]] = []
         """Every `commit_missing` in order: the group and what was asked for."""
         self.checks: list[tuple[str, str]] = []
         """Every `check` in order: the group and the topic."""
@@ -286,8 +291,8 @@ class FakeGroupOffsets:
         self._may_commit(await self._kafka(cluster), group)
 
     async def commit_missing(
-        self, cluster: Cluster, group: str, offsets: Mapping[TopicPartition, int]
-    ) -> Mapping[TopicPartition, int]:
+        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
+    ) -> Mapping[int, int]:
         """Commit for a group without members, where it has nothing."""
         self.commits.append((group, dict(offsets)))
         kafka = await self._kafka(cluster)
@@ -296,14 +301,16 @@ class FakeGroupOffsets:
             raise UnavailableError(f"Kafka {kafka.bootstrap_servers}", f"NOT_COORDINATOR: group {group!r}")
         self._may_commit(kafka, group)
         found = kafka.groups.setdefault(group, FakeGroup())
-        if all(place in found.commits for place in offsets):
-            return {place: found.commits[place] for place in offsets}
+        if all((topic, number) in found.commits for number in offsets):
+            return {number: found.commits[topic, number] for number in offsets}
+        if topic_id is not None and kafka.topic_ids[topic] != topic_id:
+            raise NotFoundError(f"Kafka {kafka.bootstrap_servers}: topic {topic!r} was recreated")
         if found.state not in {GroupState.EMPTY, GroupState.DEAD} or found.members:
             raise ConflictError(f"Kafka {kafka.bootstrap_servers}: UNKNOWN_MEMBER_ID: group {group!r} has members")
         found.state, found.members = GroupState.EMPTY, 0
-        for place, offset in offsets.items():
-            found.commits.setdefault(place, offset)
-        return {place: found.commits[place] for place in offsets}
+        for number, offset in offsets.items():
+            found.commits.setdefault((topic, number), offset)
+        return {number: found.commits[topic, number] for number in offsets}
 
     async def _kafka(self, cluster: Cluster) -> FakeKafka:
         kafka = self._kafkas.get(cluster.bootstrap_servers)

@@ -146,7 +146,7 @@ async def test_a_group_that_never_committed_is_pinned_and_sleeps() -> None:
     async with bed:
         await bed.until(20.5)
         assert bed.server.replicas(orders) == 0
-        assert kept(bed, orders) == KeptOffsets((0, 40), frozenset({0, 1}))
+        assert kept(bed, orders) == KeptOffsets((0, 40), frozenset({0, 1}), "id-1")
         await bed.until(30)
         assert commits(bed) == {0: 0, 1: 40}
         bed.kafka.produce("orders", 1)

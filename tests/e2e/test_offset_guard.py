@@ -1,0 +1,129 @@
+"""Sleeps that outlast Kafka's retention of offsets, here one minute: nothing is skipped, nothing is read again."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed import ledger
+from testbed.bed import Testbed, TestbedOptions
+from testbed.control_plane_flags import HpaTimes
+from testbed.stage import Stage, install_crd, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.stage import Consumer
+
+pytestmark = pytest.mark.real
+
+EXPIRY = {"offsets.retention.minutes": "1", "offsets.retention.check.interval.ms": "5000"}
+"""Sixty seconds without a member, and the offsets of a group are gone within five more."""
+PARTITIONS = 3
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of consumer."""
+
+    protocol: str
+    reset: str
+    committed: bool
+    """Its group has commits before it first runs."""
+
+    @property
+    def name(self) -> str:
+        """Of its workload."""
+        return f"{self.protocol}-{self.reset}-{'committed' if self.committed else 'new'}"
+
+
+KINDS = [
+    Kind(protocol, reset, committed)
+    for protocol in ("classic", "consumer")
+    for reset, committed in (("latest", True), ("earliest", True), ("latest", False))
+]
+
+
+@pytest.fixture(scope="module")
+def forgetful_bed() -> Iterator[Testbed]:
+    """All parts but Jaeger, with a Kafka that forgets the offsets of a group without members after a minute."""
+    with Testbed(TestbedOptions(kafka_properties=EXPIRY, jaeger=False, hpa=HpaTimes(sync_period="2s"))) as bed:
+        install_crd(bed)
+        yield bed
+
+
+@pytest.fixture
+def forgetful_stage(forgetful_bed: Testbed) -> Iterator[Stage]:
+    """A stage on it."""
+    made = Stage.on(forgetful_bed)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_sleep_longer_than_the_retention_of_offsets(forgetful_stage: Stage, protocol: str) -> None:
+    """Classic and KIP-848, latest and earliest, with commits and without: each reads every record once."""
+    stage = forgetful_stage
+    stage.wakegate().start()
+    consumers = {kind: deploy(stage, kind) for kind in KINDS if kind.protocol == protocol}
+    produced = dict.fromkeys(consumers, 0)
+    for kind, consumer in consumers.items():
+        until(f"{kind.name} has its partitions", partial(is_assigned, consumer), 60)
+        if kind.committed:
+            stage.produce(consumer, 6, partitions=PARTITIONS)
+            produced[kind] = 6
+    for kind, consumer in consumers.items():
+        until(f"{kind.name} sleeps", partial(is_asleep, consumer), 90)
+        if not kind.committed:
+            told = until(f"{kind.name} is pinned", partial(stage.events, "OffsetsPinned", consumer.name), 60)
+            assert "has never committed there" in told[0]["message"]
+    for kind, consumer in consumers.items():
+        lost = f"the offsets of {kind.name} have expired and are there again"
+        until(lost, partial(stage.events, "OffsetsRestored", consumer.name), 120)
+        assert {count for _, count, _ in consumer.changes()} == {0}
+    for kind, consumer in consumers.items():
+        stage.produce(consumer, 3, partitions=PARTITIONS)
+        produced[kind] += 3
+    for kind, consumer in consumers.items():
+        until(f"{kind.name} has read all", partial(has_read, consumer, produced[kind]), 60)
+    time.sleep(2)  # what would be read again is read by then
+    for kind, consumer in consumers.items():
+        entries = consumer.entries()
+        assert ledger.missing(entries, dict.fromkeys(range(PARTITIONS), produced[kind] // PARTITIONS)) == [], kind
+        assert ledger.repeats(entries) == [], kind
+        assert stage.events("WokenWithoutOffsets", consumer.name) == []
+
+
+def deploy(stage: Stage, kind: Kind) -> Consumer:
+    """Deploy a consumer of a kind, with times that make a cycle short."""
+    topic = f"{stage.namespace}-{kind.name}"
+    stage.bed.kafka.create_topic(topic, partitions=PARTITIONS)
+    if kind.committed:
+        stage.bed.kafka.commit(topic, {(topic, number): 0 for number in range(PARTITIONS)})
+    return stage.consumer(
+        kind.name,
+        topic=False,
+        auto_offset_reset=kind.reset,
+        group_protocol=kind.protocol,
+        cooldown_period="3",
+        polling_interval="5",
+    )
+
+
+def is_assigned(consumer: Consumer) -> bool:
+    """Whether somebody has been given every partition."""
+    return {entry.partition for entry in consumer.entries() if entry.event == "assigned"} == set(range(PARTITIONS))
+
+
+def is_asleep(consumer: Consumer) -> bool:
+    """Whether it has no replicas."""
+    return consumer.replicas() == 0
+
+
+def has_read(consumer: Consumer, records: int) -> bool:
+    """Whether so many different records were read."""
+    return consumer.consumed() == records
