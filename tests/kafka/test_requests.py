@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
-from aiokafka.protocol.commit import OffsetFetchRequest_v3, OffsetFetchResponse_v3
+from aiokafka.protocol.commit import (
+    OffsetCommitRequest_v3,
+    OffsetCommitResponse_v3,
+    OffsetFetchRequest_v3,
+    OffsetFetchResponse_v3,
+)
 from aiokafka.protocol.coordination import FindCoordinatorRequest_v1, FindCoordinatorResponse_v1
 from aiokafka.protocol.fetch import FetchRequest_v7, FetchRequest_v11, FetchResponse_v7, FetchResponse_v11
 from aiokafka.protocol.metadata import MetadataRequest_v5, MetadataResponse_v5
@@ -26,6 +31,7 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+from activator.kafka.commits import CommitAnswer, OffsetCommit, StableOffsetFetch
 from activator.kafka.fetch import Fetch, FetchedPartition
 from activator.kafka.requests import (
     BrokerRow,
@@ -182,7 +188,94 @@ MEMBER_V0: tuple[Any, ...] = (
     {},
 )
 
+METADATA_V10 = Schema(
+    ("throttle", Int32),
+    ("brokers", CompactArray(("node", Int32), ("host", TEXT), ("port", Int32), ("rack", TEXT), TAGS)),
+    ("cluster", TEXT),
+    ("controller", Int32),
+    (
+        "topics",
+        CompactArray(
+            ("error", Int16),
+            ("name", TEXT),
+            ("id_high", Int64),
+            ("id_low", Int64),
+            ("internal", Boolean),
+            (
+                "partitions",
+                CompactArray(
+                    ("error", Int16),
+                    ("partition", Int32),
+                    ("leader", Int32),
+                    ("epoch", Int32),
+                    ("replicas", CompactArray(Int32)),
+                    ("isr", CompactArray(Int32)),
+                    ("offline", CompactArray(Int32)),
+                    TAGS,
+                ),
+            ),
+            ("operations", Int32),
+            TAGS,
+        ),
+    ),
+    ("operations", Int32),
+    TAGS,
+)
+COMMIT_ANSWER_V8 = Schema(
+    ("throttle", Int32),
+    (
+        "topics",
+        CompactArray(
+            ("topic", TEXT),
+            ("partitions", CompactArray(("partition", Int32), ("error", Int16), TAGS)),
+            TAGS,
+        ),
+    ),
+    TAGS,
+)
+
+PARTITIONS_V10 = [(0, 0, 2, 7, [1, 2], [2], [], {}), (5, 1, -1, 7, [1], [], [1], {})]
+
 ANSWERS: list[Any] = [
+    pytest.param(
+        Metadata(["t"]),
+        10,
+        METADATA_V10.encode(
+            [
+                0,
+                [(1, "one", 9092, None, {}), (2, "two", 9093, "rack", UNKNOWN_TAG)],
+                "cluster",
+                1,
+                [
+                    (0, "t", 1 << 56, 2, False, PARTITIONS_V10, -(1 << 31), {}),
+                    (3, "gone", 0, 0, False, [], -(1 << 31), {}),
+                ],
+                -(1 << 31),
+                {},
+            ]
+        ),
+        [
+            BrokerRow(1, "one", 9092),
+            BrokerRow(2, "two", 9093),
+            TopicRow(0, "t", {0: 2, 1: -1}, "AQAAAAAAAAAAAAAAAAAAAg"),
+            TopicRow(3, "gone", {}),
+        ],
+        id="Metadata-v10",
+    ),
+    pytest.param(
+        OffsetCommit("g", "t", {0: 5, 1: 7}),
+        3,
+        OffsetCommitResponse_v3(0, [("t", [(0, 0), (1, 25)])]).encode(),
+        [CommitAnswer("t", 0, 0), CommitAnswer("t", 1, 25)],
+        id="OffsetCommit-v3",
+    ),
+    pytest.param(
+        OffsetCommit("g", "t", {0: 5, 1: 7}),
+        8,
+        COMMIT_ANSWER_V8.encode([0, [("t", [(0, 0, {}), (1, 25, UNKNOWN_TAG)], {})], {}]),
+        [CommitAnswer("t", 0, 0), CommitAnswer("t", 1, 25)],
+        id="OffsetCommit-v8",
+    ),
     pytest.param(
         Metadata(["t"]),
         5,
@@ -317,7 +410,66 @@ FETCH = Fetch(
     session_epoch=7,
     forgotten={"u": [2, 3]},
 )
+COMMIT_V8 = Schema(
+    ("group", TEXT),
+    ("generation", Int32),
+    ("member", TEXT),
+    ("instance", TEXT),
+    (
+        "topics",
+        CompactArray(
+            ("topic", TEXT),
+            (
+                "partitions",
+                CompactArray(("partition", Int32), ("offset", Int64), ("epoch", Int32), ("metadata", TEXT), TAGS),
+            ),
+            TAGS,
+        ),
+    ),
+    TAGS,
+)
 REQUESTS: list[Any] = [
+    pytest.param(
+        Metadata(["t", "u"]),
+        10,
+        Schema(
+            ("topics", CompactArray(("high", Int64), ("low", Int64), ("name", TEXT), TAGS)),
+            ("create", Boolean),
+            ("cluster_operations", Boolean),
+            ("topic_operations", Boolean),
+            TAGS,
+        ).encode([[(0, 0, "t", {}), (0, 0, "u", {})], False, False, False, {}]),
+        id="Metadata-v10",
+    ),
+    pytest.param(
+        OffsetCommit("g", "t", {0: 5, 1: 7}),
+        3,
+        OffsetCommitRequest_v3("g", -1, "", -1, [("t", [(0, 5, ""), (1, 7, "")])]).encode(),
+        id="OffsetCommit-v3",
+    ),
+    pytest.param(
+        OffsetCommit("g", "t", {0: 5, 1: 7}),
+        8,
+        COMMIT_V8.encode(["g", -1, "", None, [("t", [(0, 5, -1, "", {}), (1, 7, -1, "", {})], {})], {}]),
+        id="OffsetCommit-v8",
+    ),
+    pytest.param(
+        StableOffsetFetch({"g": {"t": [0, 1]}}),
+        8,
+        Schema(
+            (
+                "groups",
+                CompactArray(
+                    ("group", TEXT),
+                    ("topics", CompactArray(("topic", TEXT), ("partitions", CompactArray(Int32)), TAGS)),
+                    TAGS,
+                ),
+            ),
+            ("stable", Boolean),
+            TAGS,
+        ).encode([[("g", [("t", [0, 1], {})], {})], True, {}]),
+        id="OffsetFetch-v8-stable",
+    ),
     pytest.param(Metadata(["t", "u"]), 5, MetadataRequest_v5(["t", "u"], False).encode(), id="Metadata-v5"),
     pytest.param(FindCoordinator("g"), 1, FindCoordinatorRequest_v1("g", 0).encode(), id="FindCoordinator-v1"),
     pytest.param(
