@@ -34,7 +34,10 @@ def single(topic: str, outcome: Outcome) -> web.Response:
     """Answer for one event. Raises ProblemError where Kafka has not confirmed it."""
     if isinstance(outcome, Failure):
         raise ProblemError(STATUS[outcome.reason], outcome.reason, outcome.detail, outcome=_fate(outcome))
-    return _json(_ACCEPTED, {"topic": topic, "partition": outcome.partition, "offset": outcome.offset})
+    # Written by hand, because it is written ten thousand times a second; a topic's name needs no escapes.
+    offset = "null" if outcome.offset is None else outcome.offset
+    body = f'{{"topic": "{topic}", "partition": {outcome.partition}, "offset": {offset}}}'
+    return web.Response(status=_ACCEPTED, body=body.encode("ascii"), headers=_JSON)
 
 
 def batch(topic: str, ids: Sequence[str | None], outcomes: Sequence[Outcome]) -> web.Response:

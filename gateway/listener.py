@@ -28,6 +28,8 @@ _IDLE_SECONDS: Final = 75.0
 """How long a connection may sit without a complete set of headers: it also ends one that sends them byte by byte."""
 _ANSWER_SECONDS: Final = 30.0
 """How long a client may take to read an answer."""
+_SMALL_ANSWER_BYTES: Final = 32 * 1024
+"""With its headers well under the 64 KiB that asyncio buffers before it makes a writer wait."""
 _LINGER_SECONDS: Final = 3.0
 """How long the rest of a refused body is read and thrown away, so that the client gets to read why."""
 _HANDSHAKE_SECONDS: Final = 10.0
@@ -138,12 +140,24 @@ class _Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
+        if self._buffers_at_once(resp):
+            return await super().finish_response(request, resp, start_time)
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
             self.force_close()
             return resp, True
+
+    def _buffers_at_once(self, resp: web.StreamResponse) -> bool:
+        """Tell whether an answer is so small that writing it cannot wait for the client: nearly all are."""
+        return (
+            isinstance(resp, web.Response)
+            and isinstance(self.transport, asyncio.WriteTransport)
+            and self.transport.get_write_buffer_size() == 0
+            and isinstance(resp.body, bytes)
+            and len(resp.body) < _SMALL_ANSWER_BYTES
+        )
 
     def handle_error(
         self,

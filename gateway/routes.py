@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
@@ -96,6 +97,7 @@ class RouteTable:
     def __init__(self, routes: Iterable[Route] = (), open_route: OpenRoute | None = None) -> None:
         self.routes = tuple(routes)
         self.open_route = open_route
+        self._open = lru_cache(maxsize=1024)(self._find_topic)
         self._exact: Mapping[tuple[str | None, str], Destination] = {
             (route.host, route.path): Destination(route.topic, route.rules, Share(route.name, route.topic))
             for route in self.routes
@@ -107,8 +109,10 @@ class RouteTable:
         found = self._exact.get((_host_name(host), path)) or self._exact.get((None, path))
         if found is not None or self.open_route is None or not path.startswith(TOPICS_PATH):
             return found
-        topic = path[len(TOPICS_PATH) :]
-        if not self.open_route.allows(topic):
+        return self._open(path[len(TOPICS_PATH) :])
+
+    def _find_topic(self, topic: str) -> Destination | None:
+        if self.open_route is None or not self.open_route.allows(topic):
             return None
         return Destination(topic, self.open_route.rules, Share(OPEN_ROUTE_NAME, topic))
 

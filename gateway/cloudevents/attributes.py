@@ -59,7 +59,8 @@ _REMEMBERED = 256
 """The longest value whose check is remembered: a sender must not fill the memory with its own values."""
 
 
-def _remember(check: Callable[[str], _T]) -> Callable[[str], _T]:
+def remember(check: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Make a function of a short text remember its last thousand answers."""
     remembered = lru_cache(maxsize=1024)(check)
     return wraps(check)(lambda value: remembered(value) if len(value) <= _REMEMBERED else check(value))
 
@@ -74,6 +75,7 @@ def shown(value: str) -> str:
     return repr(cut(value))
 
 
+@remember
 def wrong_name(name: str) -> str | None:
     """Say why an attribute cannot have this name."""
     if name == "data":
@@ -103,7 +105,7 @@ def missing(attributes: Mapping[str, Value]) -> str | None:
     return None
 
 
-@_remember
+@remember
 def is_json(media_type: str) -> bool:
     """Tell whether data of this type is a JSON value (JSON event format, section 3.1)."""
     found = _MEDIA_TYPE.fullmatch(media_type)
@@ -111,7 +113,7 @@ def is_json(media_type: str) -> bool:
     return subtype == "json" or subtype.endswith("+json")
 
 
-@_remember
+@remember
 def is_text(media_type: str) -> bool:
     """Tell whether data of this type is characters, not bytes."""
     found = _MEDIA_TYPE.fullmatch(media_type)
@@ -121,20 +123,20 @@ def is_text(media_type: str) -> bool:
     return found[1].lower() == "text" or subtype == "xml" or subtype.endswith("+xml")
 
 
-@_remember
+@remember
 def essence(media_type: str) -> str:
     """Return a media type in lower case and without its parameters."""
     return media_type.partition(";")[0].strip().lower()
 
 
-@_remember
+@remember
 def charset(media_type: str) -> str | None:
     """Return the charset parameter of a media type in lower case."""
     found = _CHARSET.search(media_type)
     return (found[1] or found[2]).lower() if found else None
 
 
-@_remember
+@remember
 def wrong_media_type(value: str) -> str | None:
     """Say why a text is not a media type of RFC 2046."""
     if _MEDIA_TYPE.fullmatch(value):
@@ -157,14 +159,14 @@ def _empty(value: str) -> str | None:
     return None if value else "is empty; allowed: a string that is not empty"
 
 
-@_remember
+@remember
 def _wrong_reference(value: str) -> str | None:
     if value and (_URI.fullmatch(value) or _RELATIVE_REFERENCE.fullmatch(value)):
         return None
     return f"is {shown(value)}; allowed: a URI-reference that is not empty, such as /shop/orders or https://shop.test/orders"
 
 
-@_remember
+@remember
 def _wrong_uri(value: str) -> str | None:
     if _URI.fullmatch(value):
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.cloudevents import attributes, json_format
@@ -25,6 +26,8 @@ _CONTENT_TYPE = b"content-type"
 _STRUCTURED = "application/cloudevents"
 _BATCH = "application/cloudevents-batch"
 _UTF8 = frozenset({"utf-8", "utf8"})
+_REMEMBERED = 64
+"""The longest header name whose check is remembered."""
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})|%")
 _BACKSLASHED = re.compile(rb"\\(.)", re.DOTALL)
 
@@ -89,12 +92,10 @@ def read_binary(headers: RawHeaders, media_type: str | None, body: bytes) -> Eve
     for raw_name, raw_value in headers:
         if raw_name[:3].lower() != _PREFIX:
             continue
-        header = raw_name.decode("latin-1").lower()
-        name = header[3:]
-        if wrong := attributes.wrong_name(name):
+        header, wrong = _header(raw_name) if len(raw_name) <= _REMEMBERED else _header.__wrapped__(raw_name)
+        if wrong is not None:
             raise EventError(header, wrong)
-        if name == "datacontenttype":
-            raise EventError(header, "is not allowed; the type of the payload is said by Content-Type")
+        name = header[3:]
         if name in found:
             raise EventError(header, "is given more than once")
         value = _decode(header, raw_value)
@@ -122,6 +123,15 @@ def read_batch(body: bytes, *, max_events: int) -> list[Event]:
         BatchTooLongError: there are more than `max_events`.
     """
     return json_format.read_batch(body, max_events=max_events)
+
+
+@lru_cache(maxsize=1024)
+def _header(raw_name: bytes) -> tuple[str, str | None]:
+    """Return an attribute's header in lower case and what is wrong with its name."""
+    header = raw_name.decode("latin-1").lower()
+    if header == "ce-datacontenttype":
+        return header, "is not allowed; the type of the payload is said by Content-Type"
+    return header, attributes.wrong_name(header[3:])
 
 
 def _decode(header: str, raw: bytes) -> str:

@@ -17,9 +17,13 @@ from gateway.cloudevents import attributes
 from gateway.cloudevents.event import BatchError, BatchTooLongError, Event, EventError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gateway.cloudevents.event import Value
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_PLAIN_NAME = re.compile(r'[ \t\n\r]*"([a-zA-Z0-9_-]*)"[ \t\n\r]*:[ \t\n\r]*')
+_FOLLOWS = re.compile(r"[ \t\n\r]*([,}])")
 _BODY = "body"
 _DATA = "data"
 _DATA_BASE64 = "data_base64"
@@ -47,7 +51,9 @@ def _constant(literal: str) -> None:
     raise ValueError(f"{literal} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_float=_Number, parse_int=_integer, parse_constant=_constant)
+_DECODER: Any = json.JSONDecoder(parse_float=_Number, parse_int=_integer, parse_constant=_constant)
+_SCAN: Final[Callable[[str, int], tuple[Any, int]]] = _DECODER.scan_once
+"""Reads one value and says where it ends."""
 
 
 def read_event(body: bytes) -> Event:
@@ -153,20 +159,21 @@ def _members(text: str, at: int) -> tuple[_Members, int]:
     if text[at : at + 1] == "}":
         return members, at + 1
     while True:
-        name, start = _name(text, at)
+        plain = _PLAIN_NAME.match(text, at)
+        name, start = (plain[1], plain.end()) if plain is not None else _name(text, at)
         value, end = _value(text, start)
         members.add(name, value, text[start:end] if name == _DATA else "")
-        at = _skip(text, end)
-        follows = text[at : at + 1]
-        if follows == "}":
-            return members, at + 1
-        if follows != ",":
-            raise _not_json(text, at, "expected , or } after a value")
-        at = _skip(text, at + 1)
+        follows = _FOLLOWS.match(text, end)
+        if follows is None:
+            raise _not_json(text, end, "expected , or } after a value")
+        at = follows.end()
+        if follows[1] == "}":
+            return members, at
 
 
 def _name(text: str, at: int) -> tuple[str, int]:
-    """Read a member's name and the colon behind it; return where its value begins."""
+    """Read a name with escapes in it and the colon behind it, or say why it is none; return where its value begins."""
+    at = _skip(text, at)
     if text[at : at + 1] != '"':
         raise _not_json(text, at, "expected a member's name in double quotes")
     name, at = _value(text, at)
@@ -195,7 +202,7 @@ def _build(members: _Members) -> Event:
 def _attribute(name: str, value: Any) -> Value:
     if isinstance(value, _Number):
         raise EventError(name, f"is {value.literal[:40]}; allowed: a string, a boolean or an integer of 32 bits")
-    if not isinstance(value, str | bool | int):
+    if not isinstance(value, (str, int)):
         raise EventError(name, "is an object or an array; allowed: a string, a boolean or an integer of 32 bits")
     if wrong := attributes.wrong_value(name, value):
         raise EventError(name, wrong)
@@ -250,7 +257,9 @@ def _text(body: bytes) -> str:
 
 def _value(text: str, at: int) -> tuple[Any, int]:
     try:
-        return _DECODER.raw_decode(text, at)
+        return _SCAN(text, at)
+    except StopIteration:
+        raise _not_json(text, at, "expected a value") from None
     except ValueError as error:
         raise _broken(error) from None
     except RecursionError:

@@ -129,7 +129,7 @@ class Producer:
         shipment = Shipment(len(records), partial(_set, answered), released)
         pendings = [Pending(record, shipment, index) for index, record in enumerate(records)]
         self._enqueue(topic, found, pendings)
-        timer = loop.call_at(deadline, _expire, pendings, f"Kafka did not acknowledge it within {seconds:g} s")
+        timer = loop.call_at(deadline, _expire_late, pendings, seconds)
         try:
             await answered
         except asyncio.CancelledError:
@@ -180,14 +180,16 @@ class Producer:
         lane = self._lanes.get((topic, favourite))
         if lane is not None and lane.queue and not lane.blocked and favourite < len(found.leaders):
             return favourite
-        healthy = [
-            partition
-            for partition, leader in enumerate(found.leaders)
-            if leader != NO_LEADER and self._lanes.get((topic, partition)) not in self._stuck
-        ]
-        favourite = random.choice(healthy or range(len(found.leaders)))  # noqa: S311 - nothing to guess
+        partitions = range(len(found.leaders))
+        favourite = random.choice(partitions)  # noqa: S311 - nothing to guess
+        if not self._is_healthy(topic, favourite, found):
+            healthy = [partition for partition in partitions if self._is_healthy(topic, partition, found)]
+            favourite = random.choice(healthy or partitions)  # noqa: S311 - nothing to guess
         self._favourites[topic] = favourite
         return favourite
+
+    def _is_healthy(self, topic: str, partition: int, found: Topic) -> bool:
+        return found.leaders[partition] != NO_LEADER and self._lanes.get((topic, partition)) not in self._stuck
 
     def _lane(self, topic: str, partition: int) -> Lane:
         lane = self._lanes.get((topic, partition))
@@ -318,6 +320,10 @@ class Producer:
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():  # cancelled, where the client has gone
         future.set_result(None)
+
+
+def _expire_late(pendings: Sequence[Pending], seconds: float) -> None:
+    _expire(pendings, f"Kafka did not acknowledge it within {seconds:g} s")
 
 
 def _expire(pendings: Sequence[Pending], detail: str) -> None:

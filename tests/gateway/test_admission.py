@@ -90,9 +90,13 @@ def test_limits_hold_and_everything_comes_back(steps: list[tuple[str, int, int]]
     for step, which, size in steps:
         if step == "enter":
             ticket = admission.enter(Share("r", str(which)), limits, size)
-            tickets += [ticket] if isinstance(ticket, Ticket) else []
+            if isinstance(ticket, Ticket):
+                tickets.append(ticket)
         elif which < len(tickets):
-            tickets[which].release() if step == "release" else tickets[which].grow(events=1, body_bytes=size)
+            if step == "release":
+                tickets.pop(which).release()
+            else:
+                tickets[which].grow(events=1, body_bytes=size)
         usages = [usage for _, usage in admission.shares()]
         assert all(usage.events <= 3 and usage.body_bytes <= 40 for usage in usages)
         assert (admission.total.events, admission.total.body_bytes) == (

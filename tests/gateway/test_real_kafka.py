@@ -105,18 +105,18 @@ async def test_one_broker_that_stops_dies_and_returns(tmp_path: Path) -> None:
 
 
 async def test_three_brokers_that_die_in_turn(tmp_path: Path) -> None:
-    """45 s of load on three replicas: each broker in turn is killed or stopped while it leads some partitions."""
+    """36 s of load on three replicas: each broker in turn is killed or stopped while it leads some partitions."""
     with cluster(tmp_path, nodes=3) as kafka, gateway(tmp_path, kafka.bootstrap_servers) as (_, port):
         load = Load(port, "orders")
         await under_load(
             load,
-            45,
+            36,
             (5, kafka.node(1).kill),
-            (12, kafka.node(1).start_and_wait),
-            (20, kafka.node(2).pause),
-            (27, kafka.node(2).resume),
-            (33, kafka.node(3).kill),
-            (35, kafka.node(3).start_and_wait),
+            (10, kafka.node(1).start_and_wait),
+            (15, kafka.node(2).pause),
+            (21, kafka.node(2).resume),
+            (25, kafka.node(3).kill),
+            (27, kafka.node(3).start_and_wait),
         )
         records = list(read_topic(kafka.bootstrap_servers, "orders", PARTITIONS))
         print(report(load), len(records), "records")  # noqa: T201 - the measurement itself
