@@ -8,6 +8,7 @@ import sys
 
 BENCHMARKS = {
     "wake": "one record on one of 100 sleeping topics: producer's ack -> the API server's 200 to the PATCH",
+    "cycles": "sleeps longer than Kafka's retention of offsets: records skipped, records read again",
     "idle": "CPU and memory of a process that watches 100 sleeping targets",
 }
 
@@ -17,6 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmarks on the real parts.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="; ".join(f"{k}: {v}" for k, v in BENCHMARKS.items()))
     parser.add_argument("--targets", type=int, default=100, help="sleeping targets (100)")
+    parser.add_argument("--cycles", type=int, default=10, help="sleeps of each target that outlast the retention (10)")
     parser.add_argument("--wakes", type=int, default=100, help="wakes to measure (100)")
     parser.add_argument("--minutes", type=float, default=10.0, help="idle minutes to measure (10)")
     arguments = parser.parse_args()

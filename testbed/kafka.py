@@ -208,8 +208,8 @@ class KafkaCluster:
 
         places = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
         request = ConsumerGroupTopicPartitions(group, places)
-        answers = self.admin().alter_consumer_group_offsets([request], request_timeout=REQUEST_SECONDS)
-        answers[group].result(REQUEST_SECONDS)
+        admin = self.admin()
+        admin.alter_consumer_group_offsets([request], request_timeout=REQUEST_SECONDS)[group].result(REQUEST_SECONDS)
 
     def _wait_for_topic(self, name: str, *, known: bool) -> None:
         """Wait until every node that runs agrees: the controller answers before the brokers have heard of it."""
