@@ -59,6 +59,9 @@ rules:
   # Any other write, leases and secrets included: that it happened, not what it said.
   - level: Metadata
     verbs: [create, update, patch, delete, deletecollection]
+  # All that an installed product does: what it uses is compared with what it is granted.
+  - level: Metadata
+    userGroups: ["system:serviceaccounts:wakegate-system"]
   - level: None
 """
 

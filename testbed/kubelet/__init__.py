@@ -5,5 +5,6 @@ process on this machine, reports its status, restarts it as `restartPolicy` says
 for the grace period, sends SIGKILL and removes the Pod. Images are names only, and two have a meaning: see `images`.
 
 `__main__` the command line, `agent` list and watch, `pod` the life of one Pod, `container` what to run,
-`status` what to report, `client` requests. Not here: volumes, probes, several containers, networks.
+`status` what to report, `probe` whether it is ready, `address` where it is reached, `token` who it is to the API
+server, `client` requests. Not here: volumes, liveness and startup probes, several containers, networks, user IDs.
 """

@@ -39,6 +39,7 @@ class Client:
     """JSON requests; use as an async context manager."""
 
     def __init__(self, credentials: Credentials) -> None:
+        self.credentials = credentials
         self._base = credentials.server
         self._headers = {"Authorization": f"Bearer {credentials.token}", "User-Agent": "testbed-kubelet"}
         self._tls = ssl.create_default_context(cadata=credentials.ca_pem)

@@ -6,6 +6,8 @@ import base64
 import re
 from typing import TYPE_CHECKING, Any
 
+from testbed.kubelet.address import pod_ip
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -53,6 +55,9 @@ def referenced_sources(container: Mapping[str, Any]) -> set[tuple[str, str]]:
     for variable in container.get("env") or []:
         for kind, reference in _key_references(variable.get("valueFrom") or {}):
             found.add((kind, str(reference["name"])))
+    for source in container.get("envFrom") or []:
+        for kind, reference in _whole_references(source):
+            found.add((kind, str(reference["name"])))
     return found
 
 
@@ -65,12 +70,18 @@ def decode_source(kind: str, manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def environment_of(pod: Mapping[str, Any], container: Mapping[str, Any], sources: Sources) -> dict[str, str]:
-    """The variables of a container, in order, each able to use those before it.
+    """The variables of a container: those of whole objects, then its own in order, each able to use those before it.
 
     Raises:
         CannotRunError: a value comes from something that is missing or that this kubelet does not know.
     """
     result: dict[str, str] = {"HOSTNAME": pod["metadata"]["name"]}
+    for source in container.get("envFrom") or []:
+        for kind, reference in _whole_references(source):
+            data = sources.get((kind, reference["name"]))
+            if data is None and not reference.get("optional"):
+                raise CannotRunError(f"envFrom: there is no {kind} {reference['name']}")
+            result |= {source.get("prefix", "") + name: value for name, value in (data or {}).items()}
     for variable in container.get("env") or []:
         name = variable["name"]
         if "valueFrom" in variable:
@@ -106,6 +117,11 @@ def _key_references(source: Mapping[str, Any]) -> list[tuple[str, Mapping[str, A
     return [(kind, source[field]) for kind, field in kinds if field in source]
 
 
+def _whole_references(source: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    kinds = (("Secret", "secretRef"), ("ConfigMap", "configMapRef"))
+    return [(kind, source[field]) for kind, field in kinds if field in source]
+
+
 def _field(name: str, path: str, pod: Mapping[str, Any]) -> str:
     fields = {
         "metadata.name": pod["metadata"]["name"],
@@ -113,7 +129,7 @@ def _field(name: str, path: str, pod: Mapping[str, Any]) -> str:
         "metadata.uid": pod["metadata"]["uid"],
         "spec.nodeName": pod["spec"].get("nodeName", ""),
         "spec.serviceAccountName": pod["spec"].get("serviceAccountName", "default"),
-        "status.podIP": "127.0.0.1",
+        "status.podIP": pod_ip(pod),
         "status.hostIP": "127.0.0.1",
     }
     if path not in fields:

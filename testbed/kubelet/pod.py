@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from testbed import leash
 from testbed.kubelet import container as containers
-from testbed.kubelet import images, status
+from testbed.kubelet import images, probe, status, token
 from testbed.kubelet.client import MERGE_PATCH, RefusedError
 
 if TYPE_CHECKING:
@@ -116,8 +116,7 @@ class PodWorker:
                 self._report(self._waiting("CreateContainerConfigError", str(error)))
                 return
             started = _now()
-            self._report(status.running(self._pod, started, restarts=self._restarts))
-            if not await self._first_of(process.wait()):
+            if not await self._wait_probed(process, started):
                 await self._terminate(process)
             code = status.exit_code_of(await process.wait())
             _kill_group(process)  # what the command may have left behind
@@ -132,13 +131,33 @@ class PodWorker:
             self._report(self._waiting("CrashLoopBackOff", f"exit code {code}, restart in {pause:.0f} s"))
             await self._first_of(asyncio.sleep(pause))
 
+    async def _wait_probed(self, process: asyncio.subprocess.Process, started: dt.datetime) -> bool:
+        """Report that the container runs, and whether it is ready, until it ends or the Pod is deleted; it ended?"""
+        container = self._pod["spec"]["containers"][0]
+        url = probe.readiness_url(self._pod, container)
+
+        def report(ready: bool) -> None:  # noqa: FBT001 - the probe's verdict is a boolean
+            self._report(status.running(self._pod, _now(), restarts=self._restarts, ready=ready, started=started))
+
+        report(url is None)
+        if url is None:
+            return await self._first_of(process.wait())
+        probing = asyncio.create_task(probe.watch(url, container["readinessProbe"], report))
+        try:
+            return await self._first_of(process.wait())
+        finally:
+            probing.cancel()
+
     async def _start_process(self) -> asyncio.subprocess.Process:
         container = self._pod["spec"]["containers"][0]
         sources: containers.Sources = {}
         for kind, name in containers.referenced_sources(container):
             sources[kind, name] = await self._read_source(kind, name)
         environment = {**_base_environment(), **containers.environment_of(self._pod, container, sources)}
-        command = containers.command_line(container, environment)
+        command = images.local_command(container.get("image", ""), containers.command_line(container, environment))
+        if token.wants_token(self._pod):
+            kubeconfig = self._log_file.with_suffix(".kubeconfig")
+            environment["KUBECONFIG"] = str(await token.write_kubeconfig(self._pod, self._client, kubeconfig))
         with self._log_file.open("ab") as output:
             return await asyncio.create_subprocess_exec(
                 sys.executable,

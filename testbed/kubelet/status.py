@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+from testbed.kubelet.address import pod_ip
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,11 +22,12 @@ def pending(pod: Mapping[str, Any], now: dt.datetime, *, reason: str, message: s
     return _status(pod, now, phase=phase, ready=False, state=state, restarts=restarts)
 
 
-def running(pod: Mapping[str, Any], now: dt.datetime, *, restarts: int) -> Status:
-    """The container runs, and counts as ready from the start."""
-    return _status(
-        pod, now, phase="Running", ready=True, state={"running": {"startedAt": _time(now)}}, restarts=restarts
-    )
+def running(
+    pod: Mapping[str, Any], now: dt.datetime, *, restarts: int, ready: bool = True, started: dt.datetime | None = None
+) -> Status:
+    """The container runs; one without a readiness probe is ready from the start."""
+    state = {"running": {"startedAt": _time(started or now)}}
+    return _status(pod, now, phase="Running", ready=ready, state=state, restarts=restarts)
 
 
 def terminated(
@@ -89,8 +92,8 @@ def _status(
         "phase": phase,
         "conditions": conditions,
         "hostIP": HOST_IP,
-        "podIP": HOST_IP,
-        "podIPs": [{"ip": HOST_IP}],
+        "podIP": pod_ip(pod),
+        "podIPs": [{"ip": pod_ip(pod)}],
         "startTime": old.get("startTime") or _time(now),
         "containerStatuses": [
             {

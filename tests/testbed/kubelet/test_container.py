@@ -68,6 +68,22 @@ def test_environment() -> None:
     }
 
 
+def test_environment_from_whole_objects() -> None:
+    """Every key of a whole object becomes a variable; the container's own win; an optional object may be missing."""
+    container = {
+        "envFrom": [
+            {"configMapRef": {"name": "settings"}},
+            {"secretRef": {"name": "none", "optional": True}, "prefix": "KAFKA_"},
+        ],
+        "env": [{"name": "A", "value": "own"}],
+    }
+    assert containers.referenced_sources(container) == {("ConfigMap", "settings"), ("Secret", "none")}
+    sources: containers.Sources = {("ConfigMap", "settings"): {"A": "1", "B": "2"}, ("Secret", "none"): None}
+    assert containers.environment_of(POD, container, sources) == {"HOSTNAME": "orders-1", "A": "own", "B": "2"}
+    with pytest.raises(CannotRunError, match="there is no ConfigMap settings"):
+        containers.environment_of(POD, container, {})
+
+
 @pytest.mark.parametrize(
     ("source", "complaint"),
     [

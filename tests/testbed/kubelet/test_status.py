@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from testbed.kubelet import status
+from testbed.kubelet.address import pod_ip
 
 T0 = dt.datetime(2026, 1, 1, 10, 0, 0, tzinfo=dt.UTC)
 T1 = T0 + dt.timedelta(seconds=90)
-POD: dict[str, Any] = {"metadata": {"name": "orders-1"}, "spec": {"containers": [{"name": "main", "image": "x"}]}}
+POD: dict[str, Any] = {
+    "metadata": {"name": "orders-1", "uid": "u1"},
+    "spec": {"containers": [{"name": "main", "image": "x"}]},
+}
 
 
 def verdicts(reported: dict[str, Any]) -> dict[str, str]:
@@ -24,7 +28,15 @@ def test_running_is_ready() -> None:
     reported = status.running(POD, T0, restarts=0)
     assert reported["phase"] == "Running"
     assert set(verdicts(reported).values()) == {"True"}
-    assert (reported["podIP"], reported["startTime"]) == ("127.0.0.1", "2026-01-01T10:00:00Z")
+    assert (reported["podIP"], reported["startTime"]) == (pod_ip(POD), "2026-01-01T10:00:00Z")
+    assert reported["containerStatuses"][0]["state"] == {"running": {"startedAt": "2026-01-01T10:00:00Z"}}
+
+
+def test_running_and_not_ready() -> None:
+    """With a readiness probe that fails a container runs since it started, and its Pod is not Ready."""
+    reported = status.running(POD, T1, restarts=0, ready=False, started=T0)
+    assert reported["phase"] == "Running"
+    assert (verdicts(reported)["Ready"], verdicts(reported)["PodScheduled"]) == ("False", "True")
     assert reported["containerStatuses"][0]["state"] == {"running": {"startedAt": "2026-01-01T10:00:00Z"}}
 
 

@@ -1,0 +1,150 @@
+"""An installation from the shipped manifests, on the testbed: `kubectl apply -k` of an overlay, and little else.
+
+What stands between the shipped overlay and the testbed, all of it in `_kustomization` and `route_metrics_api`:
+
+- all Pods are on one machine, so each listens on an address of its own and on reserved ports;
+- there is no kube-proxy, so the Service of the metrics API becomes an ExternalName that leads to one ready Pod.
+
+Everything else is as shipped: accounts, roles, Pod Security, probes, two replicas, APIService.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from testbed.bed import REPOSITORY
+from testbed.errors import TestbedError
+
+if TYPE_CHECKING:
+    from testbed.bed import Testbed
+
+NAMESPACE = "wakegate-system"
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:wakegate"
+API_SERVICE = "v1beta1.external.metrics.k8s.io"
+KUBECTL_SECONDS = 120
+
+
+@dataclass
+class Installation:
+    """wakegate as an overlay installs it.
+
+    Attributes:
+        bed: with a control plane and a kubelet.
+        overlay: name of a folder below manifests/overlays.
+    """
+
+    bed: Testbed
+    overlay: str = "kubernetes"
+
+    def __post_init__(self) -> None:
+        """Take the ports, and write the kustomization that stands on the overlay."""
+        self.http_port, self.metrics_api_port, self.dashboard_port = self.bed.reserve_ports(3)
+        self.folder = self.bed.run_directory / f"install-{self.overlay}"
+        self.folder.mkdir()
+        (self.folder / "kustomization.yaml").write_text(yaml.safe_dump(self._kustomization()))
+
+    def apply(self) -> None:
+        """Install it. Raises TestbedError with kubectl's words."""
+        self.kubectl("apply", "-k", str(self.folder))
+
+    def delete(self, *what: str) -> None:
+        """Delete some objects, or all of them."""
+        self.kubectl("delete", "--ignore-not-found", *(what or ("-k", str(self.folder))))
+
+    def kubectl(self, *arguments: str) -> str:
+        """Run kubectl as the administrator and return what it prints. Raises TestbedError."""
+        kubeconfig = f"--kubeconfig={self.bed.control_plane.kubeconfig}"
+        cache = f"--cache-dir={self.bed.run_directory / 'kubectl-cache'}"
+        done = subprocess.run(
+            ["kubectl", kubeconfig, cache, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=KUBECTL_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise TestbedError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def shell(self, script: str) -> None:
+        """Run a script with kubectl as the administrator. Raises TestbedError where it fails."""
+        environment = {**os.environ, "KUBECONFIG": str(self.bed.control_plane.kubeconfig)}
+        command = ["bash", "-eu", "-o", "pipefail", "-c", script]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=KUBECTL_SECONDS, check=False
+        )
+        if done.returncode:
+            raise TestbedError(f"exit code {done.returncode}: {done.stderr.strip()}\n{script}")
+
+    def all_pods(self) -> list[dict[str, Any]]:
+        """Its Pods, those too that are being deleted."""
+        found: list[dict[str, Any]] = self.bed.control_plane.api.get(f"/api/v1/namespaces/{NAMESPACE}/pods")["items"]
+        return found
+
+    def pods(self) -> list[dict[str, Any]]:
+        """Its Pods that are not being deleted."""
+        return [pod for pod in self.all_pods() if not pod["metadata"].get("deletionTimestamp")]
+
+    def ready_pods(self) -> list[dict[str, Any]]:
+        """Those of them whose readiness probe succeeds."""
+        return [pod for pod in self.pods() if _is_ready(pod)]
+
+    def route_metrics_api(self) -> None:
+        """Lead the Service of the metrics API to one ready Pod, in kube-proxy's stead."""
+        service = {
+            "type": "ExternalName",
+            "externalName": self.ready_pods()[0]["status"]["podIP"],
+            "selector": None,
+            "ports": [{"name": "metrics-api", "port": self.metrics_api_port, "targetPort": self.metrics_api_port}],
+        }
+        self.bed.control_plane.api.patch(f"/api/v1/namespaces/{NAMESPACE}/services/wakegate-metrics", {"spec": service})
+
+    def metrics_api_is_available(self) -> bool:
+        """Whether the API server reaches it."""
+        path = f"/apis/apiregistration.k8s.io/v1/apiservices/{API_SERVICE}"
+        conditions = self.bed.control_plane.api.get(path).get("status", {}).get("conditions", [])
+        return any((item["type"], item["status"]) == ("Available", "True") for item in conditions)
+
+    def log(self) -> str:
+        """What all its Pods have written."""
+        return "".join(self.bed.pod_log(NAMESPACE, pod["metadata"]["name"]) for pod in self.pods())
+
+    def _kustomization(self) -> dict[str, Any]:
+        listen = {
+            "WAKEGATE_LISTEN": self.http_port,
+            "WAKEGATE_METRICS_API_LISTEN": self.metrics_api_port,
+            "WAKEGATE_DASHBOARD_LISTEN": self.dashboard_port,
+        }
+        variables: list[dict[str, Any]] = [
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            *({"name": name, "value": f"$(POD_IP):{port}"} for name, port in listen.items()),
+        ]
+        container = "/spec/template/spec/containers/0"
+        operations: list[dict[str, Any]] = [
+            *({"op": "add", "path": f"{container}/env/-", "value": variable} for variable in variables),
+            {"op": "replace", "path": f"{container}/ports/0/containerPort", "value": self.http_port},
+            {"op": "replace", "path": f"{container}/ports/1/containerPort", "value": self.metrics_api_port},
+        ]
+        # An ExternalName has no target port: the port that is asked for is the one that is connected to.
+        port = [{"op": "replace", "path": "/spec/service/port", "value": self.metrics_api_port}]
+        overlay = REPOSITORY / "manifests" / "overlays" / self.overlay
+        return {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "resources": [os.path.relpath(overlay.resolve(), self.folder.resolve())],
+            "patches": [
+                {"target": {"kind": "Deployment"}, "patch": json.dumps(operations)},
+                {"target": {"kind": "APIService"}, "patch": json.dumps(port)},
+            ],
+        }
+
+
+def _is_ready(pod: dict[str, Any]) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any((item["type"], item["status"]) == ("Ready", "True") for item in conditions)

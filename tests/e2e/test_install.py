@@ -1,0 +1,264 @@
+"""What the shipped overlays install works, under the rights they grant and with no need of others.
+
+One story, told by fixtures that build upon each other: installed, a round, a restart of all replicas, an annotation
+removed while none runs, uninstalled; then once more beside another metrics API. The tests look at what it left behind.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from testbed.bed import REPOSITORY, Testbed, TestbedOptions
+from testbed.control_plane_flags import HpaTimes
+from testbed.install import ACCOUNT, API_SERVICE, NAMESPACE, Installation
+from testbed.stage import Stage, until
+from tests.e2e.test_round import PARTITIONS, check_records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.audit import AuditEvent
+    from testbed.stage import Consumer
+
+pytestmark = pytest.mark.real
+
+Use = tuple[str, str, str]
+"""API group, resource with its subresource, verb."""
+
+NOT_SEEN: dict[Use, str] = {
+    ("apps", "statefulsets/scale", "get"): "the round's workloads are Deployments",
+    ("apps", "statefulsets/scale", "patch"): "the same",
+    (
+        "autoscaling",
+        "horizontalpodautoscalers",
+        "create",
+    ): "a server-side apply is logged as patch, and asks for create",
+    ("wakegate.dev", "scaletargets", "create"): "the same",
+    ("", "events", "patch"): "only where the same thing is told twice",
+    ("", "configmaps", "list"): "Kubernetes' own role extension-apiserver-authentication-reader has it",
+    ("", "configmaps", "watch"): "the same",
+}
+"""What is granted and may not be seen in the log of this story, and why."""
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[Testbed]:
+    """Kafka and a control plane of its own, because the whole cluster is managed."""
+    with Testbed(TestbedOptions(jaeger=False, hpa=HpaTimes(sync_period="2s", downscale_stabilization="5s"))) as made:
+        yield made
+
+
+@dataclass
+class Installed:
+    """An installation, and what it was granted while it was there."""
+
+    installation: Installation
+    granted: set[Use]
+
+
+@pytest.fixture(scope="module")
+def installed(bed: Testbed) -> Installed:
+    """The overlay for Kubernetes, with both Pods ready and the metrics API available."""
+    made = Installation(bed)
+    made.apply()
+    until("both Pods are ready", lambda: len(made.ready_pods()) == 2, 90)
+    made.route_metrics_api()
+    until("the metrics API is available", made.metrics_api_is_available, 60)
+    return Installed(made, granted(bed))
+
+
+@pytest.fixture(scope="module")
+def given_back(bed: Testbed, installed: Installed) -> Consumer:
+    """A consumer that has gone 0 -> 1 -> 5 -> 0 and was then given back as docs/install.md says."""
+    assert installed.granted
+    stage = Stage.on(bed)
+    consumer = stage.consumer(work_milliseconds=60, cooldown_period="6", polling_interval="5")
+    until("the first Pod is ready", consumer.ready, 60)
+    until("it sleeps", lambda: consumer.replicas() == 0, 90)
+    stage.produce(consumer)
+    until("one record wakes it", lambda: consumer.replicas() == 1, 5)
+    stage.produce(consumer, 500)
+    until("the HPA takes it to five", lambda: consumer.replicas() == PARTITIONS, 60)
+    until("everything is consumed", lambda: consumer.consumed() == 501, 90)
+    until("it sleeps again", lambda: consumer.replicas() == 0, 60)
+    check_records(consumer, rounds=1)
+    installed.installation.shell(documented("install.md"))
+    until("it is given back", lambda: consumer.replicas() == 1, 30)
+    until("its HPA is gone", lambda: not stage.hpas(), 30)
+    until("nothing is kept of it", lambda: not consumer.scale_target(), 30)
+    return consumer
+
+
+@pytest.fixture(scope="module")
+def sleeper(installed: Installed, given_back: Consumer) -> Consumer:
+    """A second consumer, woken by a record that came during a rollout; there was always a ready Pod."""
+    installation = installed.installation
+    stage = given_back.stage
+    consumer = stage.consumer("late", cooldown_period="6", polling_interval="5")
+    until("it sleeps", lambda: consumer.replicas() == 0, 90)
+    before = {pod["metadata"]["uid"] for pod in installation.pods()}
+
+    def ready() -> set[str]:
+        found = {pod["metadata"]["uid"] for pod in installation.ready_pods()}
+        assert found, "no Pod is ready"
+        return found
+
+    installation.kubectl("-n", NAMESPACE, "rollout", "restart", "deployment/wakegate")
+    until("a new Pod is ready", lambda: ready() - before, 60)
+    stage.produce(consumer)
+    until("one record wakes it", lambda: consumer.replicas() == 1, 5)
+    until("both are replaced", lambda: len(ready()) == 2 and not ready() & before, 90)
+    return consumer
+
+
+@pytest.fixture(scope="module")
+def uninstalled(installed: Installed, sleeper: Consumer) -> Testbed:
+    """All of it taken away in the order of docs/install.md; the annotations went while no wakegate ran."""
+    installation = installed.installation
+    until("it sleeps again", lambda: sleeper.replicas() == 0, 90)
+    installation.kubectl("-n", NAMESPACE, "scale", "deployment/wakegate", "--replicas=0")
+    until("no wakegate runs", lambda: not installation.pods(), 60)
+    sleeper.forget_annotations()
+    installation.kubectl("-n", NAMESPACE, "scale", "deployment/wakegate", "--replicas=2")
+    until("it is given back", lambda: sleeper.replicas() == 1, 90)
+    until("its HPA is gone", lambda: not sleeper.stage.hpas(), 30)
+    until("nothing is kept of it", lambda: not sleeper.scale_target(), 30)
+    installation.delete("apiservice", API_SERVICE)
+    installation.delete("-n", NAMESPACE, "deployment", "wakegate")
+    until("its Pods have ended", lambda: not installation.all_pods(), 60)
+    installation.delete()
+    assert leftovers(installation.bed) == []
+    return installation.bed
+
+
+@pytest.fixture(scope="module")
+def beside(uninstalled: Testbed) -> Consumer:
+    """A consumer that has gone 0 -> 1 -> 5 -> 0 where external.metrics.k8s.io belongs to another."""
+    another: dict[str, Any] = {"namespace": "keda", "name": "keda-metrics-apiserver", "port": 443}
+    uninstalled.control_plane.api.create_namespaces(["keda"])
+    uninstalled.control_plane.api.apply(api_service(another))
+    installation = Installation(uninstalled, "beside")
+    installation.apply()
+    until("both Pods are ready", lambda: len(installation.ready_pods()) == 2, 90)
+    stage = Stage.on(uninstalled)
+    consumer = stage.consumer(work_milliseconds=60, cooldown_period="6", polling_interval="5")
+    until("it sleeps", lambda: consumer.replicas() == 0, 90)
+    stage.produce(consumer)
+    until("one record wakes it", lambda: consumer.replicas() == 1, 5)
+    stage.produce(consumer, 500)
+    until("wakegate takes it to five", lambda: consumer.replicas() == PARTITIONS, 60)
+    until("everything is consumed", lambda: consumer.consumed() == 501, 90)
+    until("it sleeps again", lambda: consumer.replicas() == 0, 120)
+    return consumer
+
+
+def api_service(service: dict[str, Any]) -> dict[str, Any]:
+    """An APIService of external metrics that leads to a Service."""
+    version, group = API_SERVICE.split(".", 1)
+    spec = {"group": group, "version": version, "groupPriorityMinimum": 100, "versionPriority": 100}
+    return {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": API_SERVICE},
+        "spec": {**spec, "insecureSkipTLSVerify": True, "service": service},
+    }
+
+
+def documented(page: str) -> str:
+    """The one shell script of a page."""
+    (script,) = re.findall(r"^```sh\n(.*?)^```$", (REPOSITORY / "docs" / page).read_text(), re.DOTALL | re.MULTILINE)
+    return str(script)
+
+
+def leftovers(bed: Testbed) -> list[str]:
+    """Objects that say they are part of wakegate, and its namespace."""
+    collections = (
+        "/api/v1/namespaces",
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+        "/apis/rbac.authorization.k8s.io/v1/rolebindings",
+        "/apis/apiregistration.k8s.io/v1/apiservices",
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+    )
+    selector = "labelSelector=app.kubernetes.io/part-of%3Dwakegate"
+    get = bed.control_plane.api.get
+    return [f"{path}/{item['metadata']['name']}" for path in collections for item in get(f"{path}?{selector}")["items"]]
+
+
+def requests(bed: Testbed) -> list[AuditEvent]:
+    """What the installed account has asked of the API server."""
+    return [event for event in bed.control_plane.audit_events() if event.user == ACCOUNT]
+
+
+def use_of(event: AuditEvent) -> Use:
+    """Which permission a request needed."""
+    resource = f"{event.resource}/{event.subresource}" if event.subresource else event.resource
+    return event.group, resource, event.verb
+
+
+def granted(bed: Testbed) -> set[Use]:
+    """What the roles that are bound to the account say, as the API server has them."""
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    api = bed.control_plane.api
+    found: set[Use] = set()
+    for binding in [
+        *api.get(f"{rbac}/clusterrolebindings")["items"],
+        *api.get(f"{rbac}/rolebindings")["items"],
+    ]:
+        account = {"kind": "ServiceAccount", "name": "wakegate", "namespace": NAMESPACE}
+        if account not in binding.get("subjects", []):
+            continue
+        plural = "clusterroles" if binding["roleRef"]["kind"] == "ClusterRole" else "roles"
+        scope = f"/namespaces/{binding['metadata']['namespace']}" if plural == "roles" else ""
+        for rule in api.get(f"{rbac}{scope}/{plural}/{binding['roleRef']['name']}")["rules"]:
+            found.update(product(rule["apiGroups"], rule["resources"], rule["verbs"]))
+    return found
+
+
+def test_the_round_works_as_installed(given_back: Consumer) -> None:
+    """0 -> 1 -> 5 -> 0 with an HPA, no record skipped, and given back with what it had."""
+    assert max(count for _, count, _ in given_back.changes()) == PARTITIONS
+    by_wakegate = {count for _, count, client in given_back.changes() if client == "wakegate"}
+    assert by_wakegate == {0, 1}
+
+
+def test_nothing_was_forbidden(uninstalled: Testbed) -> None:
+    """No request of the installed account was refused for want of a right."""
+    denied = {use_of(event) for event in requests(uninstalled) if event.status == HTTPStatus.FORBIDDEN}
+    assert denied == set()
+
+
+def test_what_is_granted_is_what_was_used(installed: Installed, uninstalled: Testbed) -> None:
+    """The log of the API server shows each permission in use, but for those that this story cannot show."""
+    used = {use_of(event) for event in requests(uninstalled)}
+    assert used <= installed.granted
+    assert installed.granted - used - NOT_SEEN.keys() == set()
+    assert NOT_SEEN.keys() <= installed.granted, "a reason for what is not granted"
+
+
+def test_a_restart_of_all_replicas_has_no_gap(sleeper: Consumer) -> None:
+    """There was always a ready Pod, and the record that came meanwhile was consumed."""
+    assert sleeper.consumed() == 1
+
+
+def test_uninstalled_it_leaves_nothing(uninstalled: Testbed, given_back: Consumer, sleeper: Consumer) -> None:
+    """No object of ours was left, and no workload at zero, also where its annotations went while no wakegate ran."""
+    assert uninstalled.control_plane.is_ready()
+    assert (given_back.replicas(), sleeper.replicas()) == (1, 1)
+    assert given_back.stage.hpas() == []
+
+
+def test_beside_another_metrics_api(uninstalled: Testbed, beside: Consumer) -> None:
+    """1..N is moved by wakegate: no HPA, the other's APIService as it was, nothing forbidden, no record skipped."""
+    check_records(beside, rounds=1)
+    assert beside.stage.hpas() == []
+    path = f"/apis/apiregistration.k8s.io/v1/apiservices/{API_SERVICE}"
+    assert uninstalled.control_plane.api.get(path)["spec"]["service"]["name"] == "keda-metrics-apiserver"
+    denied = {use_of(event) for event in requests(uninstalled) if event.status == HTTPStatus.FORBIDDEN}
+    assert denied == set()
