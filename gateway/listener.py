@@ -66,7 +66,7 @@ class Listener:
         self._ssl_context = ssl_context
         self._max_connections = max_connections
         self._server: asyncio.Server | None = None
-        self._connections: web.Server | None = None
+        self._connections: _Connections | None = None
 
     @property
     def port(self) -> int:
@@ -78,11 +78,11 @@ class Listener:
     @property
     def connections(self) -> int:
         """How many connections are open."""
-        return 0 if self._connections is None else len(self._connections.connections)
+        return 0 if self._connections is None else self._connections.count
 
     async def start(self) -> None:
         """Listen."""
-        self._connections = web.Server(self._handler, handler_cancellation=True)
+        self._connections = _Connections(self._handler, handler_cancellation=True)
         tls: dict[str, Any] = {}
         if self._ssl_context is not None:
             tls = {"ssl": self._ssl_context, "ssl_handshake_timeout": _HANDSHAKE_SECONDS}
@@ -125,6 +125,15 @@ class Listener:
             auto_decompress=False,  # a body of 1 MiB may unpack to 1 GiB: compressed bodies are refused
             access_log=None,  # type: ignore[arg-type]  # None switches it off, as aiohttp's own runner does
         )
+
+
+class _Connections(web.Server):
+    """All open connections."""
+
+    @property
+    def count(self) -> int:
+        """How many there are; the list of them would be copied for each one that is opened."""
+        return len(self._connections)
 
 
 class _Connection(web.RequestHandler):

@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from prometheus_client.metrics_core import Metric
 
@@ -53,13 +53,20 @@ class Metrics:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{_PREFIX}{name}", text, labels, registry=self.registry)
 
-    def watch(self, *, kafka_up: Callable[[], bool], connections: Callable[[], int], admission: Admission) -> None:
+    def watch(
+        self,
+        *,
+        kafka_up: Callable[[], bool],
+        connections: Callable[[], int],
+        admission: Admission,
+        routes: Iterable[str],
+    ) -> None:
         """Take what is read only when it is asked for."""
         up = Gauge(f"{_PREFIX}kafka_up", "1 while Kafka answers, else 0.", registry=self.registry)
         up.set_function(lambda: float(kafka_up()))
         opened = Gauge(f"{_PREFIX}connections", "Open connections at the door.", registry=self.registry)
         opened.set_function(lambda: float(connections()))
-        self.registry.register(_InFlight(admission))
+        self.registry.register(_InFlight(admission, tuple(routes)))
 
     def answered(self, route: str, status: int) -> None:
         """Count a request by its answer."""
@@ -100,12 +107,12 @@ class Metrics:
 class _InFlight(Collector):
     """What admission holds just now, per route; the topics of the open route are one."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, routes: Sequence[str]) -> None:
         self._admission = admission
+        self._routes = routes
 
     def collect(self) -> Iterator[Metric]:
-        events: Tally[str] = Tally()
-        sizes: Tally[str] = Tally()
+        events, sizes = (Tally(dict.fromkeys(self._routes, 0)) for _ in range(2))
         for share, usage in self._admission.shares():
             events[share.route] += usage.events
             sizes[share.route] += usage.body_bytes

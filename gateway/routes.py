@@ -116,9 +116,10 @@ class RouteTable:
             return None
         return Destination(topic, self.open_route.rules, Share(OPEN_ROUTE_NAME, topic))
 
-    def all_rules(self) -> list[Rules]:
-        """Return the rules of every way in."""
-        return [route.rules for route in self.routes] + ([self.open_route.rules] if self.open_route else [])
+    def all_rules(self) -> dict[str, Rules]:
+        """Return the rules of every way in, by its name."""
+        rules = {route.name: route.rules for route in self.routes}
+        return rules if self.open_route is None else {**rules, OPEN_ROUTE_NAME: self.open_route.rules}
 
 
 def _host_name(host: str | None) -> str | None:

@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from activator.errors import SettingsError
 from gateway import tracing
 from gateway.admission import Admission, Limits
 from gateway.app import App
@@ -19,6 +20,7 @@ from gateway.metrics import Metrics
 from gateway.producer.producer import Options, Producer
 from gateway.routes import OpenRoute, RouteTable, Rules
 from gateway.routes_file import read_routes
+from gateway.settings import flag
 from gateway.tls import Certificate
 from gateway.tokens import Tokens
 from gateway.tracing import Tracing
@@ -35,9 +37,16 @@ log = logging.getLogger(__name__)
 def route_table(settings: Settings) -> RouteTable:
     """Read the routes file, or open every topic where there is none. Raises SettingsError."""
     rules = Rules(token_file=Path(settings.token_file) if settings.token_file else None)
-    if settings.routes:
-        return read_routes(Path(settings.routes), rules)
-    return RouteTable(open_route=OpenRoute(rules=rules))
+    table = (
+        read_routes(Path(settings.routes), rules) if settings.routes else RouteTable(open_route=OpenRoute(rules=rules))
+    )
+    largest = max(max(way.max_event_bytes, way.max_batch_bytes) for way in table.all_rules().values())
+    if largest > settings.max_in_flight_bytes:
+        raise SettingsError(
+            f"{flag('max_in_flight_bytes')} is {settings.max_in_flight_bytes}, but a route takes bodies of {largest} "
+            "bytes; raise it, or lower maxEventBytes and maxBatchBytes in the routes file"
+        )
+    return table
 
 
 class Gateway:
@@ -69,8 +78,9 @@ class Gateway:
         self._waker = self._make_waker(tokens)
         admission = Admission(Limits(events=settings.max_in_flight_events, body_bytes=settings.max_in_flight_bytes))
         self._provider = tracing.provider()
+        routes = route_table(settings)
         self._app = App(
-            routes=route_table(settings),
+            routes=routes,
             admission=admission,
             producer=self.producer,
             tokens=tokens,
@@ -91,6 +101,7 @@ class Gateway:
             kafka_up=lambda: self.producer.problem() is None,
             connections=lambda: self.door.connections,
             admission=admission,
+            routes=routes.all_rules(),
         )
 
     def _make_waker(self, tokens: Tokens) -> Waker | None:

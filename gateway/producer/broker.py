@@ -31,6 +31,7 @@ ACKNOWLEDGE_MS: Final = 3000
 _REQUEST_SECONDS: Final = 4.0
 """How long we wait for the answer: longer than the leader, so that its word comes first."""
 _MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024
+_SENDERS_FAULT: Final = frozenset({Action.REFUSE, Action.SPLIT})
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 
@@ -112,6 +113,8 @@ class Broker:
             if batch is not None:
                 batches[lane.topic, lane.partition] = (lane, batch)
                 size += len(batch.data)
+            elif lane.has_work and not lane.busy:
+                self._after(lane, Next.WAIT, "no producer id")
         return batches
 
     async def _send(self, connection: BrokerConnection, batches: dict[tuple[str, int], tuple[Lane, Batch]]) -> None:
@@ -121,21 +124,21 @@ class Broker:
         try:
             response = await connection.send(Produce(by_topic, ACKNOWLEDGE_MS), seconds=_REQUEST_SECONDS)
         except asyncio.CancelledError:
-            for lane, _ in batches.values():
-                lane.lost()
+            self._lose(batches)
             raise
         except FAILURES as error:
             log.warning("no answer to a Produce of %d batches: %s; they are sent again", len(batches), error)
             self._drop()
-            for lane, _ in batches.values():
-                lane.lost()
-                self._after(lane, Next.FIND_LEADER, "unanswered")
+            self._lose(batches)
             return
         for answer in produce_answers(response):
             answered = batches.pop((answer.topic, answer.partition), None)
             if answered is not None:
                 self._take(answered[0], answer)
-        for lane, _ in batches.values():  # not in the answer at all
+        self._lose(batches)  # those that the answer does not name at all
+
+    def _lose(self, batches: dict[tuple[str, int], tuple[Lane, Batch]]) -> None:
+        for lane, _ in batches.values():
             lane.lost()
             self._after(lane, Next.FIND_LEADER, "unanswered")
 
@@ -146,7 +149,9 @@ class Broker:
             self._after(lane, asks, None)
             return
         name = found.name if found is not None else f"error code {answer.code}"
-        log.warning("%s-%d: %s from broker %s", lane.topic, lane.partition, name, self.address)
+        # What is wrong with a record is its sender's to know, and told in the answer.
+        level = logging.DEBUG if found is not None and found.action in _SENDERS_FAULT else logging.WARNING
+        log.log(level, "%s-%d: %s from broker %s", lane.topic, lane.partition, name, self.address)
         self._after(lane, asks, name)
 
     async def _connected(self) -> BrokerConnection:

@@ -82,6 +82,7 @@ class Producer:
         self._favourites: dict[str, int] = {}
         self._news: asyncio.Future[None] | None = None
         self._tasks = asyncio.TaskGroup()
+        self._ended = False
 
     async def run(self) -> None:
         """Work until cancelled; then answer what still waits and close all connections.
@@ -93,6 +94,7 @@ class Producer:
                 tasks.create_task(self._control.run(), name="Kafka control")
                 tasks.create_task(self._sweep(), name="Kafka sweep")
         finally:
+            self._ended = True
             for lane in self._lanes.values():
                 lane.fail_queue(Failure(Reason.UNAVAILABLE, "the gateway is shutting down"))
                 lane.abandon("the gateway shut down before Kafka answered")
@@ -204,7 +206,7 @@ class Producer:
 
     def _dispatch(self, lane: Lane) -> None:
         """Offer a lane with work to its leader, or wait for the metadata that names one."""
-        if lane.busy or not lane.has_work:
+        if self._ended or lane.busy or not lane.has_work:
             return
         leader = self._control.view.leader(lane.topic, lane.partition)
         if leader is None:

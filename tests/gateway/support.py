@@ -176,7 +176,7 @@ async def door(
         body_seconds=body_seconds,
     )
     listener = Listener(app.handle, ("127.0.0.1", 0), max_connections=max_connections)
-    metrics.watch(kafka_up=lambda: True, connections=lambda: listener.connections, admission=admission)
+    metrics.watch(kafka_up=lambda: True, connections=lambda: listener.connections, admission=admission, routes=())
     await listener.start()
     try:
         yield Door(app, listener, producer, metrics, admission, wakes)

@@ -120,6 +120,8 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(arguments) == 2
     assert "routes.yaml:2: openRoute.key is 'id'" in capsys.readouterr().err
     routes.write_text("openRoute:\n  key: subject\n")
+    assert command.main([*arguments, "--max-in-flight-bytes", "1000"]) == 2
+    assert "--max-in-flight-bytes is 1000, but a route takes bodies of 4194304 bytes" in capsys.readouterr().err
     assert command.main(arguments) == 0
     with pytest.raises(SystemExit) as ended:
         command.main(["--help"])

@@ -342,6 +342,32 @@ async def test_leaderless_partition() -> None:
         assert await at.read() == [b"a", b"c"]
 
 
+async def test_broker_that_moves() -> None:
+    """A broker whose address changes while a request is under way takes nothing with it."""
+    async with bed() as at:
+        await at.send(b"a")
+        at.broker.faults.add(Fault(ApiKey.PRODUCE, Delay(300), times=1))
+        sending = asyncio.create_task(at.send(b"b", seconds=5))
+        await at.under_way()
+        (node_id,) = at.producer._brokers
+        at.producer._retire(node_id)
+        assert await sending == [Receipt(0, 1)]
+        assert await at.read() == [b"a", b"b"]
+
+
+async def test_while_a_producer_id_is_fetched() -> None:
+    """A partition that is used for the first time while no producer id is at hand waits for one."""
+    async with bed(partitions=2) as at:
+        keys = {DefaultPartitioner()(key, [0, 1], [0, 1]): key for key in (b"%d" % number for number in range(20))}
+        await at.send(b"a", key=keys[0])
+        at.broker.faults.add(Fault(ApiKey.INIT_PRODUCER_ID, Delay(300)))
+        at.broker.faults.add(Fault(ApiKey.PRODUCE, Fail(ErrorCode.INVALID_PRODUCER_EPOCH), partition=0, times=1))
+        first = asyncio.create_task(at.send(b"b", key=keys[0]))
+        await eventually(lambda: at.observed.renewed != [])
+        assert await at.send(b"c", key=keys[1]) == [Receipt(1, 0)]
+        assert await first == [Receipt(0, 1)]
+
+
 async def test_small_topic_limit() -> None:
     """Many small events in one batch over the topic's limit are all accepted; the one that is too large is not."""
     async with bed() as at:
