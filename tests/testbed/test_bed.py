@@ -27,6 +27,7 @@ from testbed.bed import REPOSITORY, Testbed, TestbedOptions
 from testbed.cache import default_root
 from testbed.certificates import CertificateAuthority
 from testbed.errors import ApiError, TestbedError
+from testbed.kubelet.address import pod_ip
 from testbed.state import ProcessIdentity
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def test_a_pod_s_life(bed: Testbed) -> None:
     name = pod["metadata"]["name"]
     conditions = {condition["type"]: condition["status"] for condition in pod["status"]["conditions"]}
     assert conditions["Ready"] == "True"
-    assert pod["status"]["podIP"] == "127.0.0.1"
+    assert pod["status"]["podIP"] == pod_ip(pod)
     until(lambda: "hello" in bed.pod_log("team", name))
     scale(bed, "polite", 0)
     until(lambda: not pods(bed, "polite"))
