@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from gateway.settings import Settings
+from gateway.wiring import Gateway
 from testbed.kafka import KafkaCluster
+from testbed.kafka_config import Listener
 from testbed.ports import ReservedPorts
 from testbed.processes import ManagedProcess
 from tests.gateway.load import FAIL, OK, UNKNOWN, Load, check, read_topic
+from tests.gateway.support import eventually, exchange, request_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,6 +66,12 @@ def is_ready(port: int) -> bool:
         return False
     finally:
         connection.close()
+
+
+def mount(folder: Path, **files: str) -> None:
+    """Write files as a Secret is mounted."""
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 async def under_load(load: Load, seconds: float, *faults: tuple[float, Callable[[], object]]) -> None:
@@ -122,6 +132,36 @@ async def test_three_brokers_that_die_in_turn(tmp_path: Path) -> None:
         print(report(load), len(records), "records")  # noqa: T201 - the measurement itself
         check(load, records, DELIVERY_SECONDS + SLACK_SECONDS)
         assert len(load.of(OK)) > 1000
+
+
+async def test_credentials(tmp_path: Path) -> None:
+    """Over SASL_SSL a wrong password is told by /readyz, and the corrected one is taken up without a restart."""
+    folder = tmp_path / "secret"
+    folder.mkdir()
+    listener = Listener("SASL_SSL", users={"shop": "right"})
+    with KafkaCluster(tmp_path / "kafka", nodes=1, listeners=[listener]) as kafka:
+        kafka.create_topic("orders", partitions=1)
+        files = {"sasl": "scram_sha512", "username": "shop", "password": "wrong", "tls": "enable"}
+        mount(folder, **files, ca=kafka.authority.certificate.read_text(encoding="utf-8"))
+        settings = Settings(
+            kafka.bootstrap_servers_of("SASL_SSL"),
+            kafka_credentials=str(folder),
+            listen=("127.0.0.1", 0),
+            management_listen=("127.0.0.1", 0),
+        )
+        made = Gateway(settings)
+        task = asyncio.create_task(made.run())
+        try:
+            await eventually(lambda: "refused the credentials" in " ".join(made.problems()), seconds=20)
+            assert "wrong" not in " ".join(made.problems())
+            mount(folder, password="right")
+            await eventually(lambda: made.problems() == [], seconds=20)
+            event = [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")]
+            answer = await exchange(made.door.port, request_bytes("POST", "/topics/orders", event, b"data"))
+            assert answer.status == 202
+        finally:
+            made.stop(patient=False)
+            await task
 
 
 async def test_drain_under_load(tmp_path: Path) -> None:
