@@ -14,9 +14,10 @@ does not stand here, because a gateway owes its clients four things that it does
 
 1. `outcome.py`    what may become of a record
 2. `verdicts.py`   what each of Kafka's error codes means for the batch it answers
-3. `lane.py`       one partition: what waits, what is under way, which sequence number is next; pure
-4. `view.py`       brokers, topics and leaders as last read; pure
-5. `control.py`    reads metadata and asks for producer ids
-6. `broker.py`     one broker: its connection, and one Produce request at a time
-7. `producer.py`   the door: picks partitions, keeps deadlines, joins the parts
+3. `shipment.py`   the records of one request: who waits for them, and until when; pure
+4. `lane.py`       one partition: what waits, what is under way, which sequence number is next; pure
+5. `view.py`       brokers, topics and leaders as last read; pure
+6. `control.py`    reads metadata and asks for producer ids
+7. `broker.py`     one broker: its connection, and one Produce request at a time
+8. `producer.py`   the door: picks partitions, keeps deadlines, joins the parts
 """

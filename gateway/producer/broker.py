@@ -64,6 +64,11 @@ class Broker:
         self._ready: dict[Lane, None] = {}
         self._wake = asyncio.Event()
         self._connection: BrokerConnection | None = None
+        self._asked_at: float | None = None
+
+    def silent_for(self, now: float) -> float:
+        """Return for how many seconds it has owed an answer, to a request or to being connected to."""
+        return 0.0 if self._asked_at is None else now - self._asked_at
 
     def offer(self, lane: Lane) -> None:
         """Note that a lane has something for this broker."""
@@ -81,8 +86,10 @@ class Broker:
         pause = _FIRST_PAUSE
         try:
             while True:
+                self._asked_at = None
                 await self._wake.wait()
                 self._wake.clear()
+                self._asked_at = asyncio.get_running_loop().time()
                 try:
                     connection = await self._connected()
                 except FAILURES as error:

@@ -6,16 +6,17 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from aiokafka.partitioner import murmur2
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from gateway.producer.broker import Broker
 from gateway.producer.control import Control
-from gateway.producer.lane import Lane, Next, Pending, Shipment
+from gateway.producer.lane import Lane, Next
 from gateway.producer.outcome import Failure, Reason
+from gateway.producer.partitioner import partition_of
+from gateway.producer.shipment import Pending, Shipment
 from gateway.producer.view import NO_LEADER, Topic
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ _SEALED_SECONDS: Final = 60.0
 """How long a batch of unknown fate is repeated after the last who waited for it was answered."""
 _SWEEP_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 0.1
-_POSITIVE: Final = 0x7FFFFFFF
-_CACHED_KEY_BYTES: Final = 64
+_STALLED_SECONDS: Final = 0.5
+"""A broker that has not answered for so long gets no more records that could go elsewhere."""
 
 
 class Observer(Protocol):
@@ -75,8 +76,8 @@ class Producer:
         self._options = options
         self._observer = observer
         self._control = Control(options.bootstrap, options.security, options.client_id, self._changed)
-        self._brokers: dict[int, Broker] = {}
-        self._broker_tasks: dict[int, asyncio.Task[None]] = {}
+        self._brokers: dict[tuple[int, bool], Broker] = {}
+        self._broker_tasks: dict[tuple[int, bool], asyncio.Task[None]] = {}
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._stuck: set[Lane] = set()
         self._favourites: dict[str, int] = {}
@@ -166,7 +167,7 @@ class Producer:
         for pending in pendings:
             key = pending.record.key if pending.record is not None else None
             if key is not None:
-                partition = _partition_of(key, len(found.leaders))
+                partition = partition_of(key, len(found.leaders))
             else:
                 favourite = favourite if favourite >= 0 else self._favourite(topic, found)
                 partition = favourite
@@ -178,20 +179,27 @@ class Producer:
 
     def _favourite(self, topic: str, found: Topic) -> int:
         """Pick a partition for records without a key, and stay with it until its batch is cut: larger batches."""
+        now = asyncio.get_running_loop().time()
         favourite = self._favourites.get(topic, -1)
         lane = self._lanes.get((topic, favourite))
-        if lane is not None and lane.queue and not lane.blocked and favourite < len(found.leaders):
+        if lane is not None and lane.queue and self._is_healthy(topic, favourite, found, now):
             return favourite
         partitions = range(len(found.leaders))
         favourite = random.choice(partitions)  # noqa: S311 - nothing to guess
-        if not self._is_healthy(topic, favourite, found):
-            healthy = [partition for partition in partitions if self._is_healthy(topic, partition, found)]
+        if not self._is_healthy(topic, favourite, found, now):
+            healthy = [partition for partition in partitions if self._is_healthy(topic, partition, found, now)]
             favourite = random.choice(healthy or partitions)  # noqa: S311 - nothing to guess
         self._favourites[topic] = favourite
         return favourite
 
-    def _is_healthy(self, topic: str, partition: int, found: Topic) -> bool:
-        return found.leaders[partition] != NO_LEADER and self._lanes.get((topic, partition)) not in self._stuck
+    def _is_healthy(self, topic: str, partition: int, found: Topic, now: float) -> bool:
+        """Whether a record would be sent at once: its leader is known and answers, and nothing is stuck before it."""
+        if partition >= len(found.leaders) or found.leaders[partition] == NO_LEADER:
+            return False
+        lane = self._lanes.get((topic, partition))
+        broker = self._brokers.get((found.leaders[partition], False))
+        stalled = broker is not None and broker.silent_for(now) > _STALLED_SECONDS
+        return not stalled and (lane is None or (lane not in self._stuck and not lane.blocked))
 
     def _lane(self, topic: str, partition: int) -> Lane:
         lane = self._lanes.get((topic, partition))
@@ -216,28 +224,30 @@ class Producer:
             self._stuck.add(lane)
             self._control.want_refresh()
         else:
-            self._broker(leader).offer(lane)
+            self._broker(leader, apart=lane.blocked).offer(lane)
 
-    def _broker(self, node_id: int) -> Broker:
+    def _broker(self, node_id: int, *, apart: bool) -> Broker:
+        """Return a broker to send by; `apart`: over a connection for batches that went unanswered or unreplicated.
+
+        Kafka answers a request once all its partitions are replicated: over one connection a single partition that is
+        short of replicas would hold up all others of its broker at each attempt.
+        """
         address = self._control.view.brokers[node_id]
-        broker = self._brokers.get(node_id)
+        broker = self._brokers.get((node_id, apart))
         if broker is None or broker.address != address:
-            self._retire(node_id)
-            broker = self._brokers[node_id] = Broker(
-                address,
-                self._options.security,
-                self._options.client_id,
-                identity=self._identity,
-                after=self._after,
-            )
-            self._broker_tasks[node_id] = self._tasks.create_task(broker.run(), name=f"Kafka broker {address}")
+            self._retire(node_id, apart=apart)
+            options = self._options
+            broker = Broker(address, options.security, options.client_id, identity=self._identity, after=self._after)
+            self._brokers[node_id, apart] = broker
+            task = self._tasks.create_task(broker.run(), name=f"Kafka broker {address}")
+            self._broker_tasks[node_id, apart] = task
         return broker
 
-    def _retire(self, node_id: int) -> None:
+    def _retire(self, node_id: int, *, apart: bool) -> None:
         """End a broker that moved; what was under way with it is of unknown fate."""
-        broker = self._brokers.pop(node_id, None)
+        broker = self._brokers.pop((node_id, apart), None)
         if broker is not None:
-            self._broker_tasks.pop(node_id).cancel()
+            self._broker_tasks.pop((node_id, apart)).cancel()
             self._stuck.update(broker.withdraw_all())
 
     def _identity(self) -> Identity | None:
@@ -331,16 +341,3 @@ def _expire_late(pendings: Sequence[Pending], seconds: float) -> None:
 def _expire(pendings: Sequence[Pending], detail: str) -> None:
     for pending in pendings:
         pending.expire(detail)
-
-
-def _partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition of a key as Kafka's own producers do (murmur2 of the key)."""
-    digest = _remembered_digest(key) if len(key) <= _CACHED_KEY_BYTES else _digest(key)
-    return (digest & _POSITIVE) % partitions
-
-
-def _digest(key: bytes) -> int:
-    return int(murmur2(key))  # type: ignore[no-untyped-call]
-
-
-_remembered_digest = lru_cache(maxsize=4096)(_digest)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OK, FAIL, UNKNOWN = "ok", "fail", "unknown"
 _BATCH = 20
+_UNKEYED = "unkeyed"
 
 
 @dataclass(frozen=True)
@@ -41,22 +42,29 @@ class Sent:
 
 @dataclass
 class Load:
-    """Senders that each have a key of their own and send one event after another."""
+    """Senders that each send one event after another: each with a key of its own, the last few with none."""
 
     port: int
     topic: str
     senders: int = 10
+    unkeyed: int = 2
     pause_seconds: float = 0.01
     answer_seconds: float = 15.0
     sent: list[Sent] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
 
     async def run(self, seconds: float) -> None:
-        """Send for so many seconds; half of the last senders send batches."""
+        """Send for so many seconds; the first sender sends batches."""
         end = asyncio.get_running_loop().time() + seconds
         async with asyncio.TaskGroup() as tasks:
             for at in range(self.senders):
-                tasks.create_task(self._sender(f"key-{at}", end, batch=_BATCH if at == 0 else 1))
+                keyed = at < self.senders - self.unkeyed
+                name = f"{'key' if keyed else _UNKEYED}-{at}"
+                tasks.create_task(self._sender(name, end, batch=_BATCH if at == 0 else 1))
+
+    def unkeyed_between(self, begin: float, end: float) -> list[Sent]:
+        """The events without a key that were sent between two moments of the loop's clock."""
+        return [sent for sent in self.sent if sent.key.startswith(_UNKEYED) and begin <= sent.began < end]
 
     def of(self, fate: str) -> list[Sent]:
         """The events with this fate."""
@@ -91,11 +99,10 @@ class Load:
         self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], key: str, numbers: range
     ) -> Answer:
         reader, writer = connection
-        events = [
-            {"specversion": "1.0", "id": f"{key}:{at}", "source": "/load", "type": "t", "partitionkey": key,
-             "datacontenttype": "text/plain", "data": f"{key}:{at}"}
-            for at in numbers
-        ]  # fmt: skip
+        common = {"specversion": "1.0", "source": "/load", "type": "t", "datacontenttype": "text/plain"}
+        if not key.startswith(_UNKEYED):
+            common["partitionkey"] = key
+        events = [{**common, "id": f"{key}:{at}", "data": f"{key}:{at}"} for at in numbers]
         single = len(events) == 1
         kind = "application/cloudevents+json" if single else "application/cloudevents-batch+json"
         body = json.dumps(events[0] if single else events).encode()
@@ -157,6 +164,8 @@ def check(load: Load, records: list[tuple[int, str]], deadline_seconds: float) -
     homes: dict[str, set[int]] = defaultdict(set)
     for partition, value in records:
         key, _, number = value.partition(":")
+        if key.startswith(_UNKEYED):
+            continue
         order[key].append(int(number))
         homes[key].add(partition)
     assert all(len(partitions) == 1 for partitions in homes.values())

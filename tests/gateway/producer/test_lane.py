@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cloudevents.kafka import Record
-from gateway.producer.lane import Batch, Identity, Lane, Next, Pending, Shipment
+from gateway.producer.lane import Batch, Identity, Lane, Next
 from gateway.producer.outcome import Failure, Outcome, Reason, Receipt
+from gateway.producer.shipment import Pending, Shipment
 from gateway.producer.verdicts import NO_ERROR, Action, verdict
 
 FIRST, SECOND = Identity(1, 0), Identity(2, 0)

@@ -342,6 +342,22 @@ async def test_leaderless_partition() -> None:
         assert await at.read() == [b"a", b"c"]
 
 
+async def test_a_topic_short_of_replicas_holds_up_no_other() -> None:
+    """A partition whose replicas lag is tried again over a connection of its own."""
+    async with bed() as at:
+        at.broker.create_topic("sick", partitions=1)
+        await at.send(b"a")
+        at.broker.faults.add(Fault(ApiKey.PRODUCE, Fail(ErrorCode.REQUEST_TIMED_OUT), topic="sick", times=1))
+        at.broker.faults.add(Fault(ApiKey.PRODUCE, Delay(1000), topic="sick", times=1))
+        sick = asyncio.create_task(at.send(b"s", topic="sick"))
+        await eventually(lambda: at.observed.retried == ["REQUEST_TIMED_OUT"])
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not sick.done() and loop.time() - began < 0.8:
+            assert isinstance((await at.send(b"b", seconds=0.5))[0], Receipt)
+        assert await sick == [Receipt(0, 0)]
+
+
 async def test_broker_that_moves() -> None:
     """A broker whose address changes while a request is under way takes nothing with it."""
     async with bed() as at:
@@ -349,8 +365,8 @@ async def test_broker_that_moves() -> None:
         at.broker.faults.add(Fault(ApiKey.PRODUCE, Delay(300), times=1))
         sending = asyncio.create_task(at.send(b"b", seconds=5))
         await at.under_way()
-        (node_id,) = at.producer._brokers
-        at.producer._retire(node_id)
+        ((node_id, apart),) = at.producer._brokers
+        at.producer._retire(node_id, apart=apart)
         assert await sending == [Receipt(0, 1)]
         assert await at.read() == [b"a", b"b"]
 
