@@ -61,7 +61,7 @@ rules:
     verbs: [create, update, patch, delete, deletecollection]
   # All that an installed product does: what it uses is compared with what it is granted.
   - level: Metadata
-    userGroups: ["system:serviceaccounts:wakegate-system"]
+    userGroups: ["system:serviceaccounts:wakegate-system", "system:serviceaccounts:wakegate"]
   - level: None
 """
 

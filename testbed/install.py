@@ -20,12 +20,12 @@ import yaml
 
 from testbed.bed import REPOSITORY
 from testbed.errors import TestbedError
+from testbed.stage import until
 
 if TYPE_CHECKING:
     from testbed.bed import Testbed
 
 NAMESPACE = "wakegate-system"
-ACCOUNT = f"system:serviceaccount:{NAMESPACE}:wakegate"
 API_SERVICE = "v1beta1.external.metrics.k8s.io"
 KUBECTL_SECONDS = 120
 
@@ -37,10 +37,12 @@ class Installation:
     Attributes:
         bed: with a control plane and a kubelet.
         overlay: name of a folder below manifests/overlays.
+        namespace: the one that the overlay installs into.
     """
 
     bed: Testbed
     overlay: str = "kubernetes"
+    namespace: str = NAMESPACE
 
     def __post_init__(self) -> None:
         """Take the ports, and write the kustomization that stands on the overlay."""
@@ -49,6 +51,11 @@ class Installation:
         self.folder.mkdir()
         (self.folder / "kustomization.yaml").write_text(yaml.safe_dump(self._kustomization()))
 
+    @property
+    def account(self) -> str:
+        """The user name of its Pods at the API server."""
+        return f"system:serviceaccount:{self.namespace}:wakegate"
+
     def apply(self) -> None:
         """Install it. Raises TestbedError with kubectl's words."""
         self.kubectl("apply", "-k", str(self.folder))
@@ -56,6 +63,11 @@ class Installation:
     def delete(self, *what: str) -> None:
         """Delete some objects, or all of them."""
         self.kubectl("delete", "--ignore-not-found", *(what or ("-k", str(self.folder))))
+
+    def end(self) -> None:
+        """Delete the Deployment, so that its Pods end while they still have their rights."""
+        self.delete("-n", self.namespace, "deployment", "wakegate")
+        until("its Pods have ended", lambda: not self.all_pods(), 60)
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl as the administrator and return what it prints. Raises TestbedError."""
@@ -84,7 +96,9 @@ class Installation:
 
     def all_pods(self) -> list[dict[str, Any]]:
         """Its Pods, those too that are being deleted."""
-        found: list[dict[str, Any]] = self.bed.control_plane.api.get(f"/api/v1/namespaces/{NAMESPACE}/pods")["items"]
+        found: list[dict[str, Any]] = self.bed.control_plane.api.get(f"/api/v1/namespaces/{self.namespace}/pods")[
+            "items"
+        ]
         return found
 
     def pods(self) -> list[dict[str, Any]]:
@@ -103,7 +117,9 @@ class Installation:
             "selector": None,
             "ports": [{"name": "metrics-api", "port": self.metrics_api_port, "targetPort": self.metrics_api_port}],
         }
-        self.bed.control_plane.api.patch(f"/api/v1/namespaces/{NAMESPACE}/services/wakegate-metrics", {"spec": service})
+        self.bed.control_plane.api.patch(
+            f"/api/v1/namespaces/{self.namespace}/services/wakegate-metrics", {"spec": service}
+        )
 
     def metrics_api_is_available(self) -> bool:
         """Whether the API server reaches it."""
@@ -113,7 +129,7 @@ class Installation:
 
     def log(self) -> str:
         """What all its Pods have written."""
-        return "".join(self.bed.pod_log(NAMESPACE, pod["metadata"]["name"]) for pod in self.pods())
+        return "".join(self.bed.pod_log(self.namespace, pod["metadata"]["name"]) for pod in self.pods())
 
     def _kustomization(self) -> dict[str, Any]:
         listen = {

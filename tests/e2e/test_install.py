@@ -16,7 +16,7 @@ import pytest
 
 from testbed.bed import REPOSITORY, Testbed, TestbedOptions
 from testbed.control_plane_flags import HpaTimes
-from testbed.install import ACCOUNT, API_SERVICE, NAMESPACE, Installation
+from testbed.install import API_SERVICE, NAMESPACE, Installation
 from testbed.stage import Stage, until
 from tests.e2e.test_round import PARTITIONS, check_records
 
@@ -130,23 +130,40 @@ def uninstalled(installed: Installed, sleeper: Consumer) -> Testbed:
     until("its HPA is gone", lambda: not sleeper.stage.hpas(), 30)
     until("nothing is kept of it", lambda: not sleeper.scale_target(), 30)
     installation.delete("apiservice", API_SERVICE)
-    installation.delete("-n", NAMESPACE, "deployment", "wakegate")
-    until("its Pods have ended", lambda: not installation.all_pods(), 60)
+    installation.end()
     installation.delete()
     assert leftovers(installation.bed) == []
     return installation.bed
 
 
+@dataclass
+class Alone:
+    """An installation that moves 1..N itself, and a consumer that has gone 0 -> 1 -> 5 -> 0 under it."""
+
+    installation: Installation
+    consumer: Consumer
+
+
 @pytest.fixture(scope="module")
-def beside(uninstalled: Testbed) -> Consumer:
-    """A consumer that has gone 0 -> 1 -> 5 -> 0 where external.metrics.k8s.io belongs to another."""
+def beside(uninstalled: Testbed) -> Alone:
+    """Installed where external.metrics.k8s.io belongs to another."""
     another: dict[str, Any] = {"namespace": "keda", "name": "keda-metrics-apiserver", "port": 443}
     uninstalled.control_plane.api.create_namespaces(["keda"])
     uninstalled.control_plane.api.apply(api_service(another))
-    installation = Installation(uninstalled, "beside")
+    return round_alone(Installation(uninstalled, "beside"), Stage.on(uninstalled))
+
+
+@pytest.fixture(scope="module")
+def one_namespace(uninstalled: Testbed) -> Alone:
+    """Installed by Roles into the namespace of the workloads."""
+    uninstalled.control_plane.api.create_namespaces(["wakegate"])
+    return round_alone(Installation(uninstalled, "namespaced", "wakegate"), Stage(uninstalled, "wakegate"))
+
+
+def round_alone(installation: Installation, stage: Stage) -> Alone:
+    """Install, play a round, and end what was installed, because two would manage the same workloads."""
     installation.apply()
     until("both Pods are ready", lambda: len(installation.ready_pods()) == 2, 90)
-    stage = Stage.on(uninstalled)
     consumer = stage.consumer(work_milliseconds=60, cooldown_period="6", polling_interval="5")
     until("it sleeps", lambda: consumer.replicas() == 0, 90)
     stage.produce(consumer)
@@ -155,7 +172,10 @@ def beside(uninstalled: Testbed) -> Consumer:
     until("wakegate takes it to five", lambda: consumer.replicas() == PARTITIONS, 60)
     until("everything is consumed", lambda: consumer.consumed() == 501, 90)
     until("it sleeps again", lambda: consumer.replicas() == 0, 120)
-    return consumer
+    check_records(consumer, rounds=1)
+    assert stage.hpas() == []
+    installation.end()
+    return Alone(installation, consumer)
 
 
 def api_service(service: dict[str, Any]) -> dict[str, Any]:
@@ -191,9 +211,15 @@ def leftovers(bed: Testbed) -> list[str]:
     return [f"{path}/{item['metadata']['name']}" for path in collections for item in get(f"{path}?{selector}")["items"]]
 
 
-def requests(bed: Testbed) -> list[AuditEvent]:
+def requests(installation: Installation) -> list[AuditEvent]:
     """What the installed account has asked of the API server."""
-    return [event for event in bed.control_plane.audit_events() if event.user == ACCOUNT]
+    events = installation.bed.control_plane.audit_events()
+    return [event for event in events if event.user == installation.account]
+
+
+def forbidden(installation: Installation) -> set[Use]:
+    """For what of it the account had no right."""
+    return {use_of(event) for event in requests(installation) if event.status == HTTPStatus.FORBIDDEN}
 
 
 def use_of(event: AuditEvent) -> Use:
@@ -228,15 +254,16 @@ def test_the_round_works_as_installed(given_back: Consumer) -> None:
     assert by_wakegate == {0, 1}
 
 
-def test_nothing_was_forbidden(uninstalled: Testbed) -> None:
+def test_nothing_was_forbidden(installed: Installed, uninstalled: Testbed) -> None:
     """No request of the installed account was refused for want of a right."""
-    denied = {use_of(event) for event in requests(uninstalled) if event.status == HTTPStatus.FORBIDDEN}
-    assert denied == set()
+    assert uninstalled is installed.installation.bed
+    assert forbidden(installed.installation) == set()
 
 
 def test_what_is_granted_is_what_was_used(installed: Installed, uninstalled: Testbed) -> None:
     """The log of the API server shows each permission in use, but for those that this story cannot show."""
-    used = {use_of(event) for event in requests(uninstalled)}
+    assert uninstalled is installed.installation.bed
+    used = {use_of(event) for event in requests(installed.installation)}
     assert used <= installed.granted
     assert installed.granted - used - NOT_SEEN.keys() == set()
     assert NOT_SEEN.keys() <= installed.granted, "a reason for what is not granted"
@@ -254,11 +281,16 @@ def test_uninstalled_it_leaves_nothing(uninstalled: Testbed, given_back: Consume
     assert given_back.stage.hpas() == []
 
 
-def test_beside_another_metrics_api(uninstalled: Testbed, beside: Consumer) -> None:
-    """1..N is moved by wakegate: no HPA, the other's APIService as it was, nothing forbidden, no record skipped."""
-    check_records(beside, rounds=1)
-    assert beside.stage.hpas() == []
+def test_beside_another_metrics_api(beside: Alone) -> None:
+    """1..N is moved by wakegate, with nothing forbidden, and the other's APIService is as it was."""
+    assert {count for _, count, _ in beside.consumer.changes()} >= {0, 1, PARTITIONS}
     path = f"/apis/apiregistration.k8s.io/v1/apiservices/{API_SERVICE}"
-    assert uninstalled.control_plane.api.get(path)["spec"]["service"]["name"] == "keda-metrics-apiserver"
-    denied = {use_of(event) for event in requests(uninstalled) if event.status == HTTPStatus.FORBIDDEN}
-    assert denied == set()
+    owner = beside.installation.bed.control_plane.api.get(path)["spec"]["service"]
+    assert owner["name"] == "keda-metrics-apiserver"
+    assert forbidden(beside.installation) == set()
+
+
+def test_in_one_namespace(one_namespace: Alone) -> None:
+    """Roles are enough, also without the CRD; only the look at the APIService, which is the cluster's, is refused."""
+    assert {count for _, count, _ in one_namespace.consumer.changes()} >= {0, 1, PARTITIONS}
+    assert forbidden(one_namespace.installation) <= {("apiregistration.k8s.io", "apiservices", "get")}
