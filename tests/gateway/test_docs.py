@@ -60,6 +60,7 @@ async def output(*command: str, **environment: str) -> tuple[int, str]:
     return process.returncode or 0, out.decode()
 
 
+@pytest.mark.real  # it needs curl
 @pytest.mark.parametrize(("status", "command"), COMMANDS)
 async def test_curl(status: str, command: str) -> None:
     """Each curl command of the page is answered as the page says."""
@@ -69,6 +70,7 @@ async def test_curl(status: str, command: str) -> None:
         assert await output("sh", "-c", asked) == (0, status)
 
 
+@pytest.mark.real  # it needs curl
 async def test_examples() -> None:
     """The producers in the examples deliver."""
     async with running() as address:
