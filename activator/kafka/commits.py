@@ -227,7 +227,7 @@ async def _coordinator(topology: Topology, group: str, where: str) -> int:
     node = (await topology.coordinators([group]))[group]
     if isinstance(node, Failure):
         _raise_for(node.code, where, group, "")
-        raise UnavailableError(where, node.text)
+        raise UnavailableError(where, node.text.removeprefix(f"{where}: "))
     return node
 
 

@@ -1,0 +1,155 @@
+"""Commits for groups without members: what a broker may answer, and the permissions that they need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from activator.core.model import Cluster
+from activator.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
+from activator.kafka import commits
+from activator.kafka.client import Connections
+from activator.kafka.commits import KafkaGroupOffsets
+from activator.kafka.connection import SecurityOptions
+from activator.local.broker_faults import DropConnection, Fail, Fault
+from activator.local.broker_protocol import ApiKey, ErrorCode
+
+from tests.contracts.kafka_worlds import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from activator.local.broker_server import EmbeddedBroker
+
+PASSING = [
+    pytest.param(Fault(ApiKey.OFFSET_COMMIT, Fail(ErrorCode.NOT_COORDINATOR), times=2), id="moved"),
+    pytest.param(Fault(ApiKey.OFFSET_FETCH, Fail(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS), times=2), id="loading"),
+    pytest.param(Fault(ApiKey.FIND_COORDINATOR, Fail(ErrorCode.COORDINATOR_NOT_AVAILABLE), times=2), id="none yet"),
+]
+
+
+@pytest.fixture
+def offsets(broker: EmbeddedBroker, connections: Connections) -> KafkaGroupOffsets:
+    """What is tested, on a broker with one topic."""
+    broker.create_topic("orders", partitions=2)
+    return KafkaGroupOffsets(connections)
+
+
+@pytest.mark.parametrize("fault", PASSING)
+async def test_a_coordinator_that_moves_has_a_moment(
+    broker: EmbeddedBroker, offsets: KafkaGroupOffsets, cluster: Cluster, fault: Fault
+) -> None:
+    """It is looked up again, and asked again until it has loaded the group."""
+    broker.faults.add(fault)
+    assert await offsets.commit_missing(cluster, "workers", "orders", {0: 5, 1: 0}) == {0: 5, 1: 0}
+
+
+LASTING = [
+    pytest.param(ApiKey.OFFSET_COMMIT, ErrorCode.GROUP_AUTHORIZATION_FAILED, DeniedError, "Read on Group workers"),
+    pytest.param(ApiKey.OFFSET_COMMIT, ErrorCode.TOPIC_AUTHORIZATION_FAILED, DeniedError, "Read on Topic orders"),
+    pytest.param(ApiKey.FIND_COORDINATOR, ErrorCode.GROUP_AUTHORIZATION_FAILED, DeniedError, "Read on Group workers"),
+    pytest.param(ApiKey.OFFSET_COMMIT, ErrorCode.UNKNOWN_MEMBER_ID, ConflictError, "'workers' has members"),
+    pytest.param(ApiKey.OFFSET_COMMIT, ErrorCode.REBALANCE_IN_PROGRESS, ConflictError, "'workers' has members"),
+    pytest.param(ApiKey.OFFSET_COMMIT, ErrorCode.REQUEST_TIMED_OUT, UnavailableError, "REQUEST_TIMED_OUT"),
+    pytest.param(ApiKey.OFFSET_COMMIT, ErrorCode.NOT_COORDINATOR, UnavailableError, "NOT_COORDINATOR"),
+]
+
+
+@pytest.mark.parametrize(("key", "code", "error", "text"), LASTING)
+async def test_what_a_broker_refuses(
+    broker: EmbeddedBroker,
+    offsets: KafkaGroupOffsets,
+    cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    key: ApiKey,
+    code: ErrorCode,
+    error: type[Exception],
+    text: str,
+) -> None:
+    """Each becomes the error that says what can be done about it, with Kafka's name."""
+    monkeypatch.setattr(commits, "COORDINATOR_SECONDS", 0.2)
+    broker.faults.add(Fault(key, Fail(code), group="workers"))
+    with pytest.raises(error, match=text):
+        await offsets.commit_missing(cluster, "workers", "orders", {0: 5})
+
+
+async def test_a_check_tells_what_a_commit_would_meet(
+    broker: EmbeddedBroker, offsets: KafkaGroupOffsets, cluster: Cluster
+) -> None:
+    """Without the permission it says which is missing."""
+    await offsets.check(cluster, "workers", "orders")
+    broker.faults.add(Fault(ApiKey.OFFSET_COMMIT, Fail(ErrorCode.GROUP_AUTHORIZATION_FAILED), group="workers"))
+    with pytest.raises(DeniedError, match="grant the ACL Read on Group workers"):
+        await offsets.check(cluster, "workers", "orders")
+
+
+async def test_a_connection_that_is_cut_leaves_it_open(
+    broker: EmbeddedBroker, offsets: KafkaGroupOffsets, cluster: Cluster
+) -> None:
+    """It may or may not have been committed; asked again, what is there is told."""
+    broker.faults.add(Fault(ApiKey.OFFSET_COMMIT, DropConnection(), times=2))
+    with pytest.raises(UnavailableError):
+        await offsets.commit_missing(cluster, "workers", "orders", {0: 5})
+
+    async def is_committed() -> bool:
+        try:
+            return await offsets.commit_missing(cluster, "workers", "orders", {0: 5}) == {0: 5}
+        except UnavailableError:  # the connection is in its back-off
+            return False
+
+    await eventually(is_committed)
+
+
+async def test_a_topic_that_is_gone_is_told(offsets: KafkaGroupOffsets, cluster: Cluster) -> None:
+    """Nothing is committed on it."""
+    with pytest.raises((UnavailableError, NotFoundError), match="UNKNOWN_TOPIC_OR_PARTITION"):
+        await offsets.commit_missing(cluster, "workers", "gone", {0: 5}, topic_id="4ZGHnBRhQ3WDs4rcOSLrnQ")
+
+
+@pytest.mark.real
+async def test_the_acls_that_it_takes(tmp_path: Path) -> None:
+    """On a real Kafka: Describe reads, Read on group and topic commits; each that is missing is named."""
+    from confluent_kafka.admin import (  # type: ignore[attr-defined]  # noqa: PLC0415 - only here
+        AclBinding,
+        AclOperation,
+        AclPermissionType,
+        ResourcePatternType,
+        ResourceType,
+    )
+
+    from testbed.kafka import KafkaCluster  # noqa: PLC0415 - the testbed is for the real tests alone
+    from testbed.kafka_config import Listener  # noqa: PLC0415
+
+    listener = Listener("SASL_PLAINTEXT", sasl_mechanism="PLAIN", users={"wakegate": "secret"})
+    properties = {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
+    }
+    with KafkaCluster(tmp_path, properties=properties, listeners=[listener]) as kafka:
+        kafka.create_topic("orders")
+
+        def grant(kind: ResourceType, name: str, operation: AclOperation) -> None:
+            binding = AclBinding(
+                kind, name, ResourcePatternType.LITERAL, "User:wakegate", "*", operation, AclPermissionType.ALLOW
+            )
+            admin = kafka.admin()
+            admin.create_acls([binding])[binding].result(10)
+
+        cluster = Cluster(kafka.bootstrap_servers_of("SASL_PLAINTEXT"))
+        security = SecurityOptions("SASL_PLAINTEXT", sasl_username="wakegate", sasl_password="secret")
+        connections = Connections(lambda _: security)
+        offsets = KafkaGroupOffsets(connections)
+        try:
+            grant(ResourceType.TOPIC, "orders", AclOperation.DESCRIBE)
+            grant(ResourceType.GROUP, "workers", AclOperation.DESCRIBE)
+            with pytest.raises(DeniedError, match="Read on Group workers"):
+                await offsets.check(cluster, "workers", "orders")
+            grant(ResourceType.GROUP, "workers", AclOperation.READ)
+            with pytest.raises(DeniedError, match="Read on Topic orders"):
+                await offsets.check(cluster, "workers", "orders")
+            grant(ResourceType.TOPIC, "orders", AclOperation.READ)
+            await offsets.check(cluster, "workers", "orders")
+            assert await offsets.commit_missing(cluster, "workers", "orders", {0: 0}) == {0: 0}
+        finally:
+            await connections.close()
