@@ -14,7 +14,6 @@ from activator.kafka.commits import KafkaGroupOffsets
 from activator.kafka.connection import SecurityOptions
 from activator.local.broker_faults import DropConnection, Fail, Fault
 from activator.local.broker_protocol import ApiKey, ErrorCode
-
 from tests.contracts.kafka_worlds import eventually
 
 if TYPE_CHECKING:
