@@ -52,8 +52,8 @@ SYNC_SECONDS = 0.7
 """Not a part of a whole second, so that few syncs fall on the end of a window."""
 LENGTH_SECONDS = 50.0
 FEWEST_SYNCS = 40
-UNCERTAINTY = (timedelta(0), timedelta(milliseconds=-40), timedelta(milliseconds=40))
-"""The controller reads its clock some milliseconds beside the moments that are seen from here."""
+UNCERTAINTY = tuple(timedelta(milliseconds=beside) for beside in (0, -40, 40, -150, 150))
+"""The controller reads its clock some milliseconds beside the moments that are seen from here; more on a busy machine."""
 THRESHOLD = 3
 BOUNDS = Bounds(2, 14)
 
