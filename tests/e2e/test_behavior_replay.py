@@ -53,7 +53,8 @@ SYNC_SECONDS = 0.7
 LENGTH_SECONDS = 50.0
 FEWEST_SYNCS = 40
 UNCERTAINTY = tuple(timedelta(milliseconds=beside) for beside in (0, -40, 40, -150, 150))
-"""The controller reads its clock some milliseconds beside the moments that are seen from here; more on a busy machine."""
+"""The controller reads its clock some milliseconds
+beside the moments that are seen from here, and more on a busy machine."""
 THRESHOLD = 3
 BOUNDS = Bounds(2, 14)
 
