@@ -55,8 +55,9 @@ async def wake(world: World, target: Target, act: Act) -> Act | None:
     whoever comes second gets a conflict, rereads, and is done.
 
     Returns:
-        The act, applied or failed; None where somebody else had woken it already.
+        The act, applied or failed; None where somebody else had woken it already, or its policy is another by now.
     """
+    policy = target.policy
     world.metrics.publish(target.ref, list(target.samples(at_least=1)))
     if not world.leads():
         await asyncio.sleep(NON_LEADER_DELAY_SECONDS)
@@ -68,6 +69,8 @@ async def wake(world: World, target: Target, act: Act) -> Act | None:
     attempt = 0
     try:
         for attempt in range(1, MOST_ATTEMPTS + 1):
+            if target.policy is not policy:
+                return None
             if (broken := _violation(world, target, act, started)) is not None:
                 return _refused(world, act, broken)
             try:
@@ -96,7 +99,7 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
 
     Returns:
         The act: applied, failed, or held where the fresh look says so; None where somebody else wrote in between, a
-        record arrived, or we do not lead (any more).
+        record arrived, its policy is another by now, or we do not lead (any more).
     """
     began = started = world.now()
     try:
@@ -106,14 +109,15 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
         links = await reading.read(world, reading.clusters_of(target), [target])
         await reading.probe_markers(world, target)
         seen = replace(act.seen, replicas=scale.replicas, lags=target.lags(), pushed=None, push_is_proof=False)
-        decision, memory = decide(target.policy, target.memory, seen, world.now())
+        policy = target.policy
+        decision, memory = decide(policy, target.memory, seen, world.now())
         act = Act(Outcome.HELD, decision, memory, seen, links=links)
         if decision.replicas > target.idle or target.asleep:
             moved = not target.asleep and decision.replicas != scale.replicas
             return await change(world, target, act) if moved else act
         join_tail(world, target)
         await save(target, scale)
-        gives_way = target.pushed is not None or not world.leads()
+        gives_way = target.pushed is not None or target.policy is not policy or not world.leads()
         broken = None if gives_way else _violation(world, target, act, began)
         if gives_way or broken is not None:
             leave_tail(world, target)
@@ -136,15 +140,16 @@ async def change(world: World, target: Target, act: Act) -> Act | None:
     """Move a target between its minimum and maximum, where no HPA does. The leader's alone.
 
     Returns:
-        The act, applied or failed; None where somebody else has moved it meanwhile, or we do not lead any more: the
-        decision was about another count.
+        The act, applied or failed; None where somebody else has moved it meanwhile, its policy is another by now, or
+        we do not lead any more: the decision was about something else.
     """
+    policy = target.policy
     started = world.now()
     attempt = 0
     try:
         for attempt in range(1, MOST_ATTEMPTS + 1):
             seen = target.workload.scale
-            if not world.leads():
+            if target.policy is not policy or not world.leads():
                 return None
             if (broken := _violation(world, target, act, started)) is not None:
                 return _refused(world, act, broken)

@@ -271,6 +271,27 @@ async def test_paused_freezes_and_removes_the_hpa() -> None:
 
 
 @virtual
+async def test_paused_on_the_way_to_sleep_is_another_decision() -> None:
+    """A policy that changes between the decision and its PATCH is no defect: nothing is sent, it is decided anew."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(19.5)
+        saved = len(bed.server.sent("state.save"))
+        for tick in range(1000):
+            await bed.until(19.5 + tick / 1000)
+            if len(bed.server.sent("state.save", orders)) > saved:  # the last thing before the PATCH
+                break
+            if bed.replica.tail.joined:
+                bed.server.annotate(orders, {f"{ANNOTATION_PREFIX}paused": "true"})
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 1
+        assert not bed.server.sent("scale.set", orders)
+    assert Reason.INVARIANT_VIOLATED not in {e.decision.reason for e in bed.recorder.evaluations}
+    assert bed.recorder.evaluations[-1].decision.reason is Reason.PAUSED
+
+
+@virtual
 async def test_a_gitops_tool_that_writes_replicas_back_is_named() -> None:
     """Three writes of one hand are told in one Event that names it, and our writes stay bounded by the cooldown."""
     bed = Bed(hpa=False)
