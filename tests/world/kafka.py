@@ -1,0 +1,305 @@
+"""Kafka as one seed has it: what is true, what the lag reader and the tail are told of it, and who consumes.
+
+`FakeKafka` holds logs and commits. Here the way there takes time, breaks, and lies: a reader gets the commits of one
+moment and the ends of a later one, as from real brokers, and a broker may answer with an end that is not true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from activator.core.model import (
+    GroupState,
+    IsolationLevel,
+    OffsetReset,
+    PartitionOffsets,
+    Push,
+    PushSource,
+    Reading,
+    TriggerOffsets,
+    Unreadable,
+)
+from tests.fakes.kafka import FakeGroup, FakeKafka, FakePartition
+from tests.world.scheduler import seeded_loop
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from activator.core.model import Cluster, TargetRef, Trigger
+    from activator.ports import PushListener, TopicPartition
+    from tests.world.oracle import Oracle
+    from tests.world.scheduler import Process
+
+DEADLINE_SECONDS = 5.0
+"""After so long a read is given up."""
+TAIL_SECONDS = 0.02
+"""How long a record takes at most from the log to a push, while nothing is broken."""
+TAIL_RECONNECTS_SECONDS = 0.5
+REBALANCING = frozenset({GroupState.PREPARING_REBALANCE, GroupState.COMPLETING_REBALANCE})
+
+
+class Logs(FakeKafka):
+    """One cluster: its logs, when each record arrived, and what its brokers do wrong."""
+
+    def __init__(self, bootstrap_servers: str, dice: random.Random) -> None:
+        super().__init__(bootstrap_servers)
+        self.dice = dice
+        self.arrivals: defaultdict[TopicPartition, list[tuple[int, float]]] = defaultdict(list)
+        """Per partition: (end of the log, since when)."""
+        self.lies: dict[str, Callable[[TopicPartition, int], int | None]] = {}
+        """Per topic: what is told instead of the true end."""
+        self.undetectable: set[str] = set()
+        """Topics whose lies nobody can tell from the truth by looking at offsets."""
+        self.tail_broken_until = 0.0
+        """The tail has no connection until then."""
+        self.read_seconds = (0.002, 0.02)
+        """How long each half of a read takes."""
+        self.down_at_once = False
+        """It answers with an error instead of not at all."""
+        self.faults = 0
+        """How many are under way."""
+        self.healthy_since = 0.0
+
+    def later(self) -> float:
+        """Draw how long half a read takes."""
+        return self.dice.uniform(*self.read_seconds)
+
+    def arrived(self, where: TopicPartition) -> None:
+        """Note that the log is longer now."""
+        self.arrivals[where].append((self.topics[where[0]][where[1]].end, seeded_loop().time()))
+
+    def age_of(self, where: TopicPartition, offset: int) -> float:
+        """Return how long ago the record at an offset arrived."""
+        now = seeded_loop().time()
+        return next((now - since for end, since in self.arrivals[where] if end > offset), 0.0)
+
+    def told_end(self, where: TopicPartition, isolation: IsolationLevel) -> int | None:
+        """Return what a broker answers for the end of a log; None: an error."""
+        log = self.topics[where[0]][where[1]]
+        end = log.visible_end(isolation)
+        lie = self.lies.get(where[0])
+        return end if lie is None else lie(where, end)
+
+
+def start_of(log: FakePartition, trigger: Trigger, committed: int | None) -> int:
+    """Return where a consumer starts to read a partition."""
+    if committed is None or committed > log.end:
+        earliest = trigger.offset_reset is OffsetReset.EARLIEST
+        return log.log_start if earliest else log.visible_end(trigger.isolation)
+    return max(committed, log.log_start)
+
+
+def count(logs: Logs, trigger: Trigger, commits: Mapping[TopicPartition, int]) -> int:
+    """Count the records that a consumer would be given; cheap where there are no markers."""
+    total = 0
+    for number, log in enumerate(logs.topics.get(trigger.topic, ())):
+        start = start_of(log, trigger, commits.get((trigger.topic, number)))
+        end = log.visible_end(trigger.isolation)
+        total += max(0, end - start)
+        if log.invisible and end > start:
+            total -= sum(1 for offset in log.invisible if start <= offset < end)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one process was told of one trigger, and what was true then."""
+
+    asked_at: float
+    answered_at: float
+    complete: bool
+    records: int
+    """Consumable records by the very commits and logs that the answer was made of."""
+    undetectable: bool
+    """The answer was a lie that looks like the truth."""
+    rebalancing: bool
+    uncommitted: bool
+    """Some partition has no usable commit, and the consumer starts at latest."""
+    ends: Mapping[TopicPartition, int]
+    """As told."""
+
+
+class Reader:
+    """`ports.LagReader` of one process."""
+
+    def __init__(self, process: Process, clusters: Mapping[str, Logs], oracle: Oracle) -> None:
+        self._process = process
+        self._clusters = clusters
+        self._oracle = oracle
+
+    async def read(self, cluster: Cluster, triggers: Sequence[Trigger], now: datetime) -> Mapping[Trigger, Reading]:
+        """Answer from the commits of one moment and the ends of a later one."""
+        logs, loop = self._clusters[cluster.bootstrap_servers], seeded_loop()
+        asked_at = loop.time()
+        await asyncio.sleep(logs.later())
+        if logs.down is not None:
+            if not logs.down_at_once:
+                await asyncio.sleep(DEADLINE_SECONDS)
+            reason = f"Kafka {cluster.bootstrap_servers}: {logs.down}"
+            readings: dict[Trigger, Reading] = {trigger: Unreadable(reason, now) for trigger in triggers}
+            self._tell(readings, {}, asked_at)
+            return readings
+        groups = {
+            trigger: replace(group, commits=dict(group.commits))
+            for trigger in triggers
+            if (group := logs.groups.get(trigger.group)) is not None
+        }
+        await asyncio.sleep(logs.later())
+        readings = {
+            trigger: self._answer(logs, trigger, groups.get(trigger, FakeGroup(GroupState.DEAD, None)), now)
+            for trigger in triggers
+        }
+        self._tell(readings, groups, asked_at)
+        return readings
+
+    async def probe(self, trigger: Trigger, partition: TopicPartition, start: int, end: int) -> bool | None:
+        """Tell whether a consumer would be given any record in [start, end)."""
+        logs = self._clusters[trigger.cluster.bootstrap_servers]
+        await asyncio.sleep(logs.later())
+        return logs.records_visible(*partition, start, end)
+
+    def _tell(self, readings: Mapping[Trigger, Reading], groups: Mapping[Trigger, FakeGroup], asked_at: float) -> None:
+        for trigger, reading in readings.items():
+            group = groups.get(trigger)
+            self._oracle.was_told(self._process, trigger, reading, group.commits if group else {}, asked_at)
+
+    def _answer(self, logs: Logs, trigger: Trigger, group: FakeGroup, now: datetime) -> Reading:
+        place = f"Kafka {logs.bootstrap_servers}"
+        if logs.down is not None:
+            return Unreadable(f"{place}: {logs.down}", now)
+        if trigger.topic not in logs.topics:
+            return Unreadable(f"{place}: UNKNOWN_TOPIC_OR_PARTITION: topic {trigger.topic!r}", now)
+        for what, faults, name in (
+            ("topic", logs.topic_errors, trigger.topic),
+            ("group", logs.group_errors, trigger.group),
+        ):
+            if (error := faults.get(name)) is not None:
+                return Unreadable(f"{place}: {error}: {what} {name!r}", now)
+        partitions = tuple(
+            self._partition(logs, trigger, group, number) for number in range(len(logs.topics[trigger.topic]))
+        )
+        if all(partition.error for partition in partitions):
+            return Unreadable(f"{place}: topic {trigger.topic!r}: {partitions[0].error}", now)
+        return TriggerOffsets(partitions, now, group.state, group.members)
+
+    @staticmethod
+    def _partition(logs: Logs, trigger: Trigger, group: FakeGroup, number: int) -> PartitionOffsets:
+        where = (trigger.topic, number)
+        if (error := logs.partition_errors.get(where)) is not None:
+            return PartitionOffsets(trigger.topic, number, error=error)
+        end = logs.told_end(where, trigger.isolation)
+        if end is None:
+            return PartitionOffsets(trigger.topic, number, error="LEADER_NOT_AVAILABLE")
+        committed = group.commits.get(where)
+        log_start = None if committed == end else logs.topics[trigger.topic][number].log_start
+        if log_start is not None and where[0] not in logs.lies:
+            end = max(end, log_start)
+        return PartitionOffsets(trigger.topic, number, end, committed, log_start)
+
+
+@dataclass
+class Watch:
+    """What the tail watches of one cluster for one target."""
+
+    logs: Logs
+    positions: dict[TopicPartition, int]
+    isolation: IsolationLevel
+    since: float
+
+
+class Tail:
+    """`ports.WakeSource` of one process."""
+
+    def __init__(
+        self,
+        process: Process,
+        clusters: Mapping[str, Logs],
+        listener: PushListener,
+        now: Callable[[], datetime],
+        dice: random.Random,
+    ) -> None:
+        self._process = process
+        self._clusters = clusters
+        self._listener = listener
+        self._now = now
+        self._dice = dice
+        self.watched: dict[TargetRef, dict[Cluster, Watch]] = {}
+        self._due: dict[Logs, float] = {}
+        for logs in clusters.values():
+            logs.on_change(partial(self._schedule, logs))
+
+    def join(
+        self,
+        ref: TargetRef,
+        cluster: Cluster,
+        positions: Mapping[TopicPartition, int],
+        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    ) -> None:
+        """Watch for a target; a record already there is pushed at once."""
+        logs = self._clusters[cluster.bootstrap_servers]
+        watch = Watch(logs, dict(positions), isolation, seeded_loop().time())
+        self.watched.setdefault(ref, {})[cluster] = watch
+        self._schedule(logs)
+
+    def leave(self, ref: TargetRef) -> None:
+        """Stop watching for a target."""
+        self.watched.pop(ref, None)
+
+    def watching_since(self, ref: TargetRef, where: TopicPartition) -> float | None:
+        """Tell since when a partition is watched for a target; None: it is not."""
+        for watch in self.watched.get(ref, {}).values():
+            if where in watch.positions:
+                return watch.since
+        return None
+
+    def _schedule(self, logs: Logs) -> None:
+        if not self._process.alive or not self.watched:
+            return
+        loop = seeded_loop()
+        at = loop.time() + self._dice.uniform(0.001, TAIL_SECONDS)
+        if loop.time() < logs.tail_broken_until:
+            at = logs.tail_broken_until + TAIL_RECONNECTS_SECONDS
+        if self._due.get(logs, -1.0) < loop.time() or at < self._due[logs]:
+            self._due[logs] = at
+            loop.call_at(at, self._deliver, logs, context=self._process.context)
+
+    def _deliver(self, logs: Logs) -> None:
+        self._due.pop(logs, None)
+        if seeded_loop().time() < logs.tail_broken_until:
+            self._schedule(logs)
+            return
+        found: dict[tuple[TopicPartition, int | None], None] = {}
+        for watch in [watch for watches in self.watched.values() for watch in watches.values() if watch.logs is logs]:
+            self._grow(watch)
+            for where, position in watch.positions.items():
+                log = self._log(logs, where)
+                if log is None:
+                    continue
+                recreated = position > log.end
+                start = max(log.log_start, 0 if recreated else position)
+                end = log.visible_end(watch.isolation)
+                offset = next((offset for offset in range(start, end) if offset not in log.invisible), None)
+                if offset is not None:
+                    watch.positions[where] = end
+                    found[where, None if recreated else offset] = None
+        for where, offset in found:
+            self._listener.push(Push(logs.bootstrap_servers, where[0], PushSource.TAIL, self._now(), where[1], offset))
+
+    @staticmethod
+    def _grow(watch: Watch) -> None:
+        for topic in dict.fromkeys(topic for topic, _ in watch.positions):
+            known = max(number for name, number in watch.positions if name == topic)
+            for number in range(known + 1, len(watch.logs.topics.get(topic, ()))):
+                watch.positions[topic, number] = 0
+
+    @staticmethod
+    def _log(logs: Logs, where: TopicPartition) -> FakePartition | None:
+        found = logs.topics.get(where[0], ())
+        faulty = logs.down is not None or where[0] in logs.topic_errors or where in logs.partition_errors
+        return None if faulty or where[1] >= len(found) else found[where[1]]

@@ -1,0 +1,453 @@
+"""One run of one plan: the real core, specs and loop between fakes, on a virtual clock, under an oracle's eye."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from activator.core.model import GroupState, IsolationLevel, TargetRef, TraceIds
+from activator.errors import UnavailableError
+from activator.loop import Activator
+from activator.loop import World as LoopWorld
+from activator.web import selector as selectors
+from activator.web.metric_store import InMemoryMetricStore
+from tests.fakes.kubernetes import FakeStateStore
+from tests.world.actors import FIRST_OFFSET, Consumers, HpaController
+from tests.world.faults import FAULTS, Phase, Scope
+from tests.world.journal import Journal, Violation
+from tests.world.kafka import Logs, Reader, Tail
+from tests.world.kubernetes import ApiServer, Catalog, Election, Handoff, Scaler, parsed
+from tests.world.oracle import Oracle, Truth
+from tests.world.plan import CALM_SECONDS, CLUSTERS, END_SECONDS, Plan, Strike, TargetPlan
+from tests.world.scheduler import START, DeadlockError, Process, SeededLoop, seeded_loop
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from activator.core.model import Fact, Push
+
+NAMESPACE = "shop"
+LAST_RECORD_SECONDS = 60.0
+"""So long before the end a last record arrives on every topic."""
+QUIET_SECONDS = 600.0
+"""So long before that nothing may be written any more."""
+SETTLED_SECONDS = 10.0
+LOOKS_CHECKED_SECONDS = 300.0
+SERVED_SECONDS = 60.0
+"""An older sample is served as an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one run."""
+
+    plan: Plan
+    digest: str
+    violations: tuple[Violation, ...]
+    events: int
+    reasons: Counter[str]
+    strikes: Counter[tuple[str, str]]
+    lines: tuple[str, ...] = ()
+
+
+class Wakegate:
+    """One process of wakegate, wired as wiring.py wires it."""
+
+    def __init__(self, world: World, name: str, clock_offset: timedelta) -> None:
+        self.world = world
+        self.process = Process(name, clock_offset, on_death=lambda: world.journal.note("dies", name))
+        self._start = START + clock_offset
+        self._told = (0.0, self._start)
+        dice = random.Random(f"{world.plan.seed}/{name}")  # noqa: S311 - replayed, not secret
+        self.metrics = InMemoryMetricStore()
+        self.catalog = Catalog(world.server, self.process, dice)
+        self.election = Election(world.server, self.process)
+        self.tail = Tail(self.process, world.clusters, self, self.now, dice)
+        self.activator = Activator(
+            LoopWorld(
+                catalog=self.catalog,
+                reader=Reader(self.process, world.clusters, world.oracle),
+                wakes=self.tail,
+                scaler=Scaler(world.server, self.process),
+                handoff=Handoff(world.server, self.process, self.catalog),
+                leadership=self.election,
+                metrics=self.metrics,
+                states=FakeStateStore(world.server, name),
+                recorder=self,
+                now=self.now,
+                new_ids=world.new_ids,
+                parse=parsed,
+            )
+        )
+
+    def now(self) -> datetime:
+        """Tell the time as this process has it."""
+        elapsed = self.world.loop.time()
+        if self._told[0] != elapsed:
+            self._told = (elapsed, self._start + timedelta(seconds=elapsed))
+        return self._told[1]
+
+    def push(self, push: Push) -> None:
+        """Hand a push of the tail on."""
+        self.activator.push(push)
+
+    def record(self, fact: Fact) -> None:
+        """Hand what is recorded on to the oracle."""
+        self.world.oracle.recorded(self.process, fact)
+
+    async def run(self) -> None:
+        """Run as wiring does."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.election.run())
+                tasks.create_task(self._manage())
+                tasks.create_task(self.activator.run())
+        except Exception as error:  # noqa: BLE001 - whatever ends a process is what is looked for
+            self.world.journal.violation("broke", f"{self.process.name}: {error!r}")
+
+    async def _manage(self) -> None:
+        while True:
+            try:
+                await self.activator.restore()
+            except UnavailableError:
+                await asyncio.sleep(1.0)
+            else:
+                break
+        await self.catalog.run(self.activator)
+
+
+@dataclass(eq=False)
+class Hit:
+    """A strike that strikes now."""
+
+    world: World
+    strike: Strike
+    ref: TargetRef
+    consumers: Consumers
+    dice: random.Random
+
+    @property
+    def logs(self) -> Logs:
+        """The cluster of its target."""
+        return self.consumers.logs
+
+    @property
+    def reads_committed(self) -> bool:
+        """Its consumers do not see open transactions."""
+        return self.consumers.isolation is IsolationLevel.READ_COMMITTED
+
+    def partition(self) -> tuple[str, int]:
+        """Draw a partition of its topic."""
+        topic = self.consumers.trigger.topic
+        return topic, self.dice.randrange(max(1, len(self.logs.topics.get(topic, ()))))
+
+    def excuse(self, why: str) -> None:
+        """Consumers may go on elsewhere after this."""
+        truth = self.world.oracle.truths[self.ref]
+        truth.excused.add(why)
+        truth.expected.clear()
+
+    def moved_commits(self) -> None:
+        """There may be work now without a record that arrives: only a poll finds it."""
+        self.world.oracle.truths[self.ref].moved_commits_at = seeded_loop().time()
+        self.world.oracle.touch(self.ref)
+
+    def write(self, replicas: int, manager: str) -> None:
+        """Write spec.replicas as somebody."""
+        server = self.world.server
+        if self.ref in server.workloads and not server.down and server.replicas(self.ref) != replicas:
+            server.scale(self.ref, replicas, manager=manager)
+
+
+@dataclass
+class Armed:
+    """A strike that waits for its target's phase."""
+
+    strike: Strike
+    dice: random.Random
+    struck: bool = False
+
+
+class World:
+    """Everything there is in one run."""
+
+    def __init__(self, plan: Plan, *, keep: bool = False) -> None:
+        self.plan = plan
+        loop = seeded_loop()
+        self.loop = loop
+        self.journal = Journal(loop.time, keep=keep)
+        self.oracle = Oracle(self.journal)
+        self.oracle.world = self
+        self.server = ApiServer(random.Random(f"{plan.seed}/api"), self.oracle)  # noqa: S311
+        self.server.crd_installed = plan.crd_installed
+        self.server.on_scaled = lambda ref: self.consumers[ref].scaled()
+        self.clusters = {name: Logs(name, random.Random(f"{plan.seed}/{name}")) for name in CLUSTERS}  # noqa: S311
+        self.consumers: dict[TargetRef, Consumers] = {}
+        self.processes: list[Wakegate] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._identities = 0
+        self._ids = 0
+        self._armed: dict[tuple[TargetRef, Phase], list[Armed]] = {}
+        self._disturbed_at: dict[Process, float] = {}
+        self.hpa = HpaController(self)
+        for target in plan.targets:
+            self._deploy(target)
+
+    # ---------------------------------------------------------------------------------------------------- the stage
+
+    def new_ids(self, trace_id: str | None) -> TraceIds:
+        """Ids that count up."""
+        self._ids += 1
+        return TraceIds(trace_id or f"{self._ids:032x}", f"{self._ids:016x}")
+
+    def _deploy(self, target: TargetPlan) -> None:
+        ref = TargetRef(NAMESPACE, "Deployment", target.name)
+        annotations = dict(target.annotations)
+        policy, problems = parsed(annotations)
+        assert policy is not None, problems
+        trigger, logs = policy.triggers[0], self.clusters[target.cluster]
+        logs.create_topic(target.name, target.partitions)
+        logs.set_group(target.name, GroupState.EMPTY, 0)
+        for number, log in enumerate(logs.topics[target.name]):
+            log.end = FIRST_OFFSET
+            if target.committed:
+                logs.commit(target.name, target.name, number)
+        dice = random.Random(f"{self.plan.seed}/pods/{target.index}")  # noqa: S311
+        consumers = Consumers(self, target, ref, trigger, logs, dice)
+        self.consumers[ref] = consumers
+        self.oracle.truths[ref] = Truth(ref, consumers, policy, target.replicas)
+        self.oracle.partitions_changed(ref, target.partitions)
+        self.server.add(ref, replicas=target.replicas, ready=0, annotations=annotations)
+        consumers.scaled()
+        for burst in target.bursts:
+            for number in range(burst.records if burst.every_seconds else 1):
+                at = burst.at + number * burst.every_seconds
+                if at < END_SECONDS - CALM_SECONDS:
+                    records = 1 if burst.every_seconds else burst.records
+                    self.loop.later(at, self.produce, ref, burst.partition, records)
+
+    def produce(self, ref: TargetRef, partition: int, records: int) -> None:
+        """Let records arrive."""
+        consumers = self.consumers[ref]
+        logs, topic = consumers.logs, consumers.trigger.topic
+        if partition >= len(logs.topics.get(topic, ())) or logs.topics[topic][partition].open_since is not None:
+            return  # behind an open transaction nothing is stable: those records are another fault's
+        logs.topics[topic][partition].end += records
+        logs.arrived((topic, partition))
+        self.journal.note("produced", topic, partition, logs.topics[topic][partition].end)
+        self.oracle.record_arrived(ref)
+        logs._changed()
+        consumers.wake()
+
+    def served(self, ref: TargetRef, metric: str) -> int | None:
+        """Ask some replica's metrics API, as the HPA controller does through the Service."""
+        running = self.running()
+        if not running:
+            return None
+        process = running[self._ids % len(running)]
+        samples = process.metrics.lookup(
+            ref.namespace, metric, selectors.parse(f"wakegate.dev/target=deployment-{ref.name}")
+        )
+        if not samples or (process.now() - samples[0].read_at).total_seconds() > SERVED_SECONDS:
+            return None
+        return samples[0].value
+
+    def recreate(self, ref: TargetRef) -> None:
+        """Delete a workload and apply it again as its author wrote it."""
+        consumers = self.consumers[ref]
+        stored = self.server.workloads[ref]
+        self.server.delete(ref)
+        consumers.scaled()
+        self.server.add(ref, replicas=consumers.plan.replicas, ready=0, annotations=stored.annotations)
+        truth = self.oracle.truths[ref]
+        truth.raised_at, truth.original = self.loop.time(), consumers.plan.replicas
+        consumers.scaled()
+        self.oracle.touch(ref)
+
+    def unmanage(self, ref: TargetRef) -> Callable[[], None] | None:
+        """Take the annotations away; returns how to put them back."""
+        stored = self.server.workloads.get(ref)
+        if stored is None:
+            return None
+        written = dict(stored.annotations)
+        self.oracle.left(ref)
+        self.server.annotate(ref, dict.fromkeys(written))
+
+        def back() -> None:
+            self.oracle.came_back(ref)
+            if ref in self.server.workloads:
+                self.server.annotate(ref, written)
+
+        return back
+
+    # -------------------------------------------------------------------------------------------------- processes
+
+    def running(self) -> list[Wakegate]:
+        """Every process that lives."""
+        return [wakegate for wakegate in self.processes if wakegate.process.alive]
+
+    def start_process(self, clock_offset: timedelta = timedelta(0)) -> Wakegate:
+        """Start one more."""
+        self._identities += 1
+        wakegate = Wakegate(self, f"wakegate-{self._identities}", clock_offset)
+        self.processes.append(wakegate)
+        self.journal.note("starts", wakegate.process.name, clock_offset)
+        self._tasks.append(self.loop.start(wakegate.process, wakegate.run()))
+        return wakegate
+
+    def light_fuse(self, wakegate: Wakegate, callbacks: int) -> None:
+        """Let a process die before its so-manieth callback from now."""
+        wakegate.process.fuse = callbacks
+
+    def replace(self, wakegate: Wakegate, clock_offset: timedelta = timedelta(0)) -> None:
+        """Start a process in place of one that has died."""
+        wakegate.process.dies()  # where nothing of it has been due since
+        self.start_process(clock_offset)
+
+    def tail_of(self, process: Process) -> Tail:
+        """Return the tail of a process."""
+        return next(wakegate.tail for wakegate in self.processes if wakegate.process is process)
+
+    def settled(self) -> bool:
+        """Some process has run for long enough to know everything."""
+        now = self.loop.time()
+        return any(
+            not wakegate.process.stalled and now - wakegate.process.started_at > SETTLED_SECONDS
+            for wakegate in self.running()
+        )
+
+    # ---------------------------------------------------------------------------------------------------- strikes
+
+    def entered(self, ref: TargetRef, phase: Phase) -> None:
+        """A target is in another phase: what has waited for that strikes."""
+        for armed in self._armed.pop((ref, phase), []):
+            self._strike_soon(armed)
+
+    def _arm(self, armed: Armed) -> None:
+        """From now on a strike waits for its phase."""
+        ref = TargetRef(NAMESPACE, "Deployment", f"t{armed.strike.target}")
+        if self.loop.time() > END_SECONDS - CALM_SECONDS - armed.strike.lasts_seconds:
+            return
+        if self.oracle.truths[ref].phase is armed.strike.phase:
+            self._strike_soon(armed)
+        else:
+            self._armed.setdefault((ref, armed.strike.phase), []).append(armed)
+
+    def _strike_soon(self, armed: Armed) -> None:
+        delay = armed.strike.delay_seconds * (0.04 if armed.strike.phase is Phase.FALLING else 10.0)
+        self.loop.later(delay, self._strike, armed)
+
+    def _strike(self, armed: Armed) -> None:
+        strike, fault = armed.strike, FAULTS[armed.strike.fault]
+        ref = TargetRef(NAMESPACE, "Deployment", f"t{strike.target}")
+        phase = self.oracle.truths[ref].phase
+        late = self.loop.time() > END_SECONDS - CALM_SECONDS - strike.lasts_seconds
+        if late or phase not in fault.phases:
+            self._arm(armed)
+            return
+        consumers = self.consumers[ref]
+        self.journal.note("strikes", strike.index, strike.fault, ref, phase, f"{strike.lasts_seconds:.3f}")
+        self.journal.strikes[strike.fault, phase] += 1
+        concerned = self._concerned(fault.scope, ref)
+        for other in concerned:
+            self.oracle.disturb(other)
+        end = fault.begin(Hit(self, strike, ref, consumers, armed.dice))
+        self.loop.later(strike.lasts_seconds if end is not None else 0.0, self._end, armed, end, concerned)
+
+    def _end(self, armed: Armed, end: Callable[[], None] | None, concerned: list[TargetRef]) -> None:
+        self.journal.note("ends", armed.strike.index, armed.strike.fault)
+        if end is not None:
+            end()
+        for ref in concerned:
+            self.oracle.calm(ref)
+
+    def _concerned(self, scope: Scope, ref: TargetRef) -> list[TargetRef]:
+        if scope is Scope.ALL:
+            return list(self.consumers)
+        if scope is Scope.CLUSTER:
+            return [other for other, found in self.consumers.items() if found.logs is self.consumers[ref].logs]
+        return [ref] if scope is Scope.TARGET else []
+
+    # ---------------------------------------------------------------------------------------------------- the run
+
+    async def run(self) -> None:
+        """Let the hours pass."""
+        for _ in range(self.plan.replicas):
+            self.start_process()
+        self.hpa.start()
+        for strike in self.plan.strikes:
+            dice = random.Random(f"{self.plan.seed}/hit/{strike.index}")  # noqa: S311
+            self.loop.later(strike.at, self._arm, Armed(strike, dice))
+        self.loop.later(END_SECONDS - LAST_RECORD_SECONDS - QUIET_SECONDS, self.oracle.begin_quiet)
+        self.loop.later(END_SECONDS - LAST_RECORD_SECONDS, self._last_records)
+        self._check_looks()
+        await asyncio.sleep(self.plan.until)
+
+    def _check_looks(self) -> None:
+        self.oracle.check_looks()
+        self.loop.later(LOOKS_CHECKED_SECONDS, self._check_looks)
+
+    def _last_records(self) -> None:
+        self.oracle.last_calm = False
+        for ref in self.consumers:
+            threshold = self.consumers[ref].trigger.activation_lag_threshold
+            self.produce(ref, 0, threshold + 1)
+
+
+class _Foreseen(logging.Handler):
+    """What the loop logs as an error is one that nobody foresaw."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(logging.ERROR)
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Break a rule."""
+        error = record.exc_info[1] if record.exc_info else None
+        self._journal.violation("broke", f"{record.getMessage()}: {error!r}")
+
+
+def run(plan: Plan, *, keep: bool = False) -> Result:
+    """Run a plan from its beginning to its end."""
+    order = random.Random(f"{plan.seed}/order")  # noqa: S311 - replayed, not secret
+    log = logging.getLogger("activator.loop")
+    with asyncio.Runner(loop_factory=lambda: SeededLoop(order)) as runner:
+        journal = runner.run(_run(plan, log, keep=keep))
+    return Result(
+        plan,
+        journal.digest,
+        tuple(journal.violations),
+        journal.events,
+        journal.reasons,
+        journal.strikes,
+        tuple(journal.lines),
+    )
+
+
+async def _run(plan: Plan, log: logging.Logger, *, keep: bool) -> Journal:
+    world = World(plan, keep=keep)
+    handler, level, propagate = _Foreseen(world.journal), log.level, log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    try:
+        await world.run()
+    except DeadlockError:
+        world.journal.violation("deadlock", "nothing is ready and no timer is set")
+    finally:
+        log.removeHandler(handler)
+        log.propagate = propagate
+        log.setLevel(level)
+        world.journal.closed = True
+        seeded_loop().finish([wakegate.process for wakegate in world.processes])
+        for task in world._tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*world._tasks, return_exceptions=True)
+    return world.journal
