@@ -43,8 +43,10 @@ class BrokerConfig:
     """How many fetch sessions are kept (KIP-227)."""
     min_incremental_fetch_session_eviction_ms: int = 120_000
     """How long an unused session is safe from being evicted for a new one."""
-    group_initial_rebalance_delay_ms: int = 0
-    """How long the first join of an empty group waits for others (Kafka: 3000; on a laptop nobody likes to wait)."""
+    group_first_member_wait_ms: int = 50
+    """How long the first member of an empty group waits for a second, so that two that start together are one rebalance
+    and not two, of which the second is told by the next heartbeat (3 s). Kafka's `group.initial.rebalance.delay.ms`
+    makes any number wait all of it, 3 s."""
     group_min_session_timeout_ms: int = 6_000
     """Smallest session time-out a member may ask for."""
     group_max_session_timeout_ms: int = 1_800_000

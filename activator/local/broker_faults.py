@@ -132,6 +132,8 @@ class Faults:
         self, api: ApiKey, *, topic: str | None = None, partition: int | None = None, group: str | None = None
     ) -> ErrorCode | None:
         """The error code that this partition, topic or group is answered with, if a rule says so."""
+        if not self._left:
+            return None
         for fault in self:
             if fault.api == api and isinstance(fault.action, Fail) and fault.concerns(topic, partition, group):
                 self._use(fault)

@@ -83,7 +83,7 @@ class Group:
         self._static: dict[str, str] = {}
         self._pending: set[str] = set()
         self._unsynced: set[str] = set()
-        self._first_join_until_ms: float | None = None
+        self._alone_until_ms = now_ms
 
     @property
     def members(self) -> Iterator[Member]:
@@ -218,29 +218,29 @@ class Group:
                     self._answer_sync(member, ErrorCode.REBALANCE_IN_PROGRESS)
                     self._keep_alive(member, now_ms)
             self._timers.cancel(("sync", self.group_id))
-            delay_ms = self._config.group_initial_rebalance_delay_ms
-            first = self.state == GroupState.EMPTY and delay_ms > 0
-            self._first_join_until_ms = now_ms + delay_ms if first else None
+            if self.state == GroupState.EMPTY:
+                self._alone_until_ms = now_ms + self._config.group_first_member_wait_ms
+                self._timers.set(("alone", self.group_id), self._alone_until_ms, self._complete_join_if_all_here)
             self.state = GroupState.PREPARING_REBALANCE
             self._await_joins(now_ms)
         self._complete_join_if_all_here(now_ms)
 
     def _await_joins(self, now_ms: float) -> None:
-        until_ms = self._first_join_until_ms or now_ms + self._rebalance_timeout_ms()
-        self._timers.set(("join", self.group_id), until_ms, self._complete_join)
+        self._timers.set(("join", self.group_id), now_ms + self._rebalance_timeout_ms(), self._complete_join)
 
     def _rebalance_timeout_ms(self) -> int:
         return max((member.rebalance_timeout_ms for member in self.members), default=0)
 
     def _complete_join_if_all_here(self, now_ms: float) -> None:
-        if self.state != GroupState.PREPARING_REBALANCE or self._pending or self._first_join_until_ms is not None:
+        if self.state != GroupState.PREPARING_REBALANCE or self._pending:
+            return
+        if len(self._members) == 1 and now_ms < self._alone_until_ms:
             return
         if all(member.joining is not None for member in self.members):
             self._complete_join(now_ms)
 
     def _complete_join(self, now_ms: float) -> None:
         """Go on with who is here; absent static members keep their place until their session expires."""
-        self._first_join_until_ms = None
         for member in tuple(self.members):
             if member.joining is None and member.group_instance_id is None:
                 self._forget(member)
@@ -248,7 +248,8 @@ class Group:
         if self._members and not joined:
             self._await_joins(now_ms)
             return
-        self._timers.cancel(("join", self.group_id))
+        for timer in ("alone", "join"):
+            self._timers.cancel((timer, self.group_id))
         self.generation_id += 1
         if not self._members:
             self.state, self.protocol_name, self.empty_since_ms = GroupState.EMPTY, None, now_ms
@@ -434,8 +435,8 @@ class Group:
         self.state = GroupState.DEAD
         for member_id in (*self._members, *self._pending):
             self._timers.cancel(self._session_timer(member_id))
-        self._timers.cancel(("join", self.group_id))
-        self._timers.cancel(("sync", self.group_id))
+        for timer in ("alone", "join", "sync"):
+            self._timers.cancel((timer, self.group_id))
 
     # -- answers ------------------------------------------------------------------------------------------------
 

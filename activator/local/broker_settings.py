@@ -10,7 +10,6 @@ _TOPIC_RESOURCE, _BROKER_RESOURCE = 2, 4
 
 _BROKER_CONFIGS = {
     "auto.create.topics.enable": ("auto_create_topics_enable", ConfigType.BOOLEAN),
-    "group.initial.rebalance.delay.ms": ("group_initial_rebalance_delay_ms", ConfigType.INT),
     "group.max.session.timeout.ms": ("group_max_session_timeout_ms", ConfigType.INT),
     "group.min.session.timeout.ms": ("group_min_session_timeout_ms", ConfigType.INT),
     "log.retention.bytes": ("retention_bytes", ConfigType.LONG),

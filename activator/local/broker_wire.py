@@ -120,6 +120,7 @@ class Message:
 
 # -- primitives -----------------------------------------------------------------------------------------------------
 
+_ONE_BYTE = [bytes([value]) for value in range(0x80)]
 _INT16, _INT32 = struct.Struct(">h"), struct.Struct(">i")
 
 
@@ -139,6 +140,8 @@ def read_uvarint(frame: memoryview, position: int) -> tuple[int, int]:
 
 def write_uvarint(value: int) -> bytes:
     """The same, written."""
+    if value < len(_ONE_BYTE):  # nearly every length there is
+        return _ONE_BYTE[value]
     out = bytearray()
     while value > 0x7F:  # noqa: PLR2004 - the continuation bit
         out.append(value & 0x7F | 0x80)

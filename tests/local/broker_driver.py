@@ -44,7 +44,7 @@ class Driver:
 
     def __init__(self, config: BrokerConfig | None = None) -> None:
         self.now_ms = START_MS
-        self.broker = Broker(config or BrokerConfig(), record_format(), Random(1))  # noqa: S311 - the same ids each time
+        self.broker = Broker(config or BrokerConfig(group_first_member_wait_ms=0), record_format(), Random(1))  # noqa: S311 - the same ids each time
         self.broker.start("broker", 9092, self.now_ms)
         self.waiting: set[int] = set()
         self.answers: dict[int, Body | None] = {}

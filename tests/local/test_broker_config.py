@@ -17,7 +17,7 @@ def test_the_defaults_are_those_that_are_promised() -> None:
     assert not config.auto_create_topics_enable
     assert (config.retention_ms, config.retention_bytes) == (7 * DAY_MS, -1)
     assert (config.group_min_session_timeout_ms, config.group_max_session_timeout_ms) == (6_000, 1_800_000)
-    assert config.group_initial_rebalance_delay_ms == 0
+    assert config.group_first_member_wait_ms == 50
     assert config.offsets_retention_ms == 7 * DAY_MS
     assert config.max_incremental_fetch_session_cache_slots == 1_000
     assert config.max_message_bytes == 1_048_588

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from activator.local.broker_protocol import Body
 
 HOUR_MS = 3_600_000
-CONFIG = BrokerConfig(offsets_retention_ms=HOUR_MS, offsets_retention_check_interval_ms=60_000)
+CONFIG = BrokerConfig(
+    offsets_retention_ms=HOUR_MS, offsets_retention_check_interval_ms=60_000, group_first_member_wait_ms=0
+)
 
 
 @pytest.fixture

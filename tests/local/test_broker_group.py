@@ -48,15 +48,28 @@ def stable(driver: Driver) -> str:
     return member
 
 
-def test_the_first_join_may_wait_for_others() -> None:
-    """With group.initial.rebalance.delay.ms members that come together are in one generation."""
-    driver = Driver(BrokerConfig(group_initial_rebalance_delay_ms=3_000))
+def test_two_members_that_start_together_are_one_rebalance() -> None:
+    """The first one waits a moment for a second; with two the group does not wait on."""
+    driver = Driver(BrokerConfig(group_first_member_wait_ms=50))
     first = joining(driver)
-    driver.advance(2_000)
+    driver.advance(49)
+    assert first in driver.waiting
     second = joining(driver)
-    assert {first, second} <= driver.waiting
-    driver.advance(1_000)
     assert joined(driver, first)["generation_id"] == joined(driver, second)["generation_id"] == 1
+
+
+def test_a_member_that_stays_alone_goes_on_after_a_moment() -> None:
+    """And one that was given an id by then is waited for."""
+    driver = Driver(BrokerConfig(group_first_member_wait_ms=50))
+    first = joining(driver)
+    driver.advance(50)
+    assert joined(driver, first)["generation_id"] == 1
+    another = driver.send(ApiKey.JOIN_GROUP, join_body("other"), WITHOUT_ID)
+    invited = driver.ask(ApiKey.JOIN_GROUP, join_body("other"), 5)["member_id"]
+    driver.advance(50)
+    assert another in driver.waiting
+    driver.send(ApiKey.JOIN_GROUP, join_body("other", member=invited), 5)
+    assert len(joined(driver, another)["members"]) == 2
 
 
 def test_an_id_that_is_never_used_is_forgotten() -> None:
@@ -173,7 +186,7 @@ def test_a_join_that_is_repeated_is_answered_once_more() -> None:
 
 def test_a_full_group_takes_no_more() -> None:
     """GROUP_MAX_SIZE_REACHED, whether its members have joined or were only given an id."""
-    driver = Driver(BrokerConfig(group_max_size=2))
+    driver = Driver(BrokerConfig(group_max_size=2, group_first_member_wait_ms=0))
     stable(driver)
     assert driver.ask(ApiKey.JOIN_GROUP, join_body(), 5)["error_code"] == ErrorCode.MEMBER_ID_REQUIRED
     assert driver.ask(ApiKey.JOIN_GROUP, join_body(), 5)["error_code"] == ErrorCode.GROUP_MAX_SIZE_REACHED
