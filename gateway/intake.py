@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.cloudevents import http
 from gateway.cloudevents.event import BatchError, BatchTooLongError, EventError, UnsupportedFormatError
@@ -22,8 +21,7 @@ _SHOWN_ERRORS: Final = 20
 """How many of a batch's errors are told: a sender that gets one thing wrong gets it wrong in every event."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What is known of a message before its body is read."""
 
     headers: RawHeaders
@@ -33,8 +31,7 @@ class Envelope:
     """Whether the body is no event and need not be one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Intake:
+class Intake(NamedTuple):
     """The records of a message, with the ids of their events (None: a plain body has none) in the same order."""
 
     records: list[Record]

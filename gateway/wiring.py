@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from activator.errors import SettingsError
 from gateway import tracing
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_GC_THRESHOLDS: Final = (50_000, 20, 50)
 
 
 def route_table(settings: Settings) -> RouteTable:
@@ -160,6 +163,10 @@ class Gateway:
 async def serve(settings: Settings, started: Callable[[Gateway], None] = lambda _gateway: None) -> None:
     """Run a gateway until SIGTERM (patient) or SIGINT (at once). Raises as `Gateway` does."""
     gateway = Gateway(settings)
+    # What was imported and built stays, and a request leaves no cycles behind: looking for some so often that it takes
+    # a tenth of the time, as the default does, finds nothing.
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, gateway.stop)
     loop.add_signal_handler(signal.SIGINT, lambda: gateway.stop(patient=False))

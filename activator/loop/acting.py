@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime, timedelta
 
-    from activator.core.model import Cluster, Decision, Memory, Observation, Scale, TargetRef, TraceIds
+    from activator.core.model import Cluster, Decision, Memory, Observation, Policy, Scale, TargetRef, TraceIds
     from activator.loop.target import Target
     from activator.loop.world import World
     from activator.ports import TopicPartition
@@ -65,27 +65,10 @@ async def wake(world: World, target: Target, act: Act) -> Act | None:
             return None
     if not await guarding.before_a_wake(world, target):
         return None
-    started = world.now()
-    attempt = 0
-    try:
-        for attempt in range(1, MOST_ATTEMPTS + 1):
-            if target.policy is not policy:
-                return None
-            if (broken := _violation(world, target, act, started)) is not None:
-                return _refused(world, act, broken)
-            try:
-                scale = await world.scaler.set(target.ref, act.decision.replicas, target.workload.scale)
-            except ConflictError:
-                take_scale(target, await world.scaler.get(target.ref))
-                if not target.asleep:
-                    return None
-            else:
-                take_scale(target, scale, by_us=True)
-                target.asleep_by_us, target.woken = False, True
-                return replace(act, outcome=Outcome.APPLIED, applied=Applied(started, world.now(), "ok", attempt))
-        raise _fought_over(target.ref)
-    except WakegateError as error:
-        return _failed(world, act, started, error, attempt)
+    woken = await _set(world, target, act, policy, lambda: target.asleep)
+    if woken is not None and woken.outcome is Outcome.APPLIED:
+        target.asleep_by_us, target.woken = False, True
+    return woken
 
 
 async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, Scale], Awaitable[None]]) -> Act | None:
@@ -143,28 +126,11 @@ async def change(world: World, target: Target, act: Act) -> Act | None:
         The act, applied or failed; None where somebody else has moved it meanwhile, its policy is another by now, or
         we do not lead any more: the decision was about something else.
     """
-    policy = target.policy
-    started = world.now()
-    attempt = 0
-    try:
-        for attempt in range(1, MOST_ATTEMPTS + 1):
-            seen = target.workload.scale
-            if target.policy is not policy or not world.leads():
-                return None
-            if (broken := _violation(world, target, act, started)) is not None:
-                return _refused(world, act, broken)
-            try:
-                scale = await world.scaler.set(target.ref, act.decision.replicas, seen)
-            except ConflictError:  # mostly a status that moved on: the count is what matters
-                take_scale(target, await world.scaler.get(target.ref))
-                if target.workload.scale.replicas != seen.replicas:
-                    return None
-            else:
-                take_scale(target, scale, by_us=True)
-                return replace(act, outcome=Outcome.APPLIED, applied=Applied(started, world.now(), "ok", attempt))
-        raise _fought_over(target.ref)
-    except WakegateError as error:
-        return _failed(world, act, started, error, attempt)
+    replicas = target.workload.scale.replicas
+    # A conflict is mostly a status that moved on: the count is what matters.
+    return await _set(
+        world, target, act, target.policy, lambda: world.leads() and target.workload.scale.replicas == replicas
+    )
 
 
 async def release(world: World, ref: TargetRef, goal: int, *, asleep_by_us: bool) -> tuple[Scale, Scale] | None:
@@ -255,6 +221,29 @@ def leave_tail(world: World, target: Target) -> None:
     if target.joined is not None:
         world.wakes.leave(target.ref)
         target.joined = None
+
+
+async def _set(world: World, target: Target, act: Act, policy: Policy, still_due: Callable[[], bool]) -> Act | None:
+    """Set the decided count, again where somebody else wrote in between; None: it is not due any more."""
+    started = world.now()
+    attempts = 0
+    try:
+        while target.policy is policy and still_due():
+            if attempts == MOST_ATTEMPTS:
+                raise _fought_over(target.ref)
+            if (broken := _violation(world, target, act, started)) is not None:
+                return _refused(world, act, broken)
+            attempts += 1
+            try:
+                scale = await world.scaler.set(target.ref, act.decision.replicas, target.workload.scale)
+            except ConflictError:
+                take_scale(target, await world.scaler.get(target.ref))
+            else:
+                take_scale(target, scale, by_us=True)
+                return replace(act, outcome=Outcome.APPLIED, applied=Applied(started, world.now(), "ok", attempts))
+    except WakegateError as error:
+        return _failed(world, act, started, error, attempts)
+    return None
 
 
 def _violation(world: World, target: Target, act: Act, since: datetime) -> str | None:

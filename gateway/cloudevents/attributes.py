@@ -87,9 +87,11 @@ def wrong_name(name: str) -> str | None:
 
 def wrong_value(name: str, value: Value) -> str | None:
     """Say why an attribute cannot have this value."""
-    core = _CORE.get(name)
+    core = CORE.get(name)
     if isinstance(value, str):
-        return _wrong_text(value) or (None if core is None else core(value))
+        if not (value.isascii() and value.isprintable()) and (found := _FORBIDDEN.search(value)):
+            return f"holds the character U+{ord(found[0]):04X}, which no string may"
+        return None if core is None else core(value)
     if core is not None:
         return f"is {_json_type(value)}; allowed: a string"
     if not isinstance(value, bool) and value not in _INT32:
@@ -144,13 +146,6 @@ def wrong_media_type(value: str) -> str | None:
     return f"is {shown(value)}; allowed: a media type such as application/json"
 
 
-def _wrong_text(value: str) -> str | None:
-    if value.isascii() and value.isprintable():
-        return None
-    found = _FORBIDDEN.search(value)
-    return None if found is None else f"holds the character U+{ord(found[0]):04X}, which no string may"
-
-
 def _wrong_version(value: str) -> str | None:
     return None if value == SPEC_VERSION else f"is {shown(value)}; allowed: {SPEC_VERSION}"
 
@@ -196,7 +191,7 @@ def _json_type(value: bool | int) -> str:  # noqa: FBT001 - it is the value that
     return "a boolean" if isinstance(value, bool) else "a number"
 
 
-_CORE: Final[Mapping[str, Callable[[str], str | None]]] = {
+CORE: Final[Mapping[str, Callable[[str], str | None]]] = {
     "specversion": _wrong_version,
     "id": _empty,
     "source": _wrong_reference,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from activator.errors import WakegateError
 
@@ -14,8 +13,7 @@ Value: TypeAlias = str | bool | int
 """An attribute's value: Binary, URI, URI-reference and Timestamp travel as their canonical strings."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One valid CloudEvent: nothing can be one that breaks a rule of the specification."""
 
     attributes: Mapping[str, Value]

@@ -76,7 +76,10 @@ def content_type(headers: RawHeaders) -> str | None:
 
 def has_attributes(headers: RawHeaders) -> bool:
     """Tell whether a message of binary mode claims to be an event at all: one attribute is claim enough."""
-    return any(name[:3].lower() == _PREFIX for name, _ in headers)
+    for name, _ in headers:  # noqa: SIM110 - a generator costs twice as much, ten thousand times a second
+        if name[:3].lower() == _PREFIX:
+            return True
+    return False
 
 
 def read_binary(headers: RawHeaders, media_type: str | None, body: bytes) -> Event:

@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gateway.cloudevents import attributes
 from gateway.cloudevents.event import BatchError, BatchTooLongError, Event, EventError
@@ -54,6 +54,7 @@ def _constant(literal: str) -> None:
 _DECODER: Any = json.JSONDecoder(parse_float=_Number, parse_int=_integer, parse_constant=_constant)
 _SCAN: Final[Callable[[str, int], tuple[Any, int]]] = _DECODER.scan_once
 """Reads one value and says where it ends."""
+_SCAN_ERRORS: Final = (StopIteration, ValueError, RecursionError)
 
 
 def read_event(body: bytes) -> Event:
@@ -131,44 +132,43 @@ def _event(text: str, at: int) -> tuple[Event, int]:
     return _build(members), end
 
 
-class _Members:
-    """The members of one JSON object: their values, and where in the text `data` stands."""
+class _Members(NamedTuple):
+    """The members of one JSON object."""
 
-    __slots__ = ("data", "repeated", "values")
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self.data: str | None = None
-        self.repeated: str | None = None
-
-    def add(self, name: str, value: Any, text: str) -> None:
-        """Take one member; a repeated one is held against the event later, because the text is JSON all the same."""
-        if name in self.values:
-            self.repeated = self.repeated or name
-        self.values[name] = value
-        if name == _DATA:
-            self.data = text
+    values: dict[str, Any]
+    data: str | None
+    """The text of `data`, where it is given."""
+    repeated: str | None
+    """A name that is given twice: held against the event later, because the text is JSON all the same."""
 
 
 def _members(text: str, at: int) -> tuple[_Members, int]:
-    """Walk an object. Raises EventError where it is not JSON."""
+    """Walk an object and return where it ends. Raises EventError where it is not JSON."""
     if text[at : at + 1] != "{":
         raise _not_json(text, at, "expected { at the start of an event")
-    members = _Members()
+    values: dict[str, Any] = {}
+    data = repeated = None
     at = _skip(text, at + 1)
     if text[at : at + 1] == "}":
-        return members, at + 1
+        return _Members(values, data, repeated), at + 1
     while True:
         plain = _PLAIN_NAME.match(text, at)
         name, start = (plain[1], plain.end()) if plain is not None else _name(text, at)
-        value, end = _value(text, start)
-        members.add(name, value, text[start:end] if name == _DATA else "")
+        try:
+            value, end = _SCAN(text, start)
+        except _SCAN_ERRORS as error:
+            raise _unreadable(text, start, error) from None
+        if name in values:
+            repeated = repeated or name
+        values[name] = value
+        if name == _DATA:
+            data = text[start:end]
         follows = _FOLLOWS.match(text, end)
         if follows is None:
             raise _not_json(text, end, "expected , or } after a value")
         at = follows.end()
         if follows[1] == "}":
-            return members, at
+            return _Members(values, data, repeated), at
 
 
 def _name(text: str, at: int) -> tuple[str, int]:
@@ -190,7 +190,7 @@ def _build(members: _Members) -> Event:
     for name, value in members.values.items():
         if name in {_DATA, _DATA_BASE64} or value is None:  # null says that an attribute is not set
             continue
-        if wrong := attributes.wrong_name(name):
+        if name not in attributes.CORE and (wrong := attributes.wrong_name(name)):
             raise EventError(attributes.cut(name), wrong)
         found[name] = _attribute(name, value)
     if absent := attributes.missing(found):
@@ -258,12 +258,14 @@ def _text(body: bytes) -> str:
 def _value(text: str, at: int) -> tuple[Any, int]:
     try:
         return _SCAN(text, at)
-    except StopIteration:
-        raise _not_json(text, at, "expected a value") from None
-    except ValueError as error:
-        raise _broken(error) from None
-    except RecursionError:
-        raise EventError(_BODY, "is nested too deeply") from None
+    except _SCAN_ERRORS as error:
+        raise _unreadable(text, at, error) from None
+
+
+def _unreadable(text: str, at: int, error: BaseException) -> EventError:
+    if isinstance(error, StopIteration):
+        return _not_json(text, at, "expected a value")
+    return EventError(_BODY, "is nested too deeply") if isinstance(error, RecursionError) else _broken(error)
 
 
 def _skip(text: str, at: int) -> int:
@@ -281,5 +283,5 @@ def _not_json(text: str, at: int, what: str) -> EventError:
     return _broken(json.JSONDecodeError(what, text, at))
 
 
-def _broken(error: ValueError) -> EventError:
+def _broken(error: BaseException) -> EventError:
     return EventError(_BODY, f"is not JSON: {error}")

@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.cloudevents import json_format
-from gateway.cloudevents.attributes import remember
 
 if TYPE_CHECKING:
     from gateway.cloudevents.event import Event, Value
@@ -58,7 +57,6 @@ def write_plain(media_type: str | None, body: bytes) -> Record:
     return Record(None, body, [] if media_type is None else [(CONTENT_TYPE, media_type.encode("latin-1"))])
 
 
-@remember
 def _header(name: str) -> str:
     return CONTENT_TYPE if name == "datacontenttype" else f"ce_{name}"
 

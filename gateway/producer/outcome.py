@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from activator.errors import DeniedError, SettingsError, UnavailableError
 
@@ -12,8 +12,7 @@ FAILURES: Final = (UnavailableError, DeniedError, SettingsError)
 """What talking to a broker may fail with; the last where rotated credentials cannot be read. All are tried again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """Kafka has it, on all in-sync replicas."""
 
     partition: int

@@ -20,8 +20,9 @@ OUTAGE_SECONDS = 60.0
 def test_a_group_that_never_committed_with_latest_is_held_awake(stage: Stage) -> None:
     """Without the guard: held awake with its reason; a consumer with auto.offset.reset=latest then skips nothing."""
     stage.wakegate().start()
-    times = {"cooldown_period": "2", "polling_interval": "2"}
-    consumer = stage.consumer(auto_offset_reset="latest", replicas=0, offset_guard="off", **times)
+    consumer = stage.consumer(
+        auto_offset_reset="latest", replicas=0, offset_guard="off", cooldown_period="2", polling_interval="2"
+    )
     until("it is woken, because its first record would be skipped", lambda: consumer.replicas() == 1, 30)
     until("its consumer has its partitions", lambda: _assigned(consumer, 5), 30)
     reasons: set[str] = set()

@@ -234,7 +234,7 @@ COMMIT_ANSWER_V8 = Schema(
     TAGS,
 )
 
-PARTITIONS_V10 = [(0, 0, 2, 7, [1, 2], [2], [], {}), (5, 1, -1, 7, [1], [], [1], {})]
+PARTITIONS_V10: list[tuple[Any, ...]] = [(0, 0, 2, 7, [1, 2], [2], [], {}), (5, 1, -1, 7, [1], [], [1], {})]
 
 ANSWERS: list[Any] = [
     pytest.param(
