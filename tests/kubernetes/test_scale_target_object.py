@@ -27,16 +27,20 @@ NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 moments = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - made aware
 texts = st.text(max_size=20)
 one_offset = st.none() | st.integers(0, 2**63 - 1)
-kept_offsets = st.lists(one_offset, min_size=1, max_size=5).flatmap(
-    lambda offsets: st.builds(
-        KeptOffsets,
-        st.just(tuple(offsets)),
-        st.sets(st.sampled_from([n for n, offset in enumerate(offsets) if offset is not None])).map(frozenset)
-        if any(offset is not None for offset in offsets)
-        else st.just(frozenset()),
-        st.none() | texts.filter(bool),
+kept_offsets = (
+    st.lists(one_offset, min_size=1, max_size=5)
+    .flatmap(
+        lambda offsets: st.builds(
+            KeptOffsets,
+            st.just(tuple(offsets)),
+            st.sets(st.sampled_from([n for n, offset in enumerate(offsets) if offset is not None])).map(frozenset)
+            if any(offset is not None for offset in offsets)
+            else st.just(frozenset()),
+            st.none() | texts.filter(bool),
+        )
     )
-).filter(lambda kept: kept.offsets != (None,))
+    .filter(lambda kept: kept.offsets != (None,))
+)
 states = st.builds(
     TargetState,
     phase=st.sampled_from(Phase),
