@@ -50,6 +50,12 @@ rules:
       - {group: autoscaling}
       - {group: wakegate.dev}
       - {group: keda.sh}
+  # What the HPA controller saw when it decided: its status.replicas is what the tolerance is measured against.
+  - level: RequestResponse
+    users: ["system:serviceaccount:kube-system:horizontal-pod-autoscaler"]
+    verbs: [get]
+    resources:
+      - {group: apps, resources: ["*/scale"]}
   # Reading scale and HPAs is counted, for load figures; so is every look at an external metric.
   - level: Metadata
     resources:

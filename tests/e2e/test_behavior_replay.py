@@ -1,7 +1,7 @@
 """`core.behavior` beside the real HPA controller: the same metric, the same count, the same answer, sync by sync.
 
 Every look of the controller at a metric marks a sync. What it then wrote (or did not write) to /scale is what
-`recommend` must answer, with the memory that the syncs before have left.
+`recommend` must answer, given the /scale that the controller had just read and the memory that the syncs before left.
 """
 
 from __future__ import annotations
@@ -174,29 +174,29 @@ def metric_of(name: str) -> str:
 
 def replay(name: str, behavior: Behavior, syncs: list[tuple[datetime, int]], events: list[AuditEvent]) -> int:
     """Answer each sync of one HPA as we would, and hold it against what the controller wrote; count the changes."""
-    writes = [
-        (event.received_at, event.completed_at, event.requested_replicas)
-        for event in events
-        if event.is_scale_write and event.name == name and event.user == HPA_CONTROLLER and event.status == 200
-    ]
+    mine = [event for event in events if event.subresource == "scale" and event.name == name]
+    ours = [event for event in mine if event.user == HPA_CONTROLLER and event.status == 200]
+    reads = [event for event in ours if event.verb == "get"]
+    writes = [event for event in ours if event.is_scale_write]
     complete = syncs[:-1]  # what came of the last one is not known
     assert len(complete) >= FEWEST_SYNCS, name
-    memory, current, before = BehaviorMemory(), BOUNDS.least, BOUNDS.least
+    memory = BehaviorMemory()
     for (at, value), (following, _) in zip(complete, syncs[1:], strict=True):
-        written = [(done, count) for begun, done, count in writes if at <= begun < following]
-        changed_at, actual = written[-1] if written else (at, current)
+        seen = [event.response for event in reads if event.completed_at <= at][-1]
+        current, running = seen["spec"]["replicas"], seen["status"]["replicas"]
+        written = [event for event in writes if at <= event.received_at < following]
+        changed_at, actual = (written[-1].completed_at, written[-1].requested_replicas) if written else (at, current)
         answers = [
             recommend(behavior, BOUNDS, [Metric(value, THRESHOLD)], memory, current, at + beside, running=running)
             for beside in UNCERTAINTY
-            for running in dict.fromkeys((current, before))  # right after a change status.replicas may lag behind
         ]
         agreed = [answer for answer in answers if answer.replicas == actual]
         since = (at - syncs[0][0]).total_seconds()
         assert agreed, (
-            f"{name} after {since:.2f} s: {value} at {current}: the controller set {actual}, "
+            f"{name} after {since:.2f} s: {value} at {current} ({running} running): the controller set {actual}, "
             f"we {answers[0].replicas} ({answers[0].text}); {memory}"
         )
-        memory, before, current = agreed[0].memory, current, actual
+        memory = agreed[0].memory
         if memory.last is not None:  # the controller counts a change from when the write was answered
             memory = replace(memory, last=replace(memory.last, at=changed_at))
     return len(writes)
