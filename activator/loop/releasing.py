@@ -63,7 +63,7 @@ class Releasing:
     def begin(self, ref: TargetRef, state: TargetState, policy: Policy | None = None) -> None:
         """Give a target back as soon as this replica leads."""
         if policy is None and state.last_valid:
-            policy, _ = self._world.parse(state.last_valid)
+            policy, _ = self._world.parse(state.last_valid, ref)
         self._releases[ref] = Release(
             policy=policy,
             original_replicas=state.original_replicas or 0,

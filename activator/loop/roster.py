@@ -114,7 +114,7 @@ class Roster:
         kept = self._restored.pop(ref, None)
         policy, annotations = managed.policy, managed.annotations
         if policy is None and kept is not None and kept.last_valid:
-            (policy, _), annotations = self._world.parse(kept.last_valid), kept.last_valid
+            (policy, _), annotations = self._world.parse(kept.last_valid, ref), kept.last_valid
         if policy is None:
             self._refuse(managed, kept, now)
             return

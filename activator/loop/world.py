@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from activator.core.model import Policy, TraceIds
+    from activator.core.model import Policy, TargetRef, TraceIds
     from activator.errors import SpecError
     from activator.ports import (
         GroupOffsets,
@@ -49,8 +49,8 @@ class World:
     """Aware UTC that never goes back."""
     new_ids: Callable[[str | None], TraceIds]
     """Ids of a new span, in the trace whose id is given or in a new one."""
-    parse: Callable[[Mapping[str, str]], tuple[Policy | None, tuple[SpecError, ...]]]
-    """Annotations -> policy, with the operator's defaults: for the last valid ones that were kept."""
+    parse: Callable[[Mapping[str, str], TargetRef], tuple[Policy | None, tuple[SpecError, ...]]]
+    """Annotations of a workload -> policy, with the operator's defaults: for the last valid ones that were kept."""
     group_offsets: GroupOffsets | None = None
     """None: nobody commits for groups without members, as if every target had `offset-guard: off`."""
     auto_handoff: Callable[[], Handover | None] = lambda: Handover.HPA

@@ -30,6 +30,7 @@ from activator.core.model import (
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import SpecError
 from activator.specs import values
+from activator.specs.authentication import SECRET, TRIGGER_AUTHENTICATION, AuthenticationSource
 from activator.specs.behavior import read_behavior
 
 if TYPE_CHECKING:
@@ -74,6 +75,21 @@ TABLE: tuple[Annotation, ...] = (
         None,
         "HOST:PORT,...",
         "Where Kafka is found. The operator's `WAKEGATE_BOOTSTRAP_SERVERS` where it is left out.",
+    ),
+    Annotation(
+        "authentication-secret",
+        values.object_name,
+        None,
+        "Secret",
+        "A Secret in the same namespace that says how to log in to Kafka, with KEDA's parameter names as keys; see "
+        "[authentication](authentication.md).",
+    ),
+    Annotation(
+        "authentication-ref",
+        values.object_name,
+        None,
+        "TriggerAuthentication",
+        "A TriggerAuthentication in the same namespace that says it instead.",
     ),
     Annotation("lag-threshold", values.integer(1), "10", "records", "Lag that one replica is meant to carry."),
     Annotation(
@@ -188,6 +204,7 @@ TABLE: tuple[Annotation, ...] = (
 )
 """Every annotation that is understood, in the order of the reference."""
 
+_AUTHENTICATIONS = {"authentication-secret": SECRET, "authentication-ref": TRIGGER_AUTHENTICATION}
 _BY_NAME = {row.name: row for row in TABLE}
 
 
@@ -203,13 +220,14 @@ class AnnotationDefaults:
 
 
 def parse(
-    annotations: Mapping[str, str], defaults: AnnotationDefaults = AnnotationDefaults()
+    annotations: Mapping[str, str], defaults: AnnotationDefaults = AnnotationDefaults(), namespace: str = "default"
 ) -> tuple[Policy | None, tuple[SpecError, ...]]:
     """Read a workload's annotations.
 
     Args:
         annotations: all or only the ``wakegate.dev/`` ones; others are passed over.
         defaults: the operator's settings.
+        namespace: the workload's: what the annotations name by name alone stands there.
 
     Returns:
         The policy and no mistakes, or None and every mistake there is.
@@ -244,7 +262,7 @@ def parse(
     problems.extend(_together(read, wrong, defaults))
     if problems:
         return None, tuple(problems)
-    return _policy(read, defaults, config_hash(ours)), ()
+    return _policy(read, defaults, config_hash(ours), namespace), ()
 
 
 def config_hash(annotations: Mapping[str, str]) -> str:
@@ -277,6 +295,14 @@ def _together(read: Mapping[str, Any], wrong: set[str], defaults: AnnotationDefa
             problems.append(
                 SpecError(f"{ANNOTATION_PREFIX}bootstrap-servers", ",".join(refused), ", ".join(sorted(allowed)))
             )
+    if all(name in read for name in _AUTHENTICATIONS):
+        problems.append(
+            SpecError(
+                f"{ANNOTATION_PREFIX}authentication-ref",
+                read["authentication-ref"],
+                "only without authentication-secret",
+            )
+        )
     least, most = read.get("min-replica-count"), read.get("max-replica-count")
     if least is not None and most is not None and least > most:
         problems.append(
@@ -299,9 +325,19 @@ def _together(read: Mapping[str, Any], wrong: set[str], defaults: AnnotationDefa
     return problems
 
 
-def _policy(read: Mapping[str, Any], defaults: AnnotationDefaults, digest: str) -> Policy:
+def _credential(read: Mapping[str, Any], namespace: str) -> str:
+    """Return the key of the credentials that are named; empty: none are."""
+    for name, kind in _AUTHENTICATIONS.items():
+        if name in read:
+            return AuthenticationSource(kind, namespace, read[name]).key()
+    return ""
+
+
+def _policy(read: Mapping[str, Any], defaults: AnnotationDefaults, digest: str, namespace: str) -> Policy:
     trigger = Trigger(
-        cluster=Cluster(read.get("bootstrap-servers") or defaults.bootstrap_servers),
+        cluster=Cluster(
+            read.get("bootstrap-servers") or defaults.bootstrap_servers, credential=_credential(read, namespace)
+        ),
         topic=read["topic"],
         group=read["consumer-group"],
         lag_threshold=read["lag-threshold"],

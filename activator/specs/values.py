@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+_OBJECT_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _DURATION = re.compile(r"([0-9]+)(ms|s|m|h|d)?")
 _UNIT = {
     None: timedelta(seconds=1),
@@ -41,6 +42,13 @@ def topic(value: str) -> str:
     """Return a legal Kafka topic name (``org.apache.kafka.common.internals.Topic``)."""
     if not _TOPIC.fullmatch(value.strip()):
         raise ValueError("a Kafka topic name: 1 to 249 of the characters a-z A-Z 0-9 . _ -")
+    return value.strip()
+
+
+def object_name(value: str) -> str:
+    """Return a legal name of most Kubernetes objects (RFC 1123 subdomain)."""
+    if not _OBJECT_NAME.fullmatch(value.strip()):
+        raise ValueError("the name of an object in the same namespace: a-z 0-9 - and . only, at most 253")
     return value.strip()
 
 

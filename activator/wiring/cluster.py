@@ -42,7 +42,7 @@ from activator.wiring.parts import Clock, Pushes, new_ids, observability, runnin
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-    from activator.core.model import Policy
+    from activator.core.model import Policy, TargetRef
     from activator.errors import SpecError
     from activator.settings import Settings
     from activator.web.certificates import CertificateSource
@@ -73,7 +73,7 @@ class Cluster:
         self.scale_client = client.with_own_connections(WAKE_CONNECTIONS)
         self.election = LeaseElection(client, settings.lease, identity, clock.now) if settings.leader_election else None
         self.leadership = self.election or SoleLeader()
-        self.catalog = KubernetesCatalog(client, self.resources, lambda found, _: self.parse(found), namespaces)
+        self.catalog = KubernetesCatalog(client, self.resources, self.parse, namespaces)
         self.handoff = KubernetesHandoff(client, namespaces)
         self.states = ScaleTargetStore(client, namespaces, leads=self.leads)
         self.events = EventRecorder(client, identity, uid_of=self.catalog.uid, leads=self.leads)
@@ -81,9 +81,9 @@ class Cluster:
         self.metrics_api_owner = MetricsApiOwner(client, settings.metrics_api_service)
         self.store = InMemoryMetricStore()
 
-    def parse(self, annotations: Mapping[str, str]) -> tuple[Policy | None, tuple[SpecError, ...]]:
-        """Read annotations with the operator's defaults."""
-        return parse(annotations, self.defaults)
+    def parse(self, annotations: Mapping[str, str], ref: TargetRef) -> tuple[Policy | None, tuple[SpecError, ...]]:
+        """Read a workload's annotations with the operator's defaults."""
+        return parse(annotations, self.defaults, ref.namespace)
 
     def leads(self) -> bool:
         """Tell whether this replica holds the lease."""

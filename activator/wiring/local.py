@@ -8,7 +8,7 @@ import errno
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from activator.core.model import Handover
+from activator.core.model import Cluster, Handover
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import UnavailableError
 from activator.kafka.client import Connections
@@ -121,7 +121,7 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
         def parsed(annotations: Mapping[str, str]) -> tuple[Policy | None, tuple[SpecError, ...]]:
             written = {**annotations, f"{ANNOTATION_PREFIX}bootstrap-servers": servers}
             policy, problems = parse(written, AnnotationDefaults())
-            return policy and replace(policy, handoff=Handover.DIRECT), problems
+            return policy and _at_home(policy, servers), problems
 
         def translate(spec: WorkloadSpec) -> WorkloadSpec:
             """Let a workload use our Kafka, and give it its topic there."""
@@ -154,7 +154,7 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
                 recorder=observed.recorder,
                 now=clock.now,
                 new_ids=new_ids,
-                parse=parsed,
+                parse=lambda annotations, _: parsed(annotations),
                 group_offsets=KafkaGroupOffsets(connections),
                 auto_handoff=lambda: Handover.DIRECT,
             )
@@ -206,6 +206,12 @@ async def _listen(
             raise _taken(address, error.__cause__, flag) from None
         exits.push_async_callback(listener.close)
     return server, dashboard
+
+
+def _at_home(policy: Policy, servers: str) -> Policy:
+    """Let a policy be without an HPA and without credentials: there is no API server to read Secrets from."""
+    triggers = tuple(replace(trigger, cluster=Cluster(servers)) for trigger in policy.triggers)
+    return replace(policy, triggers=triggers, handoff=Handover.DIRECT)
 
 
 @contextlib.asynccontextmanager

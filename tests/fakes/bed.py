@@ -29,9 +29,11 @@ from tests.fakes.kubernetes import (
 from tests.virtual_time import now
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
-    from activator.core.model import Push, Trigger
+    from activator.core.model import Policy, Push, Trigger
+    from activator.errors import SpecError
 
 HPA_SYNC_SECONDS = 15.0
 TOLERANCE = 0.1
@@ -60,7 +62,7 @@ class Replica:
     def __post_init__(self) -> None:
         bed = self.bed
         self.metrics = InMemoryMetricStore()
-        self.catalog = FakeCatalog(bed.server, lambda annotations, _: parse(annotations, bed.defaults))
+        self.catalog = FakeCatalog(bed.server, self.parse)
         self.reader = FakeLagReader(bed.kafka)
         self.group_offsets = FakeGroupOffsets(bed.kafka)
         self.leadership = FakeLeadership(bed.server, self.identity)
@@ -80,10 +82,14 @@ class Replica:
                 now=now,
                 new_ids=bed.new_ids,
                 group_offsets=self.group_offsets,
-                parse=lambda annotations: parse(annotations, bed.defaults),
+                parse=self.parse,
             )
         )
         self._task: asyncio.Task[None] | None = None
+
+    def parse(self, annotations: Mapping[str, str], ref: TargetRef) -> tuple[Policy | None, tuple[SpecError, ...]]:
+        """Read annotations as wiring does."""
+        return parse(annotations, self.bed.defaults, ref.namespace)
 
     def push(self, push: Push) -> None:
         """Hand a push of the tail on to the loop, which is made after the tail."""

@@ -42,7 +42,7 @@ def prefixed(names: dict[str, str]) -> dict[str, str]:
 
 def accepted(annotations: dict[str, str], defaults: AnnotationDefaults = DEFAULTS) -> Policy:
     """Return the policy of annotations without a mistake."""
-    policy, problems = parse(annotations, defaults)
+    policy, problems = parse(annotations, defaults, "shop")
     assert [str(problem) for problem in problems] == []
     assert policy is not None
     return policy
@@ -50,7 +50,7 @@ def accepted(annotations: dict[str, str], defaults: AnnotationDefaults = DEFAULT
 
 def refused(annotations: dict[str, str], defaults: AnnotationDefaults = DEFAULTS) -> list[str]:
     """Return the sentence of each mistake."""
-    policy, problems = parse(annotations, defaults)
+    policy, problems = parse(annotations, defaults, "shop")
     assert policy is None
     return [str(problem) for problem in problems]
 
@@ -93,6 +93,8 @@ TRIGGER_FIELDS = {
     "topic": "topic",
     "consumer-group": "group",
     "bootstrap-servers": "cluster",
+    "authentication-secret": "cluster",
+    "authentication-ref": "cluster",
     "lag-threshold": "lag_threshold",
     "activation-lag-threshold": "activation_lag_threshold",
     "offset-reset-policy": "offset_reset",
@@ -122,6 +124,8 @@ GOOD: list[tuple[str, str, Any]] = [
     ("topic", "orders.v1", "orders.v1"),
     ("consumer-group", "any text: even this", "any text: even this"),
     ("bootstrap-servers", "a:9092, b:9092", Cluster("a:9092,b:9092")),
+    ("authentication-secret", "kafka.login", Cluster("kafka:9092", "Secret shop/kafka.login")),
+    ("authentication-ref", "kafka-login", Cluster("kafka:9092", "TriggerAuthentication shop/kafka-login")),
     ("lag-threshold", "1", 1),
     ("activation-lag-threshold", "5", 5),
     ("polling-interval", "1s", timedelta(seconds=1)),
@@ -174,10 +178,13 @@ INTEGER = "allowed: a whole number from {} to 2147483647"
 DURATION = "allowed: a duration such as 30, 30s, 5m or 1h, at least {} s"
 BOOLEAN = "allowed: true or false"
 
+OBJECT_NAME = "the name of an object in the same namespace: a-z 0-9 - and . only, at most 253"
 BAD: list[tuple[str, str, str]] = [
     ("topic", "my orders", "allowed: a Kafka topic name: 1 to 249 of the characters a-z A-Z 0-9 . _ -"),
     ("consumer-group", " ", "allowed: a text that is not empty"),
     ("bootstrap-servers", "kafka", "allowed: a comma-separated list of HOST:PORT, without a protocol in front"),
+    ("authentication-secret", "shop/kafka", f"allowed: {OBJECT_NAME}"),
+    ("authentication-ref", "Kafka", f"allowed: {OBJECT_NAME}"),
     ("lag-threshold", "0", INTEGER.format(1)),
     ("lag-threshold", "ten", INTEGER.format(1)),
     ("activation-lag-threshold", "-1", INTEGER.format(0)),
@@ -242,6 +249,10 @@ TOGETHER: dict[str, tuple[dict[str, str], list[str]]] = {
     "nothing to keep while never sleeping": (
         LEAST | {"min-replica-count": "0", "idle-replica-count": "none"},
         ["wakegate.dev/min-replica-count is '0'; allowed: at least 1 where idle-replica-count is none"],
+    ),
+    "two ways to log in": (
+        LEAST | {"authentication-secret": "a", "authentication-ref": "b"},
+        ["wakegate.dev/authentication-ref is 'b'; allowed: only without authentication-secret"],
     ),
     "a cap that is lifted and lowered": (
         LEAST | {"allow-idle-consumers": "true", "limit-to-partitions-with-lag": "true"},

@@ -83,7 +83,7 @@ class Wakegate:
                 recorder=self,
                 now=self.now,
                 new_ids=world.new_ids,
-                parse=parsed,
+                parse=lambda annotations, _: parsed(annotations),
             )
         )
 

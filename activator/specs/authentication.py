@@ -1,0 +1,201 @@
+"""Where a trigger's authentication comes from, and what of it is to be read: pure, whoever reads it.
+
+A source is one of three objects. Its key stands in `Cluster.credential`, so that triggers with the same source share
+connections, and the key says where to look and nothing of what is there.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from activator.errors import SpecError
+from activator.specs.credentials import KafkaCredentials, read_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SECRET = "Secret"  # noqa: S105 - a kind
+CONFIG_MAP = "ConfigMap"
+TRIGGER_AUTHENTICATION = "TriggerAuthentication"
+CLUSTER_TRIGGER_AUTHENTICATION = "ClusterTriggerAuthentication"
+
+FROM_TRIGGER = ("sasl", "tls", "unsafeSsl", "saslTokenProvider")
+"""What a ScaledObject's trigger may say itself, in its metadata."""
+
+_SUPPORTED = ("secretTargetRef", "configMapTargetRef")
+_UNSUPPORTED = {
+    "env": "name the Secret in secretTargetRef",
+    "filePath": "name the Secret in secretTargetRef",
+    "boundServiceAccountToken": "name a Secret in secretTargetRef",
+    "oauth2": "use the parameters sasl: oauthbearer, username, password, scopes and oauthTokenEndpointUri",
+    "hashiCorpVault": "have its values synchronised into a Secret",
+    "azureKeyVault": "have its values synchronised into a Secret",
+    "gcpSecretManager": "have its values synchronised into a Secret",
+    "awsSecretManager": "have its values synchronised into a Secret",
+}
+
+
+class Reference(NamedTuple):
+    """An object whose data is read."""
+
+    kind: str
+    """SECRET or CONFIG_MAP."""
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AuthenticationSource:
+    """Which object says how to log in, and what the trigger itself says of it."""
+
+    kind: str
+    """SECRET, TRIGGER_AUTHENTICATION or CLUSTER_TRIGGER_AUTHENTICATION."""
+    namespace: str
+    """Of the target: its TriggerAuthentication and Secrets stand there."""
+    name: str
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Those of `FROM_TRIGGER` that the trigger gives, by name, ordered. They win over what the object gives."""
+
+    def key(self) -> str:
+        """Return what stands in `Cluster.credential`."""
+        said = json.dumps(dict(self.metadata), sort_keys=True) if self.metadata else ""
+        return f"{self} {said}".strip()
+
+    @classmethod
+    def of_key(cls, key: str) -> Self:
+        """Return the source that a key stands for. Raises ValueError: it is none of ours."""
+        kind, place, said = (*key.split(" ", 2), "")[:3]
+        namespace, separator, name = place.partition("/")
+        if not separator:
+            raise ValueError(key)
+        return cls(kind, namespace, name, tuple(sorted(json.loads(said or "{}").items())))
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter and where it is to be had."""
+
+    name: str
+    reference: Reference
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.reference}, key {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be read for one source."""
+
+    parameters: tuple[Parameter, ...] = ()
+    whole: Reference | None = None
+    """A Secret all of whose keys are parameters."""
+    problems: tuple[SpecError, ...] = field(default=())
+
+    def references(self) -> tuple[Reference, ...]:
+        """Return each object that is to be read, once, in order."""
+        wanted = [parameter.reference for parameter in self.parameters]
+        return tuple(dict.fromkeys([*([self.whole] if self.whole else []), *wanted]))
+
+
+def plan_for_secret(source: AuthenticationSource) -> Plan:
+    """Return what is to be read for a Secret that is named itself."""
+    return Plan(whole=Reference(SECRET, source.namespace, source.name))
+
+
+def plan_for_trigger_authentication(source: AuthenticationSource, document: Mapping[str, Any], namespace: str) -> Plan:
+    """Read a TriggerAuthentication or ClusterTriggerAuthentication.
+
+    Args:
+        source: which one.
+        document: the object.
+        namespace: where its Secrets are: its own, or for a ClusterTriggerAuthentication the operator's.
+    """
+    spec = document.get("spec")
+    spec = spec if isinstance(spec, dict) else {}
+    problems = [
+        SpecError(f"{source}, spec.{name}", None, f"it is not supported; {instead}")
+        for name, instead in _UNSUPPORTED.items()
+        if spec.get(name)
+    ]
+    pod_identity = spec.get("podIdentity")
+    if isinstance(pod_identity, dict) and pod_identity.get("provider", "none") != "none":
+        problems.append(SpecError(f"{source}, spec.podIdentity", None, "it is not supported; allowed: provider none"))
+    parameters: dict[str, Parameter] = {}
+    # In KEDA's order of resolution: what a Secret gives wins over a ConfigMap.
+    for field_name, kind in (("configMapTargetRef", CONFIG_MAP), ("secretTargetRef", SECRET)):
+        for index, entry in enumerate(_entries(spec.get(field_name))):
+            where = f"{source}, spec.{field_name}[{index}]"
+            missing = [name for name in ("parameter", "name", "key") if not entry.get(name)]
+            if missing:
+                problems.append(SpecError(where, None, f"{' and '.join(missing)} is missing"))
+                continue
+            name = str(entry["parameter"])
+            reference = Reference(kind, namespace, str(entry["name"]))
+            parameters[name] = Parameter(name, reference, str(entry["key"]))
+    if not parameters and not problems:
+        problems.append(SpecError(str(source), None, f"it names no parameters; allowed: {', '.join(_SUPPORTED)}"))
+    return Plan(tuple(parameters.values()), problems=tuple(problems))
+
+
+def _entries(value: object) -> Iterator[Mapping[str, Any]]:
+    for entry in value if isinstance(value, list) else ():
+        yield entry if isinstance(entry, dict) else {}
+
+
+def resolve(
+    source: AuthenticationSource, plan: Plan, data: Mapping[Reference, Mapping[str, str] | None]
+) -> tuple[KafkaCredentials | None, tuple[SpecError, ...]]:
+    """Join what was read into credentials.
+
+    Args:
+        source: whose.
+        plan: what was to be read.
+        data: of each of the plan's references what is in it; None: there is no such object.
+
+    Returns:
+        The credentials and no mistakes, or None and every mistake there is.
+    """
+    problems = list(plan.problems)
+    problems += [
+        SpecError(str(reference), None, f"it does not exist; {_named_by(source, reference)}")
+        for reference in plan.references()
+        if data[reference] is None
+    ]
+    values: dict[str, str] = {}
+    places: dict[str, str] = {}
+    if plan.whole is not None:
+        values |= data[plan.whole] or {}
+    for parameter in plan.parameters:
+        there = data[parameter.reference]
+        if there is None:
+            continue
+        if parameter.key not in there:
+            what = f"there is no such key; {source} takes the parameter {parameter.name} from it"
+            problems.append(SpecError(str(parameter), None, what))
+            continue
+        values[parameter.name] = there[parameter.key]
+        places[parameter.name] = str(parameter)
+    if problems:
+        return None, tuple(problems)
+    values |= dict(source.metadata)
+    whole = plan.whole
+
+    def place(name: str) -> str:
+        if name in places:
+            return places[name]
+        return f"{whole}, key {name}" if whole is not None else f"{source}, parameter {name}"
+
+    return read_credentials(values, place)
+
+
+def _named_by(source: AuthenticationSource, reference: Reference) -> str:
+    return "make it, with KEDA's parameter names as keys" if str(source) == str(reference) else f"{source} names it"

@@ -1,0 +1,120 @@
+"""Sources of credentials: what is to be read for each, and what is said where it is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activator.specs.authentication import (
+    CLUSTER_TRIGGER_AUTHENTICATION,
+    CONFIG_MAP,
+    FROM_TRIGGER,
+    SECRET,
+    TRIGGER_AUTHENTICATION,
+    AuthenticationSource,
+    Reference,
+    plan_for_secret,
+    plan_for_trigger_authentication,
+    resolve,
+)
+from activator.specs.credentials import KafkaCredentials, SaslMechanism
+
+NAMES = st.from_regex(r"[a-z]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True)
+SECRET_SOURCE = AuthenticationSource(SECRET, "shop", "kafka")
+REF_SOURCE = AuthenticationSource(TRIGGER_AUTHENTICATION, "shop", "login")
+USER = Reference(SECRET, "shop", "user")
+SETTINGS = Reference(CONFIG_MAP, "shop", "settings")
+
+
+@given(
+    kind=st.sampled_from([SECRET, TRIGGER_AUTHENTICATION, CLUSTER_TRIGGER_AUTHENTICATION]),
+    namespace=NAMES,
+    name=NAMES,
+    metadata=st.dictionaries(st.sampled_from(FROM_TRIGGER), st.text(max_size=8)),
+)
+def test_a_key_leads_back_to_its_source(kind: str, namespace: str, name: str, metadata: dict[str, str]) -> None:
+    """What stands in `Cluster.credential` says where to look, whatever a trigger says itself."""
+    source = AuthenticationSource(kind, namespace, name, tuple(sorted(metadata.items())))
+    assert AuthenticationSource.of_key(source.key()) == source
+
+
+def ref_to(*entries: tuple[str, Reference, str], **more: Any) -> dict[str, Any]:
+    """A TriggerAuthentication that takes parameters from keys of objects."""
+    spec: dict[str, Any] = {"secretTargetRef": [], "configMapTargetRef": [], **more}
+    for parameter, reference, key in entries:
+        field = "secretTargetRef" if reference.kind == SECRET else "configMapTargetRef"
+        spec[field].append({"parameter": parameter, "name": reference.name, "key": key})
+    return {"spec": spec}
+
+
+def test_every_key_of_a_secret_that_is_named_itself() -> None:
+    """Its keys are the parameters."""
+    plan = plan_for_secret(SECRET_SOURCE)
+    (reference,) = plan.references()
+    data = {reference: {"sasl": "plaintext", "username": "u", "password": "p"}}
+    assert resolve(SECRET_SOURCE, plan, data) == (KafkaCredentials(SaslMechanism.PLAIN, "u", "p"), ())
+
+
+def test_a_trigger_authentication_maps_keys_to_parameters() -> None:
+    """From Secrets and ConfigMaps; the Secret's wins over the ConfigMap's, the trigger's own word over both."""
+    document = ref_to(
+        ("sasl", SETTINGS, "mechanism"),
+        ("username", SETTINGS, "u"),
+        ("username", USER, "name"),
+        ("password", USER, "pw"),
+    )
+    plan = plan_for_trigger_authentication(REF_SOURCE, document, "shop")
+    data = {SETTINGS: {"mechanism": "plaintext", "u": "other"}, USER: {"name": "u", "pw": "p"}}
+    assert set(plan.references()) == {SETTINGS, USER}
+    assert resolve(REF_SOURCE, plan, data) == (KafkaCredentials(SaslMechanism.PLAIN, "u", "p"), ())
+
+    says = AuthenticationSource(TRIGGER_AUTHENTICATION, "shop", "login", (("sasl", "scram_sha512"),))
+    credentials, _ = resolve(says, plan, data)
+    assert credentials == KafkaCredentials(SaslMechanism.SCRAM_SHA_512, "u", "p")
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        pytest.param({}, "TriggerAuthentication shop/login: it names no parameters; allowed: secretTargetRef", id="no"),
+        pytest.param({"spec": "x"}, "it names no parameters", id="no spec"),
+        pytest.param(
+            {"spec": {"secretTargetRef": [{"parameter": "password", "name": "user"}]}},
+            "TriggerAuthentication shop/login, spec.secretTargetRef[0]: key is missing",
+            id="an entry without its key",
+        ),
+        pytest.param({"spec": {"secretTargetRef": ["x"]}}, "parameter and name and key is missing", id="no entry"),
+        pytest.param(
+            {"spec": {"hashiCorpVault": {"address": "x"}}},
+            "spec.hashiCorpVault: it is not supported; have its values synchronised into a Secret",
+            id="vault",
+        ),
+        pytest.param({"spec": {"podIdentity": {"provider": "aws"}}}, "allowed: provider none", id="pod identity"),
+    ],
+)
+def test_mistakes_in_a_trigger_authentication(document: dict[str, Any], message: str) -> None:
+    """Each is told with its path."""
+    plan = plan_for_trigger_authentication(REF_SOURCE, document, "shop")
+    credentials, problems = resolve(REF_SOURCE, plan, {})
+    assert credentials is None
+    assert [message in str(problem) for problem in problems] == [True]
+
+
+def test_what_is_missing_is_told_by_name() -> None:
+    """A missing object and a missing key are different sentences, and both name who asked for them."""
+    plan = plan_for_trigger_authentication(
+        REF_SOURCE, ref_to(("sasl", SETTINGS, "mechanism"), ("password", USER, "pw")), "shop"
+    )
+    _, problems = resolve(REF_SOURCE, plan, {SETTINGS: None, USER: {}})
+    assert [str(problem) for problem in problems] == [
+        "ConfigMap shop/settings: it does not exist; TriggerAuthentication shop/login names it",
+        (
+            "Secret shop/user, key pw: there is no such key; "
+            "TriggerAuthentication shop/login takes the parameter password from it"
+        ),
+    ]
+    _, (problem,) = resolve(SECRET_SOURCE, plan_for_secret(SECRET_SOURCE), {Reference(SECRET, "shop", "kafka"): None})
+    assert str(problem) == "Secret shop/kafka: it does not exist; make it, with KEDA's parameter names as keys"
