@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+
 LIFETIME = dt.timedelta(days=30)
+LOOPBACK = ("127.0.0.1", "::1")
 CLOCK_SKEW = dt.timedelta(minutes=5)
 
 
@@ -58,26 +61,39 @@ class CertificateAuthority:
             names: DNS names beside `localhost`, such as `SERVICE.NAMESPACE.svc`.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        alternatives = [
-            *(x509.DNSName(name) for name in ("localhost", *names)),
-            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
-            x509.IPAddress(ipaddress.ip_address("::1")),
-        ]
+        pair = KeyPair(self._folder / f"{common_name}.crt", self._folder / f"{common_name}.key")
+        pair.certificate.write_text(self.certify(common_name, key.public_key(), hosts=("localhost", *LOOPBACK, *names)))
+        _write_secret(pair.key, private_key_pem(key))
+        return pair
+
+    def certify(
+        self,
+        common_name: str,
+        public_key: CertificatePublicKeyTypes,
+        *,
+        hosts: Sequence[str] = (),
+        not_after: dt.datetime | None = None,
+    ) -> str:
+        """Sign a certificate for somebody's key, for servers and clients alike, and return it as PEM.
+
+        Args:
+            common_name: subject.
+            public_key: of any kind.
+            hosts: DNS names and IP addresses that it is made out to.
+            not_after: its end, default in `LIFETIME`.
+        """
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         signer_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        certificate = (
-            _builder(_name(common_name), self._name, key.public_key())
+        builder = (
+            _builder(_name(common_name), self._name, public_key, not_after)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(ca=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
             .add_extension(signer_id, critical=False)
-            .sign(self._key, hashes.SHA256())
         )
-        pair = KeyPair(self._folder / f"{common_name}.crt", self._folder / f"{common_name}.key")
-        pair.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        _write_secret(pair.key, private_key_pem(key))
-        return pair
+        if hosts:
+            builder = builder.add_extension(x509.SubjectAlternativeName(map(_general_name, hosts)), critical=False)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def private_key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -107,16 +123,29 @@ def _name(common_name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: CertificatePublicKeyTypes,
+    not_after: dt.datetime | None = None,
+) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
+    end = not_after or now + LIFETIME
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + LIFETIME)
+        .not_valid_before(min(now, end) - CLOCK_SKEW)
+        .not_valid_after(end)
     )
 
 

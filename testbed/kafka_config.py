@@ -17,7 +17,7 @@ INTERNAL = "PLAINTEXT"
 CONTROLLER = "CONTROLLER"
 CLUSTER_ID = "d2FrZWdhdGUtdGVzdGJlZA"  # a cluster id is 16 bytes in URL-safe base64
 
-SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
 # Kafka's default writes files named after its own scripts; here one stream, which the log file gets.
 LOG_CONFIGURATION = """\
@@ -163,7 +163,13 @@ def _listener_properties(listener: Listener) -> dict[str, str]:
 
 
 def _jaas(listener: Listener) -> str:
-    """The broker's login module; PLAIN keeps its users here, SCRAM in the cluster's metadata."""
+    """The broker's login module; PLAIN keeps its users here, SCRAM in the cluster's metadata.
+
+    OAUTHBEARER takes any token that is a JWT without a signature (Kafka's own validator for development).
+    """
+    if listener.sasl_mechanism == "OAUTHBEARER":
+        module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
+        return f'{module} required unsecuredLoginStringClaim_sub="broker";'
     if listener.sasl_mechanism != "PLAIN":
         return "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     users = " ".join(f'user_{name}="{password}"' for name, password in listener.users.items())
@@ -172,7 +178,7 @@ def _jaas(listener: Listener) -> str:
 
 def scram_arguments(listener: Listener) -> list[str]:
     """Values for `kafka-storage format --add-scram`, one per user of a SCRAM listener."""
-    if not listener.uses_sasl or listener.sasl_mechanism == "PLAIN":
+    if not listener.uses_sasl or not listener.sasl_mechanism.startswith("SCRAM-"):
         return []
     return [f"{listener.sasl_mechanism}=[name={user},password={word}]" for user, word in listener.users.items()]
 

@@ -7,6 +7,7 @@ Deadlines, pools and retries stand in `client.py`.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,6 @@ from aiokafka.errors import (
 from activator.errors import DeniedError, UnavailableError
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Iterator
 
     from activator.core.model import Cluster
@@ -36,6 +36,19 @@ LONGEST_REQUEST_SECONDS = 60.0
 """aiokafka's own deadline on a request: a net under that of the caller, never the one that counts."""
 
 _DENIED = (SaslAuthenticationFailed, AuthenticationMethodNotSupported)
+_CERTIFICATE_PROBLEMS = {
+    9: "it is not valid yet",
+    10: "it has expired",
+    18: "it is signed by itself and not among the authorities that are trusted (ca)",
+    19: "none of the authorities that are trusted (ca) has signed it",
+    20: "none of the authorities that are trusted (ca) has signed it",
+    21: "none of the authorities that are trusted (ca) has signed it",
+    62: "it is made out to another host name",
+    64: "it is made out to another address",
+}
+"""What is wrong with a broker's certificate, by OpenSSL's code (X509_V_ERR_*)."""
+_CERTIFICATE_ALERTS = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")
+"""In the names of the TLS alerts by which a peer refuses a client certificate, or the lack of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +147,8 @@ async def open_connection(address: Address, security: SecurityOptions, *, client
     """Connect, negotiate versions and authenticate within `CONNECT_SECONDS`.
 
     Raises:
-        UnavailableError: nobody answered, or not in Kafka's protocol.
-        DeniedError: the broker refused the credentials.
+        UnavailableError: nobody answered, or not in Kafka's protocol; or the token endpoint did not.
+        DeniedError: the broker, or the token endpoint, refused the credentials.
     """
     connection: Any = AIOKafkaConnection(  # type: ignore[no-untyped-call]
         address.host,
@@ -146,6 +159,8 @@ async def open_connection(address: Address, security: SecurityOptions, *, client
         **security.client_arguments(),
     )
     where = f"Kafka {address}"
+    if security.sasl_oauth_token_provider is not None:
+        await security.sasl_oauth_token_provider.token()  # by a deadline of its own, and in its own words
     with translated(where, f"did not answer within {CONNECT_SECONDS:g} s of connecting"):
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -173,14 +188,32 @@ def translated(where: str, late: str = "did not answer in time") -> Iterator[Non
     except _DENIED as error:
         raise DeniedError(f"{where}: refused the credentials: {error}") from error
     except KafkaConnectionError as error:
+        if isinstance(error.__cause__, ssl.SSLError):
+            raise _tls_problem(where, error.__cause__) from error
         raise UnavailableError(where, _why_closed(error)) from error
     except KafkaError as error:
         raise UnavailableError(where, str(error)) from error
+    except ssl.SSLError as error:
+        raise _tls_problem(where, error) from error
     except OSError as error:
         raise UnavailableError(where, error.strerror or str(error)) from error
     except (KeyError, AssertionError, AttributeError) as error:
         # aiokafka's connection indexes its own tables unguarded and asserts where a close has raced with a send.
         raise UnavailableError(where, f"the connection was closed while in use ({error!r})") from error
+
+
+def _tls_problem(where: str, error: ssl.SSLError) -> UnavailableError | DeniedError:
+    """Say which side refused what."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = _CERTIFICATE_PROBLEMS.get(error.verify_code, error.verify_message)
+        return UnavailableError(where, f"certificate verify failed: {why}")
+    reason = error.reason or ""
+    if "ALERT" in reason and any(part in reason for part in _CERTIFICATE_ALERTS):
+        alert = reason.partition("ALERT_")[2].lower().replace("_", " ")
+        return DeniedError(f"{where}: refused our client certificate, or the lack of one (TLS alert: {alert})")
+    if reason == "WRONG_VERSION_NUMBER":
+        return UnavailableError(where, "the listener does not speak TLS")
+    return UnavailableError(where, f"TLS: {reason.lower().replace('_', ' ') or error}")
 
 
 def _why_closed(error: BaseException) -> str:
