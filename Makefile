@@ -11,7 +11,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 PACKAGES := activator gateway testbed scripts benchmarks
 CHECKED := $(wildcard $(PACKAGES)) tests
 
-.PHONY: help install demo testbed-demo test test-real check docs constraints bench clean
+.PHONY: help install demo testbed-demo test test-real check docs manifests constraints bench clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,12 +51,17 @@ check: install  ## Lint, types, layers, and that generated files are fresh
 	$(BIN)/mypy $(CHECKED)
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m scripts.generate_docs --check
+	@if command -v kubectl >/dev/null; then $(BIN)/python -m scripts.render_manifests --check; \
+		else echo "kubectl is missing: whether manifests/rendered is fresh was not checked"; fi
 
 docs: install  ## Write the generated references below docs/
 	$(BIN)/python -m scripts.generate_docs
 
 LOCK = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --upgrade
+
+manifests: install  ## Render the overlays below manifests/rendered/ (needs kubectl)
+	$(BIN)/python -m scripts.render_manifests
 
 constraints: install  ## Lock the newest allowed versions with their hashes
 	$(LOCK) --output-file constraints.txt pyproject.toml

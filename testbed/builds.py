@@ -23,6 +23,7 @@ KAFKA_VERSION = "4.1.2"
 KUBERNETES_VERSION = "1.37.2"
 ETCD_VERSION = "3.6.8"
 JAEGER_VERSION = "1.62.0"
+HELM_VERSION = "3.22.0"
 
 # What to install when a program is missing.
 INSTALL_HINTS = {
@@ -97,15 +98,13 @@ def build_control_plane(folder: Path, progress: Progress) -> None:
 
 def build_jaeger(folder: Path, progress: Progress) -> None:
     """Build Jaeger's all-in-one into `bin`; built from the module alone it has no web UI."""
-    go_mod = f"module testbed\n\ngo 1.22\n\nrequire github.com/jaegertracing/jaeger v{JAEGER_VERSION}\n"
-    (folder / "go.mod").write_text(go_mod)
-    _build_go(
-        folder,
-        progress,
-        log=folder / "build.log",
-        linker_flags="-s -w",
-        binaries={"jaeger": "github.com/jaegertracing/jaeger/cmd/all-in-one"},
-    )
+    module = f"github.com/jaegertracing/jaeger v{JAEGER_VERSION}"
+    _build_module(folder, progress, module, {"jaeger": "github.com/jaegertracing/jaeger/cmd/all-in-one"})
+
+
+def build_helm(folder: Path, progress: Progress) -> None:
+    """Build Helm into `bin`."""
+    _build_module(folder, progress, f"helm.sh/helm/v3 v{HELM_VERSION}", {"helm": "helm.sh/helm/v3/cmd/helm"})
 
 
 KAFKA = Part("kafka", KAFKA_VERSION, build_tools=("mvn", "java"), run_tools=("java",), build=build_kafka)
@@ -117,8 +116,9 @@ CONTROL_PLANE = Part(
     build=build_control_plane,
 )
 JAEGER = Part("jaeger", JAEGER_VERSION, build_tools=("go",), run_tools=(), build=build_jaeger)
+HELM = Part("helm", HELM_VERSION, build_tools=("go",), run_tools=(), build=build_helm)
 
-PARTS: tuple[Part, ...] = (KAFKA, JAEGER, CONTROL_PLANE)
+PARTS: tuple[Part, ...] = (KAFKA, JAEGER, HELM, CONTROL_PLANE)
 """Quick ones first, so that something is usable early."""
 
 
@@ -180,6 +180,12 @@ def render_tools_go(packages: Sequence[str]) -> str:
     """Write the file that keeps `go mod tidy` from dropping what is only built, never imported."""
     imports = "\n".join(f'\t_ "{package}"' for package in sorted(packages))
     return f"//go:build tools\n\npackage tools\n\nimport (\n{imports}\n)\n"
+
+
+def _build_module(folder: Path, progress: Progress, module: str, binaries: dict[str, str]) -> None:
+    """Build commands of one published module that asks for no replacements."""
+    (folder / "go.mod").write_text(f"module testbed\n\ngo 1.22\n\nrequire {module}\n")
+    _build_go(folder, progress, log=folder / "build.log", linker_flags="-s -w", binaries=binaries)
 
 
 def _build_go(folder: Path, progress: Progress, *, log: Path, linker_flags: str, binaries: dict[str, str]) -> None:

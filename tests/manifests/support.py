@@ -68,3 +68,9 @@ def namespace_of(objects: list[Object]) -> str:
     """Where the Deployment goes."""
     (deployment,) = of_kind(objects, "Deployment")
     return str(deployment["metadata"]["namespace"])
+
+
+def default_namespace(overlay: str) -> Path:
+    """The component that puts what is added to an overlay into the overlay's namespace."""
+    place = MANIFESTS / "overlays" / overlay if overlay == "namespaced" else MANIFESTS / "components"
+    return place / "default-namespace"

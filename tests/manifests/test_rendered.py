@@ -9,7 +9,16 @@ import pytest
 import yaml
 
 from scripts import render_manifests
-from tests.manifests.support import MANIFESTS, OVERLAYS, container, of_kind, rendered, the
+from tests.manifests.support import (
+    MANIFESTS,
+    OVERLAYS,
+    container,
+    default_namespace,
+    namespace_of,
+    of_kind,
+    rendered,
+    the,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,16 +47,19 @@ def test_rendered_files_are_fresh(overlay: str) -> None:
 def test_every_optional_component_goes_on_every_overlay(overlay: str, tmp_path: Path) -> None:
     """A kustomization that adds the optional components to an overlay renders, and the objects come out once each."""
     wanted = [name for name in OPTIONAL if not (overlay == "openshift" and name == "servicemonitor")]
+    components = [MANIFESTS / "components" / name for name in wanted] + [default_namespace(overlay)]
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [os.path.relpath(MANIFESTS / "overlays" / overlay, tmp_path)],
-        "components": [os.path.relpath(MANIFESTS / "components" / name, tmp_path) for name in wanted],
+        "components": [os.path.relpath(path, tmp_path) for path in components],
     }
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     objects = list(yaml.safe_load_all(render_manifests.kustomize(tmp_path)))
-    for kind in ("ServiceMonitor", "NetworkPolicy", "PrometheusRule"):
+    for kind in ("ServiceMonitor", "PodMonitor", "NetworkPolicy", "PrometheusRule"):
         assert len(of_kind(objects, kind)) == 1
+    added = of_kind(objects, "ServiceMonitor", "PodMonitor", "NetworkPolicy", "PrometheusRule")
+    assert {item["metadata"]["namespace"] for item in added} == {namespace_of(rendered(overlay))}
     names = [variable["name"] for variable in container(objects)["env"]]
     assert "OTEL_EXPORTER_OTLP_ENDPOINT" in names
     assert len(names) == len(set(names))
