@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from testbed.certificates import KeyPair
+
 READY_SECONDS = 90.0
 STOP_SECONDS = 5.0
 API_SERVER_STOP_SECONDS = 3.0
@@ -67,6 +69,11 @@ class ControlPlane:
     def url(self) -> str:
         """Address of the API server."""
         return f"https://{LOOPBACK}:{self._ports.api_server}"
+
+    @property
+    def front_proxy_client(self) -> KeyPair:
+        """What the aggregator shows to aggregated APIs: a test that shows it is answered as the HPA controller is."""
+        return self._files.front_proxy_client
 
     @property
     def api(self) -> ApiClient:

@@ -48,6 +48,7 @@ class Listener:
         users: user name -> password, for the SASL protocols.
         require_client_certificate: mutual TLS, for SSL and SASL_SSL.
         name: how the listener is called, default the protocol's name.
+        advertised_ports: node id -> the port that clients are told, where something stands between (a proxy).
     """
 
     security_protocol: Literal["PLAINTEXT", "SASL_PLAINTEXT", "SASL_SSL", "SSL"]
@@ -55,6 +56,7 @@ class Listener:
     users: Mapping[str, str] = field(default_factory=dict)
     require_client_certificate: bool = False
     name: str = ""
+    advertised_ports: Mapping[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Default the name."""
@@ -107,6 +109,12 @@ def node_properties(
     """Compose one node's properties: broker and controller in one, a static quorum, small and quick for tests."""
     replication = str(min(len(cluster), 3))
     addresses = {name: f"{name}://{LOOPBACK}:{port}" for name, port in address.ports.items()}
+    advertised = {name: url for name, url in addresses.items() if name != CONTROLLER}
+    advertised |= {
+        listener.name: f"{listener.name}://{LOOPBACK}:{listener.advertised_ports[address.node_id]}"
+        for listener in listeners
+        if address.node_id in listener.advertised_ports
+    }
     protocols = {INTERNAL: "PLAINTEXT", CONTROLLER: "PLAINTEXT"}
     protocols |= {listener.name: listener.security_protocol for listener in listeners}
     properties = {
@@ -116,7 +124,7 @@ def node_properties(
             f"{node.node_id}@{LOOPBACK}:{node.port_of(CONTROLLER)}" for node in cluster
         ),
         "listeners": ",".join(addresses.values()),
-        "advertised.listeners": ",".join(url for name, url in addresses.items() if name != CONTROLLER),
+        "advertised.listeners": ",".join(advertised.values()),
         "controller.listener.names": CONTROLLER,
         "inter.broker.listener.name": INTERNAL,
         "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),

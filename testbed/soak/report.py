@@ -1,0 +1,92 @@
+"""What came of each fault: a line while it runs, a table and a file at the end."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from testbed.soak.oracle import Violation
+    from testbed.soak.plan import Fault
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One fault that struck.
+
+    Attributes:
+        fault: which.
+        probe: the sleeping target that a record had to wake.
+        slept_seconds: how long that target had been asleep.
+        struck_at: when, in seconds since the epoch.
+        answered_seconds: from undoing it until what was struck answered.
+        woken_seconds: from then (or from the record's acknowledgement, the later) until the target was seen awake.
+        normal_seconds: from when what was struck answered until every target with unread records was awake and every
+            replica of ours served a reading that was made after it; None: not within the time that is waited.
+        violations: what must not have happened.
+    """
+
+    fault: Fault
+    probe: str
+    slept_seconds: float
+    struck_at: float
+    answered_seconds: float
+    woken_seconds: float | None
+    normal_seconds: float | None
+    violations: tuple[Violation, ...] = ()
+
+    def line(self) -> str:
+        """One line of progress."""
+        normal = "NOT NORMAL" if self.normal_seconds is None else f"normal after {self.normal_seconds:.1f} s"
+        woken = "not woken" if self.woken_seconds is None else f"woken after {self.woken_seconds:.1f} s"
+        slept = f"{self.probe} (asleep {self.slept_seconds:.0f} s)"
+        said = f"#{self.fault.number:<4}{self.fault}: {normal}; {slept} {woken}"
+        return "\n".join([said, *(f"     {violation}" for violation in self.violations)])
+
+
+@dataclass
+class Report:
+    """One run."""
+
+    seed: int
+    outcomes: list[Outcome] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    """Faults that had nothing to strike."""
+    after: list[Violation] = field(default_factory=list)
+    """Found once everything had ended."""
+    facts: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def violations(self) -> list[Violation]:
+        """All of them."""
+        return [violation for outcome in self.outcomes for violation in outcome.violations] + self.after
+
+    def table(self) -> str:
+        """Faults by kind, with how long it took until all was normal."""
+        lines = [f"{'fault':<24}{'times':>6}{'median s':>10}{'worst s':>9}{'violations':>12}"]
+        for kind in sorted({outcome.fault.kind for outcome in self.outcomes}):
+            of_kind = [outcome for outcome in self.outcomes if outcome.fault.kind == kind]
+            lines.append(_row(kind, of_kind))
+        lines.append(_row("all", self.outcomes))
+        lines += [f"{name}: {value}" for name, value in self.facts.items()]
+        lines += [str(violation) for violation in self.after]
+        lines.append(f"seed {self.seed}: {len(self.outcomes)} faults, {len(self.violations)} violations")
+        return "\n".join(lines)
+
+    def write(self, path: Path) -> None:
+        """Write everything as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1))
+
+
+def _row(name: str, outcomes: list[Outcome]) -> str:
+    seconds = [outcome.normal_seconds for outcome in outcomes if outcome.normal_seconds is not None]
+    never = len(outcomes) - len(seconds)
+    violations = sum(len(outcome.violations) for outcome in outcomes)
+    median = f"{statistics.median(seconds):.1f}" if seconds else "-"
+    worst = "never" if never else f"{max(seconds):.1f}" if seconds else "-"
+    return f"{name:<24}{len(outcomes):>6}{median:>10}{worst:>9}{violations:>12}"

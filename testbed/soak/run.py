@@ -1,0 +1,264 @@
+"""One fault after the other until the count or the time is reached, then the last questions."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from testbed import ledger
+from testbed.soak import effects, oracle, plan
+from testbed.soak.oracle import Violation
+from testbed.soak.report import Outcome, Report
+from testbed.soak.scene import FORGOTTEN_SECONDS, Scene
+from testbed.soak.targets import choose_sleeper
+from testbed.stage import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from testbed.soak.plan import Fault
+    from testbed.soak.targets import Target
+
+SETTLED_SECONDS = 2.0
+SLEEPER_SECONDS = 120.0
+"""A sleeper is waited for so long: an election after the leader's end takes 17 s, a cooldown 3 s."""
+NEVER_SECONDS = 60.0
+LAST_RECORDS_SECONDS = 120.0
+LOOK_SECONDS = 0.2
+ONE_REPLICA = ("leader-", "follower-")
+"""Faults that leave one replica of ours and everything around it untouched: they must not delay a wake."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much of it.
+
+    Attributes:
+        seed: of the plan.
+        faults: at most so many.
+        minutes: at most so long, beginning when everything runs; the fault under way is finished.
+        normal_seconds: a wake and a fresh reading are late after this.
+        run_directory: where logs go; default a temporary folder.
+    """
+
+    seed: int
+    faults: int = 500
+    minutes: float = 65.0
+    normal_seconds: float = 10.0
+    run_directory: Path | None = None
+
+
+def say(text: str) -> None:
+    """Write a line of progress."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def soak(bounds: Bounds) -> Report:
+    """Start everything, strike, and find out what must not have happened."""
+    report = Report(bounds.seed)
+    say(f"seed {bounds.seed}: at most {bounds.faults} faults in {bounds.minutes:g} minutes; starting the parts")
+    with Scene(bounds.run_directory) as scene:
+        say(f"everything runs, {len(scene.sleepers)} targets sleep; logs in {scene.bed.run_directory}")
+        began = time.monotonic()
+        for fault in plan.draw(bounds.seed):
+            if len(report.outcomes) >= bounds.faults or time.monotonic() - began > bounds.minutes * 60:
+                break
+            try:
+                outcome = Strike(scene, fault, bounds.normal_seconds).run()
+            except effects.NotPossibleError as error:
+                report.skipped.append(f"{fault}: {error}")
+                continue
+            except AssertionError as error:
+                report.after.append(Violation("stuck-awake", "every target", str(error), fault.number))
+                break
+            report.outcomes.append(outcome)
+            say(outcome.line())
+        report.facts["minutes"] = round((time.monotonic() - began) / 60, 1)
+        sleeps = _end_of_sending(scene)
+        report.after += _last_questions(scene, sleeps)
+        _add_facts(report, scene, sleeps)
+    return report
+
+
+class Strike:
+    """One fault, from the choice of the sleeper that has to wake to the moment when all is normal."""
+
+    def __init__(self, scene: Scene, fault: Fault, normal_seconds: float) -> None:
+        self._scene = scene
+        self._fault = fault
+        self._limit = normal_seconds
+        self._violations: list[Violation] = []
+        self._woken_at: float | None = None
+        self._probe: Target
+
+    def run(self) -> Outcome:
+        """Strike.
+
+        Raises:
+            NotPossibleError: there is nothing it could strike just now.
+        """
+        scene, fault = self._scene, self._fault
+        self._probe = self._sleeper()
+        slept = scene.observer.asleep_seconds(self._probe.name)
+        struck_at = time.time()
+        undo = effects.strike(scene, fault, self._probe)
+        self._hold()
+        undone_at = time.time()
+        try:
+            undo()
+        except AssertionError as error:
+            self._violate("not-restored", self._probe.name, str(error))
+        answered_at = time.time()
+        if not fault.record_meanwhile:
+            scene.sender.send(self._probe)
+        scene.sender.send(scene.steady)
+        normal_at = self._until_normal(answered_at)
+        return Outcome(
+            fault=fault,
+            probe=self._probe.name,
+            slept_seconds=slept,
+            struck_at=struck_at,
+            answered_seconds=answered_at - undone_at,
+            woken_seconds=None if self._woken_at is None else max(0.0, self._woken_at - self._due_from(answered_at)),
+            normal_seconds=None if normal_at is None else normal_at - answered_at,
+            violations=tuple(self._violations),
+        )
+
+    def _sleeper(self) -> Target:
+        return until(
+            f"a target sleeps before {self._fault}",
+            lambda: choose_sleeper(
+                self._scene.sleepers,
+                self._scene.observer,
+                self._fault.choice,
+                settled_seconds=SETTLED_SECONDS,
+                expired_seconds=FORGOTTEN_SECONDS,
+            ),
+            SLEEPER_SECONDS,
+        )
+
+    def _hold(self) -> None:
+        """Let it last, and have the record come in the middle of it where the plan says so."""
+        if not self._fault.record_meanwhile:
+            time.sleep(self._fault.hold_seconds)
+            return
+        time.sleep(self._fault.hold_seconds / 2)
+        self._scene.sender.send(self._probe)
+        end = time.monotonic() + self._fault.hold_seconds / 2
+        while time.monotonic() < end:
+            self._see_the_probe()
+            time.sleep(LOOK_SECONDS)
+
+    def _until_normal(self, answered_at: float) -> float | None:
+        """Wait until all is normal; says when that was, and notes what was late."""
+        normal_at = None
+        deadline = time.monotonic() + NEVER_SECONDS
+        told: set[str] = set()
+        while normal_at is None and time.monotonic() < deadline:
+            self._see_the_probe()
+            missing = self._missing()
+            now = time.time()
+            if not missing:
+                normal_at = now
+            elif now - self._due_from(answered_at) > self._limit and self._probe.sent:
+                for name, (what, text) in missing.items():
+                    if name not in told:
+                        told.add(name)
+                        self._violate(what, name, f"{text} {now - answered_at:.1f} s after {self._fault} had ended")
+            if normal_at is None:
+                time.sleep(LOOK_SECONDS)
+        self._judge_one_replica()
+        return normal_at
+
+    def _due_from(self, answered_at: float) -> float:
+        """From when the limit counts: the return of what was struck, or the record's acknowledgement if that is later.
+
+        A broker that answers may still be without leaders for its partitions: until it takes a record there is none.
+        """
+        if self._probe.under_way or self._scene.steady.under_way:
+            return time.time()
+        return max(answered_at, self._probe.sent[-1].acked_at, self._scene.steady.sent[-1].acked_at)
+
+    def _missing(self) -> dict[str, tuple[str, str]]:
+        """What is not normal: by whom, the kind of violation if it lasts, and in words."""
+        scene, now = self._scene, time.time()
+        found: dict[str, tuple[str, str]] = {}
+        if self._probe.under_way or scene.steady.under_way:
+            found["records"] = ("late", "records have not been acknowledged")
+        for target in scene.targets:
+            # A record that was acknowledged after the last look cannot have been seen to wake anybody.
+            waiting = [record for record in target.unread(now) if record.acked_at < scene.observer.seen_at]
+            if waiting and scene.observer.replicas.get(target.name) == 0:
+                found[target.name] = ("missed-wake", f"at zero with {len(waiting)} unread records")
+        expected = len(scene.steady.sent)
+        for replica in scene.replicas:
+            served = scene.served(replica)
+            if served is None or served < expected:
+                found[replica.process.name] = ("late", f"serves lag {served}, not {expected}, for the steady target")
+        return found
+
+    def _see_the_probe(self) -> None:
+        observer = self._scene.observer
+        if self._woken_at is None and observer.replicas.get(self._probe.name, 0) > 0:
+            self._woken_at = observer.since[self._probe.name]
+
+    def _judge_one_replica(self) -> None:
+        """One of two replicas is enough: no fault of the other delays a wake."""
+        if not self._fault.kind.startswith(ONE_REPLICA) or self._woken_at is None or not self._probe.sent:
+            return
+        took = self._woken_at - self._probe.sent[-1].acked_at
+        if took > self._limit:
+            self._violate(
+                "missed-wake", self._probe.name, f"woken {took:.1f} s after its record, by one replica of two"
+            )
+
+    def _violate(self, what: str, target: str, text: str) -> None:
+        self._violations.append(Violation(what, target, text, self._fault.number))
+
+
+def _end_of_sending(scene: Scene) -> dict[str, list[float]]:
+    """Stop sending and let everything be read; returns when the API server got which target's PATCHes to zero."""
+    scene.sender.end_flow()
+    readers = [target for target in scene.targets if target.ledger is not None]
+    # Whatever is still unread after this is told record by record below.
+    with contextlib.suppress(AssertionError):
+        until("all is read", lambda: not any(target.unread(time.time()) for target in readers), LAST_RECORDS_SECONDS)
+    sleeps: dict[str, list[float]] = {}
+    for event in scene.plane.audit_events():
+        ours = event.namespace == scene.stage.namespace and event.user_agent.startswith("wakegate")
+        if ours and event.is_scale_write and event.status == 200 and event.requested_replicas == 0:  # noqa: PLR2004
+            sleeps.setdefault(event.name, []).append(event.received_at.timestamp())
+    return sleeps
+
+
+def _last_questions(scene: Scene, sleeps: dict[str, list[float]]) -> list[Violation]:
+    """Look at every record and every PATCH to zero."""
+    found: list[Violation] = []
+    for target in scene.targets:
+        read_at = target.ledger.read_at if target.ledger is not None else {}
+        found += oracle.false_zeros(target.name, target.sent, read_at, sleeps.get(target.name, []))
+        if target.ledger is not None:
+            found += oracle.reading_faults(target.name, target.ledger.entries, scene.sender.ends(target))
+    return found
+
+
+def _add_facts(report: Report, scene: Scene, sleeps: dict[str, list[float]]) -> None:
+    expired = [outcome for outcome in report.outcomes if outcome.slept_seconds > FORGOTTEN_SECONDS]
+    report.facts |= {
+        "records produced": sum(len(target.sent) for target in scene.targets),
+        "records read": sum(len(target.ledger.read_at) for target in scene.targets if target.ledger),
+        "read again within a rebalance or an end of the consumer": sum(
+            repeat.explained
+            for target in scene.targets
+            if target.ledger
+            for repeat in ledger.repeats(target.ledger.entries)
+        ),
+        "sleeps": sum(map(len, sleeps.values())),
+        "wakes after the offsets had expired": len(expired),
+        "records that Kafka refused": len(scene.sender.failures),
+        "faults that had nothing to strike": len(report.skipped),
+    }

@@ -1,0 +1,238 @@
+"""Everything that runs: the parts, the network between, two replicas of ours, and their targets."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import ssl
+import sys
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import psutil
+
+from testbed import kubeconfig
+from testbed.bed import Testbed, TestbedOptions
+from testbed.control_plane_flags import HpaTimes
+from testbed.errors import ApiError
+from testbed.kafka_config import Listener
+from testbed.ports import LOOPBACK, ReservedPorts
+from testbed.soak.plan import NODES
+from testbed.soak.proxy import Network, Proxy
+from testbed.soak.targets import PARTITIONS, Ledger, Observer, Sender, Target
+from testbed.stage import Stage, install_crd, until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Self
+
+    from testbed.control_plane import ControlPlane
+    from testbed.kafka import KafkaCluster
+    from testbed.stage import Wakegate
+
+LISTENER = "PROXIED"
+KAFKA_PROPERTIES = {
+    "offsets.retention.minutes": "1",
+    "offsets.retention.check.interval.ms": "5000",
+    # KIP-848's members are put out after 45 s by default: a soak of minutes would wait for each that was killed.
+    "group.consumer.session.timeout.ms": "6000",
+    "group.consumer.min.session.timeout.ms": "6000",
+    "group.consumer.heartbeat.interval.ms": "1000",
+    "group.consumer.min.heartbeat.interval.ms": "1000",
+}
+FORGOTTEN_SECONDS = 68.0
+"""Retention, the interval at which it is looked at, and a little more."""
+IDENTITIES = ("wakegate-a", "wakegate-b")
+SLEEPERS = (
+    ("classic", "earliest", False),
+    ("classic", "latest", False),
+    ("consumer", "earliest", False),
+    ("consumer", "latest", False),
+    ("classic", "latest", False),
+    ("classic", "earliest", False),
+    ("classic", "latest", True),
+    ("consumer", "latest", True),
+    ("classic", "earliest", True),
+)
+"""Group protocol, reset policy, whether it is left asleep until its offsets are forgotten."""
+TIMES = {"cooldown_period": "3", "polling_interval": "3"}
+STEADY_RECORDS = 5
+FALL_ASLEEP_SECONDS = 180.0
+REPLICA_SECONDS = 60.0
+SERVED_SECONDS = 3.0
+CONSUMER_MODULE = "testbed.consumer"
+
+
+class Scene:
+    """Made and ended as a context manager."""
+
+    def __init__(self, run_directory: Path | None = None) -> None:
+        self._exits = contextlib.ExitStack()
+        self._run_directory = run_directory
+        self.bed: Testbed
+        self.stage: Stage
+        self.network: Network
+        self.kafka_proxies: list[Proxy] = []
+        self.api_proxies: list[Proxy] = []
+        self.replicas: list[Wakegate] = []
+        self.sleepers: list[Target] = []
+        self.steady: Target
+        """Always has lag: it must never be at zero, and what is served for it tells how fresh a reading is."""
+        self.busy: Target
+        """Gets a record a second."""
+        self.sender: Sender
+        self.observer: Observer
+
+    @property
+    def kafka(self) -> KafkaCluster:
+        """Three nodes."""
+        return self.bed.kafka
+
+    @property
+    def plane(self) -> ControlPlane:
+        """API server, etcd and controllers."""
+        return self.bed.control_plane
+
+    @property
+    def targets(self) -> list[Target]:
+        """All of them."""
+        return [*self.sleepers, self.busy, self.steady]
+
+    def __enter__(self) -> Self:
+        try:
+            self._start_parts()
+            self._start_replicas()
+            self._deploy()
+            asleep = "every target sleeps for the first time"
+            until(asleep, self._all_asleep, FALL_ASLEEP_SECONDS)
+        except BaseException:
+            self._exits.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
+
+    def leader(self) -> int:
+        """Which of the two replicas holds the Lease, 0 or 1; the first where nobody does."""
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{self.stage.namespace}/leases/wakegate"
+        try:
+            holder = self.stage.api.get(path)["spec"].get("holderIdentity", "")
+        except (ApiError, OSError):
+            return 0
+        return IDENTITIES.index(holder) if holder in IDENTITIES else 0
+
+    def served(self, replica: Wakegate) -> int | None:
+        """Which lag of the steady target a replica would give the HPA now; None: it gives none."""
+        url = (
+            f"https://{LOOPBACK}:{replica.metrics_api_port}/apis/external.metrics.k8s.io/v1beta1/namespaces/"
+            f"{self.stage.namespace}/s0-kafka-{self.steady.topic}"
+            f"?labelSelector=wakegate.dev%2Ftarget%3Ddeployment-{self.steady.name}"
+        )
+        request = urllib.request.Request(url, headers={"X-Remote-User": "soak"})
+        try:
+            with urllib.request.urlopen(  # noqa: S310 - the same
+                request, timeout=SERVED_SECONDS, context=self._front_proxy()
+            ) as answer:
+                items = json.loads(answer.read())["items"]
+        except (OSError, ValueError):
+            return None
+        return int(items[0]["value"]) if items else None
+
+    def consumer_processes(self) -> list[psutil.Process]:
+        """Every consumer that runs just now, oldest first."""
+        if self.bed.kubelet.pid is None:
+            return []
+        found = []
+        for child in psutil.Process(self.bed.kubelet.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if CONSUMER_MODULE in child.cmdline():
+                    found.append((child.create_time(), child.pid, child))
+        return [child for _, _, child in sorted(found)]
+
+    def set_clock(self, replica: Wakegate, hours: int) -> None:
+        """Say how far its clock is off from its next start on."""
+        replica.process.env["SOAK_CLOCK_OFFSET_SECONDS"] = str(hours * 3600)
+
+    def _start_parts(self) -> None:
+        ports = self._exits.enter_context(ReservedPorts(NODES + len(IDENTITIES))).ports
+        listener = Listener("PLAINTEXT", name=LISTENER, advertised_ports=dict(enumerate(ports[:NODES], start=1)))
+        options = TestbedOptions(
+            kafka_nodes=NODES,
+            kafka_properties=KAFKA_PROPERTIES,
+            kafka_listeners=(listener,),
+            hpa=HpaTimes.stock(),
+            jaeger=False,
+            run_directory=self._run_directory,
+        )
+        self.bed = self._exits.enter_context(Testbed(options))
+        install_crd(self.bed)
+        upstream = [int(address.rsplit(":")[-1]) for address in self.kafka.bootstrap_servers_of(LISTENER).split(",")]
+        api_port = int(self.plane.url.rsplit(":")[-1])
+        self.kafka_proxies = [Proxy(port, behind) for port, behind in zip(ports, upstream, strict=False)]
+        self.api_proxies = [Proxy(port, api_port) for port in ports[NODES:]]
+        self.network = self._exits.enter_context(Network([*self.kafka_proxies, *self.api_proxies]))
+
+    def _start_replicas(self) -> None:
+        self.stage = Stage.on(self.bed)
+        self._exits.callback(self.stage.close)
+        known = kubeconfig.read(self.plane.kubeconfig)
+        for identity, proxy in zip(IDENTITIES, self.api_proxies, strict=True):
+            through = kubeconfig.Credentials(f"https://{LOOPBACK}:{proxy.port}", known.ca_pem, known.token)
+            replica = self.stage.wakegate(identity, bootstrap_servers=self._proxied())
+            replica.process.env["KUBECONFIG"] = str(through.write(self.bed.run_directory / f"{identity}.kubeconfig"))
+            replica.process.command = [sys.executable, "-m", "testbed.soak.replica", "run"]
+            self.replicas.append(replica)
+        for replica in self.replicas:
+            replica.process.start()
+        for replica in self.replicas:
+            replica.process.wait_ready(replica.is_ready, within_seconds=REPLICA_SECONDS)
+
+    def _deploy(self) -> None:
+        for number, (protocol, reset, deep) in enumerate(SLEEPERS):
+            name = f"{'deep' if deep else 'sleeper'}-{number}-{protocol}-{reset}"
+            self.sleepers.append(self._consumer(name, protocol, reset, TIMES, deep=deep))
+        self.busy = self._consumer("busy", "classic", "earliest", {**TIMES, "cooldown_period": "10"})
+        self.stage.quiet_target(
+            "steady",
+            bootstrap_servers=self._proxied(),
+            cooldown_period="3",
+            polling_interval="2",
+            lag_threshold="1000000",
+            max_replica_count="1",
+        )
+        self.steady = Target("steady", f"{self.stage.namespace}-steady", 1, None)
+        self.sender = self._exits.enter_context(Sender(self.kafka.bootstrap_servers, self.busy))
+        self.observer = self._exits.enter_context(Observer(self.plane.api, self.stage.namespace))
+        self.sender.send(self.steady, STEADY_RECORDS)
+
+    def _consumer(
+        self, name: str, protocol: str, reset: str, times: Mapping[str, str], *, deep: bool = False
+    ) -> Target:
+        consumer = self.stage.consumer(
+            name,
+            partitions=PARTITIONS,
+            auto_offset_reset=reset,
+            group_protocol=protocol,
+            bootstrap_servers=self._proxied(),
+            cooldown_period=times["cooldown_period"],
+            polling_interval=times["polling_interval"],
+        )
+        return Target(name, self.stage.topic_of(consumer), PARTITIONS, Ledger(consumer.ledger_path), deep)
+
+    def _proxied(self) -> str:
+        return ",".join(f"{LOOPBACK}:{proxy.port}" for proxy in self.kafka_proxies)
+
+    def _all_asleep(self) -> bool:
+        return all(self.observer.replicas.get(target.name) == 0 for target in self.sleepers)
+
+    def _front_proxy(self) -> ssl.SSLContext:
+        """Show what the aggregator shows; whom we talk to is known by the port."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        pair = self.plane.front_proxy_client
+        context.load_cert_chain(pair.certificate, pair.key)
+        return context
