@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from activator.core.schedule import Schedule
+
 # ---------------------------------------------------------------------------------------------------- configured
 
 
@@ -54,6 +56,25 @@ class IsolationLevel(StrEnum):
     READ_COMMITTED = "read_committed"
 
 
+class MetricType(StrEnum):
+    """What an HPA makes of a metric (autoscaling/v2 ``MetricTargetType``)."""
+
+    AVERAGE_VALUE = "AverageValue"
+    VALUE = "Value"
+    UTILIZATION = "Utilization"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AuthenticationRef:
+    """What a ScaledObject's trigger names as the source of its authentication."""
+
+    kind: str
+    """``TriggerAuthentication`` or ``ClusterTriggerAuthentication``."""
+    name: str
+    parameters: tuple[tuple[str, str], ...] = ()
+    """What the trigger's own metadata says of it (``sasl``, ``tls`` ...), by name, ordered; never a secret."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trigger:
     """One Kafka topic as one consumer group reads it, and how much lag asks for how many replicas."""
@@ -74,6 +95,28 @@ class Trigger:
     """Caps at the number of partitions that have lag, instead of all."""
     exclude_persistent_lag: bool = False
     """A partition whose commit has not moved since the last read does not ask for replicas (it still wakes)."""
+    ensure_even_distribution: bool = False
+    """Asks for a count that divides the number of partitions, so that each consumer has equally many."""
+    partition_limitation: frozenset[int] = frozenset()
+    """The only partitions that count; empty: all."""
+    scale_to_zero_on_invalid_offset: bool = False
+    """A partition without a commit has no lag. Lossy at `latest`: the record that wakes it is skipped."""
+    metric_type: MetricType = MetricType.AVERAGE_VALUE
+    authentication: AuthenticationRef | None = None
+    """None: what the cluster's credential says is all there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceMetric:
+    """A trigger that the HPA reads by itself: CPU or memory of the Pods."""
+
+    resource: str
+    """``cpu`` or ``memory``."""
+    metric_type: MetricType
+    value: str
+    """A percentage for UTILIZATION, else a quantity."""
+    container: str = ""
+    """The only container that counts; empty: the whole Pod."""
 
 
 class SelectPolicy(StrEnum):
@@ -152,6 +195,46 @@ class OffsetGuard(StrEnum):
     OFF = "off"
 
 
+class FallbackBehavior(StrEnum):
+    """How many replicas there are while lag cannot be read (KEDA's ``fallback.behavior``)."""
+
+    STATIC = "static"
+    CURRENT = "currentReplicas"
+    CURRENT_IF_HIGHER = "currentReplicasIfHigher"
+    CURRENT_IF_LOWER = "currentReplicasIfLower"
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What holds where lag has not been readable for a while."""
+
+    replicas: int
+    after: timedelta
+    """Since the last look at which everything was readable."""
+    behavior: FallbackBehavior = FallbackBehavior.CURRENT_IF_HIGHER
+
+
+class OnRelease(StrEnum):
+    """With how many replicas a target is given back."""
+
+    AT_LEAST_ORIGINAL = "at-least-original"
+    ORIGINAL = "original"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class ScaledObject:
+    """The ScaledObject that a policy was read from, as far as the HPA and its metrics are named by it."""
+
+    name: str
+    uid: str
+    hpa_name: str
+    labels: tuple[tuple[str, str], ...] = ()
+    """Those that are copied to the HPA, by key, ordered."""
+    transfers_hpa: bool = False
+    """It takes over an HPA of that name, whoever made it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What a user asked for, complete and within bounds: every default is filled in."""
@@ -173,6 +256,25 @@ class Policy:
     keep_awake: bool = False
     dry_run: bool = False
     offset_guard: OffsetGuard = OffsetGuard.ON
+    schedules: tuple[Schedule, ...] = ()
+    """Windows in which it is awake with at least so many replicas."""
+    resources: tuple[ResourceMetric, ...] = ()
+    """Metrics that only an HPA can follow."""
+    fallback: Fallback | None = None
+    """None: what cannot be read holds what is."""
+    paused_replicas: int | None = None
+    """Paused at this count, which it is set to first; `paused` is true beside it."""
+    pause_scale_in: bool = False
+    """Nothing lowers the count."""
+    pause_scale_out: bool = False
+    """Nothing raises the count."""
+    force_active: bool = False
+    """It is active whatever the triggers say."""
+    on_release: OnRelease = OnRelease.AT_LEAST_ORIGINAL
+    scaled_object: ScaledObject | None = None
+    """Where this was read from; None: from annotations."""
+    notes: tuple[str, ...] = ()
+    """What of the configuration has no effect here, in sentences."""
     config_hash: str = ""
     """Of what the user wrote: two policies with equal hashes were written alike."""
 
@@ -368,6 +470,11 @@ class Reason(StrEnum):
     RIVAL = "rival", "Another autoscaler drives it too: it is left alone."
     INVARIANT_VIOLATED = "invariant-violated", "A last check before the PATCH failed: a defect of ours. It is not sent."
     NO_REPLICA_READY = "no-replica-ready", "It was woken, and no replica has become ready for five minutes."
+    SCHEDULE = "schedule", "A cron window is open: it asks for its replicas."
+    FORCED = "force-activation", "force-activation is set: it counts as active."
+    FALLBACK = "fallback", "The lag has not been readable for long: the fallback count holds."
+    SCALE_IN_PAUSED = "scale-in-paused", "paused-scale-in is set: nothing lowers the count."
+    SCALE_OUT_PAUSED = "scale-out-paused", "paused-scale-out is set: nothing raises the count."
     UNMANAGED = "unmanaged", "It is managed no more and was given back."
 
 
@@ -476,6 +583,10 @@ class Memory:
     """The first look that found it above idle without a ready replica."""
     behavior: BehaviorMemory = BehaviorMemory()
     """Where we move 1..N ourselves."""
+    readable_at: datetime | None = None
+    """The last look at which everything was readable, else the first of all: the fallback counts from here."""
+    fallback: int | None = None
+    """The count that the fallback holds; None: it is not in force."""
 
 
 # ------------------------------------------------------------------------------------------------------ recorded
