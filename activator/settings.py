@@ -103,7 +103,12 @@ class Settings:
     bootstrap_servers: str = _setting("", values.bootstrap_servers)
     """Kafka's address for targets that name none: comma-separated HOST:PORT. None by default: targets must name it."""
     allowed_bootstrap_servers: tuple[str, ...] = _setting((), _addresses)
-    """The only HOST:PORT addresses that targets may name. Empty by default: any, but contacted without credentials."""
+    """The only HOST:PORT addresses that targets may name. Empty by default: any, but contacted without the operator's
+    credentials."""
+    kafka_credentials: str = _setting("")
+    """Folder with Kafka credentials: a mounted Secret with KEDA's names as keys (sasl, username, password, tls, ca,
+    cert, key, ...), read again when it changes. They go to --bootstrap-servers alone. By default Kafka is contacted in
+    plain text and as nobody."""
     watch_namespace: tuple[str, ...] = _setting((), _names)
     """The namespaces to manage, comma-separated. Empty by default: all of them."""
     listen: tuple[str, int] = _setting(("0.0.0.0", 8080), _address)  # noqa: S104 - probed by the kubelet
@@ -198,6 +203,9 @@ def read(arguments: argparse.Namespace | None = None, environment: Mapping[str, 
 
 
 def _check_together(settings: Settings) -> None:
+    if settings.kafka_credentials and not settings.bootstrap_servers:
+        own = environment_name("bootstrap_servers")
+        raise SettingsError(f"{environment_name('kafka_credentials')} is for {own}, which is not given")
     if bool(settings.metrics_api_tls_cert) != bool(settings.metrics_api_tls_key):
         raise SettingsError(
             f"{environment_name('metrics_api_tls_cert')} and {environment_name('metrics_api_tls_key')} "

@@ -1,11 +1,11 @@
 """wakegate's event gateway: an HTTP POST in, a replicated Kafka record out, and the sleeping consumer told at once.
 
-A service of its own: it imports nothing of the activator but two leaves, `activator.errors` and
-`activator.kafka.connection`. They meet on the wire, at POST /wake.
+A service of its own: it imports nothing of the activator but three leaves, `activator.errors`,
+`activator.kafka.connection` and `activator.kafka.credential_folder`. They meet on the wire, at POST /wake.
 
 Reading order, from the inside out; an arrow means "may import":
 
-    __main__ -> wiring -> { app  producer/  wake  listener  management  tls  credentials  metrics  tracing }
+    __main__ -> wiring -> { app  producer/  wake  listener  management  tls  metrics  tracing }
              -> { body  answers  intake } -> { routes  admission  tokens  problems  cloudevents/ }
 
 1. `cloudevents/`    HTTP message -> event -> Kafka record; pure

@@ -91,7 +91,7 @@ class Settings:
     """Kafka's address: comma-separated HOST:PORT. Required."""
     kafka_credentials: str = _setting("")
     """Folder with Kafka credentials: a mounted Secret with KEDA's names as keys (sasl, username, password, tls, ca,
-    cert, key), reread at each connect. By default Kafka is contacted in plain text and as nobody."""
+    cert, key, ...), read again at each connect. By default Kafka is contacted in plain text and as nobody."""
     client_id: str = _setting("wakegate-gateway")
     """Our client.id in the brokers' logs, metrics and quotas."""
     compression_type: str = _setting("none", _one_of(COMPRESSIONS))

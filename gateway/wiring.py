@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from activator.errors import SettingsError
+from activator.kafka.credential_folder import CredentialFolder
 from gateway import tracing
 from gateway.admission import Admission, Limits
 from gateway.app import App
-from gateway.credentials import Credentials
 from gateway.listener import Listener
 from gateway.management import Management
 from gateway.metrics import Metrics
@@ -67,7 +67,7 @@ class Gateway:
         self._patient = True
         self.metrics = Metrics()
         tokens = Tokens()
-        credentials = Credentials(Path(settings.kafka_credentials) if settings.kafka_credentials else None)
+        credentials = CredentialFolder(Path(settings.kafka_credentials) if settings.kafka_credentials else None)
         credentials.options()  # what is wrong with them is told at once, not at the first connect
         self.producer = Producer(
             Options(

@@ -15,6 +15,7 @@ from activator.settings import LogFormat, LogLevel, Settings, TraceHeld, add_arg
 DEFAULTS: dict[str, Any] = {
     "bootstrap_servers": "",
     "allowed_bootstrap_servers": (),
+    "kafka_credentials": "",
     "watch_namespace": (),
     "listen": ("0.0.0.0", 8080),  # noqa: S104 - the promised default: the kubelet probes it
     "dashboard_listen": ("127.0.0.1", 8081),

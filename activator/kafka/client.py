@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from activator.core.model import Cluster
-    from activator.kafka.connection import BrokerConnection, Credentials
+    from activator.kafka.connection import BrokerConnection, Credentials, SecurityOptions
     from activator.kafka.requests import BrokerRow
     from activator.kafka.wire import KafkaRequest
 
@@ -51,9 +51,27 @@ class _Link:
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     connection: BrokerConnection | None = None
+    security: SecurityOptions | None = None
+    """What the connection was made with, or was tried with."""
     failures: int = 0
     retry_at: float = 0.0
     problem: UnavailableError | DeniedError | None = None
+
+    def renew(self, security: SecurityOptions) -> None:
+        """Take other credentials: what the old ones met says nothing of these."""
+        if self.connection is not None:
+            self.connection.retire()
+        self.connection, self.security = None, security
+        self.answered()
+
+    def usable(self) -> BrokerConnection | None:
+        """Return the connection where it may be used; one whose token is near its end is left to what is on it."""
+        if self.connection is None or not self.connection.is_open():
+            return None
+        if not self.connection.is_fresh():
+            self.connection.retire()
+            self.connection = None
+        return self.connection
 
     def check(self) -> None:
         """Raise the last problem again while its back-off lasts, so that one dead broker costs one deadline a read."""
@@ -243,13 +261,16 @@ class ClusterClient:
         """Return an open connection and whether it was opened just now."""
         link = self._link(address, purpose)
         async with link.lock:
-            if link.connection is not None and link.connection.is_open():
-                return link.connection, False
+            security = self._credentials(self.cluster)
+            if security != link.security:
+                link.renew(security)
+            if (connection := link.usable()) is not None:
+                return connection, False
             link.check()
             try:
                 link.connection = await open_connection(
                     address,
-                    self._credentials(self.cluster),
+                    security,
                     client_id=f"{self._client_id}-{purpose}",
                 )
             except (UnavailableError, DeniedError) as error:
@@ -263,7 +284,7 @@ class Connections:
     """The clients of all clusters, one a cluster and credential.
 
     Args:
-        credentials: how to prove who we are to a cluster, asked at every connect.
+        credentials: how to prove who we are to a cluster, asked at every request.
         client_id: how brokers' logs and metrics name us, with the connection's purpose behind it.
         request_seconds: a broker's deadline for one answer.
     """

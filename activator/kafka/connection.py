@@ -7,6 +7,7 @@ Deadlines, pools and retries stand in `client.py`.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from activator.core.model import Cluster
+    from activator.kafka.oauth import ClientCredentialsToken
 
 CONNECT_SECONDS = 3.0
 """For TCP, TLS, ApiVersions and SASL together: a black-holed broker must not hold a read for longer."""
@@ -62,8 +64,7 @@ class SecurityOptions:
     """PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER or GSSAPI."""
     sasl_username: str | None = None
     sasl_password: str | None = field(default=None, repr=False)
-    sasl_oauth_token_provider: Any = None
-    """An `aiokafka.abc.AbstractTokenProvider`."""
+    sasl_oauth_token_provider: ClientCredentialsToken | None = None
     sasl_kerberos_service_name: str = "kafka"
     sasl_kerberos_domain_name: str | None = None
 
@@ -83,12 +84,17 @@ class SecurityOptions:
 
 if TYPE_CHECKING:
     Credentials = Callable[[Cluster], SecurityOptions]
-    """Looks up the security options of a cluster; asked at every connect, so that a rotated secret is taken up."""
+    """Looks up the security options of a cluster, at every request: where they are other ones than those that a
+    connection was made with, it is made anew. Raises UnavailableError, DeniedError: they are not to be had."""
+
+
+NOBODY = SecurityOptions()
+"""Plain text, and no login."""
 
 
 def no_credentials(_cluster: Cluster) -> SecurityOptions:
     """Contact every cluster in plain text and as nobody."""
-    return SecurityOptions()
+    return NOBODY
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -114,9 +120,12 @@ def bootstrap_addresses(cluster: Cluster) -> tuple[Address, ...]:
 class BrokerConnection:
     """One open TCP connection to a broker, with versions negotiated and authenticated."""
 
-    def __init__(self, address: Address, connection: AIOKafkaConnection) -> None:
+    def __init__(self, address: Address, connection: AIOKafkaConnection, fresh_until: float = math.inf) -> None:
         self.address = address
         self._connection: Any = connection  # aiokafka ships no types
+        self._fresh_until = fresh_until
+        self._under_way = 0
+        self._retired = False
 
     def version_of(self, api_key: int, spoken: tuple[int, ...]) -> int | None:
         """Pick the highest version of a request that both sides speak; None: there is none."""
@@ -125,6 +134,7 @@ class BrokerConnection:
 
     async def send(self, frame: Any, *, seconds: float) -> Any:
         """Send one request and return what its frame decodes. Raises UnavailableError, and is closed by it."""
+        self._under_way += 1
         try:
             with translated(f"Kafka {self.address}", f"did not answer {frame} within {seconds:g} s"):
                 async with asyncio.timeout(seconds):
@@ -132,10 +142,24 @@ class BrokerConnection:
         except UnavailableError:
             self._connection.close()  # answers come in order: behind a late one every other would be late too
             raise
+        finally:
+            self._under_way -= 1
+            if self._retired and not self._under_way:
+                self._connection.close()
 
     def is_open(self) -> bool:
         """Tell whether neither side has closed it, as far as is known."""
         return bool(self._connection.connected())
+
+    def is_fresh(self) -> bool:
+        """Tell whether what it was authenticated with is good for a while yet."""
+        return asyncio.get_running_loop().time() < self._fresh_until
+
+    def retire(self) -> None:
+        """Close it as soon as what is under way on it has been answered."""
+        self._retired = True
+        if not self._under_way:
+            self._connection.close()
 
     def close(self) -> asyncio.Future[None] | None:
         """Close it, and return what is done once the socket is closed; None: it never was open."""
@@ -170,7 +194,8 @@ async def open_connection(address: Address, security: SecurityOptions, *, client
         except BaseException:
             connection.close()
             raise
-    return BrokerConnection(address, connection)
+    tokens = security.sasl_oauth_token_provider
+    return BrokerConnection(address, connection, math.inf if tokens is None else tokens.fresh_until())
 
 
 @contextmanager

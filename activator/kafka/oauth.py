@@ -28,6 +28,10 @@ DEFAULT_LIFE_SECONDS = 300.0
 """Of a token whose endpoint does not say (RFC 6749 recommends `expires_in`, and asks for none)."""
 FRESH_SHARE = 0.8
 """A token is used for this share of its life; the rest is for clocks that differ and an endpoint that is away."""
+AGAIN_SECONDS = 15.0
+"""When an endpoint that did not answer is asked again, while the old token is still good."""
+LEAST_SECONDS = 5.0
+"""No connection is made anew sooner than this, however short tokens live."""
 _LARGEST_ANSWER = 256 * 1024
 _REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _CODES = {
@@ -74,7 +78,10 @@ class ClientCredentialsToken(AbstractTokenProvider):
                     self._token = await self._fetch()
                 except UnavailableError:
                     if self._token is None or clock() >= self._token.expires_at:
-                        raise  # until then the old one still opens the door
+                        raise
+                    # Until then the old one still opens the door; the endpoint is asked again in a while.
+                    again = min(clock() + AGAIN_SECONDS, self._token.expires_at)
+                    self._token = self._token._replace(fresh_until=again)
             return self._token.text
 
     def extensions(self) -> dict[str, str]:
@@ -86,7 +93,8 @@ class ClientCredentialsToken(AbstractTokenProvider):
 
         A broker with `connections.max.reauth.ms` hangs up at the token's end; a new connection is made before.
         """
-        return float("inf") if self._token is None else self._token.fresh_until
+        least = asyncio.get_running_loop().time() + LEAST_SECONDS
+        return least if self._token is None else max(self._token.fresh_until, least)
 
     async def _fetch(self) -> _Token:
         where = f"token endpoint {self._credentials.token_endpoint}"

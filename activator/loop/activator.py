@@ -80,6 +80,12 @@ class Activator:
         """Take note that the first complete list was delivered."""
         self._roster.synced()
 
+    def look(self, ref: TargetRef) -> None:
+        """Look at a target now: something has changed that its workload does not show."""
+        if ref in self._roster.targets:
+            self._agenda.bring_forward(ref, self._world.now())
+            self._news.set()
+
     def push(self, push: Push) -> None:
         """Take note that a record has arrived on a topic: every sleeper on it is looked at now."""
         for target in self._roster.sleepers(push):

@@ -159,7 +159,9 @@ class Roster:
         if managed.policy is None:
             if managed.problems == target.problems:
                 return
-            self._world.recorder.record(notices.invalid(target.workload, managed.problems, now, in_force=True))
+            # Taken over while its credentials were still to be read, it may never have had a policy that works.
+            in_force = target.announced
+            self._world.recorder.record(notices.invalid(target.workload, managed.problems, now, in_force=in_force))
         elif managed.policy == target.policy and not target.problems:
             return
         else:

@@ -279,6 +279,10 @@ class Target:
         if evaluation.outcome is Outcome.APPLIED:
             self.last_applied = evaluation.ids
 
+    def _meanwhile(self) -> str:
+        """Say what holds while the present configuration has a problem."""
+        return "the last valid configuration stays in force" if self.announced else "nothing is changed until then"
+
     def state(self, now: datetime, *, going_to_sleep: bool = False) -> TargetState:
         """Return what outlives a restart; `going_to_sleep`: it will be at idle by our hand in a moment."""
         lags = self.lags()
@@ -287,7 +291,7 @@ class Target:
             phase=Phase.INVALID if problems else self.phase,
             replicas=self.workload.scale.replicas,
             reason="invalid-configuration" if problems else self.reason or Reason.NEVER_READ,
-            message=f"{problems[0]}; the last valid configuration stays in force" if problems else self.message,
+            message=f"{problems[0]}; {self._meanwhile()}" if problems else self.message,
             since=self.since or now,
             taken_over_at=self.memory.taken_over_at,
             lag=sum(lag.known for lag in lags) if all(lag.read_at for lag in lags) else None,

@@ -14,7 +14,9 @@ from activator.errors import SpecError
 from activator.specs.credentials import KafkaCredentials, read_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+
+    from activator.core.model import Cluster
 
 SECRET = "Secret"  # noqa: S105 - a kind
 CONFIG_MAP = "ConfigMap"
@@ -151,18 +153,22 @@ def _entries(value: object) -> Iterator[Mapping[str, Any]]:
         yield entry if isinstance(entry, dict) else {}
 
 
-def resolve(
-    source: AuthenticationSource, plan: Plan, data: Mapping[Reference, Mapping[str, str] | None]
-) -> tuple[KafkaCredentials | None, tuple[SpecError, ...]]:
+class Resolution(NamedTuple):
+    """What came of a plan: credentials and no problems, or None and every problem there is."""
+
+    credentials: KafkaCredentials | None
+    problems: tuple[SpecError, ...]
+    place: Callable[[str], str]
+    """Where a parameter stands, for what is found wrong with it later."""
+
+
+def resolve(source: AuthenticationSource, plan: Plan, data: Mapping[Reference, Mapping[str, str] | None]) -> Resolution:
     """Join what was read into credentials.
 
     Args:
         source: whose.
         plan: what was to be read.
         data: of each of the plan's references what is in it; None: there is no such object.
-
-    Returns:
-        The credentials and no mistakes, or None and every mistake there is.
     """
     problems = list(plan.problems)
     problems += [
@@ -170,10 +176,8 @@ def resolve(
         for reference in plan.references()
         if data[reference] is None
     ]
-    values: dict[str, str] = {}
+    values = dict(data[plan.whole] or {}) if plan.whole is not None else {}
     places: dict[str, str] = {}
-    if plan.whole is not None:
-        values |= data[plan.whole] or {}
     for parameter in plan.parameters:
         there = data[parameter.reference]
         if there is None:
@@ -184,17 +188,39 @@ def resolve(
             continue
         values[parameter.name] = there[parameter.key]
         places[parameter.name] = str(parameter)
-    if problems:
-        return None, tuple(problems)
-    values |= dict(source.metadata)
-    whole = plan.whole
 
     def place(name: str) -> str:
         if name in places:
             return places[name]
-        return f"{whole}, key {name}" if whole is not None else f"{source}, parameter {name}"
+        return f"{source}, parameter {name}" if plan.whole is None else f"{plan.whole}, key {name}"
 
-    return read_credentials(values, place)
+    if problems:
+        return Resolution(None, tuple(problems), place)
+    return Resolution(*read_credentials({**values, **dict(source.metadata)}, place), place)
+
+
+def refusal(cluster: Cluster, trusted_servers: frozenset[str]) -> SpecError | None:
+    """Say why a cluster may not be shown the credentials that its trigger names; None: it may.
+
+    Who writes a trigger chooses the address. What their own namespace supplies is theirs to send anywhere; a
+    ClusterTriggerAuthentication is the operator's, and would be told to any address that somebody writes down.
+
+    Args:
+        cluster: address and credentials.
+        trusted_servers: HOST:PORT that the operator has named, as default or as allowed.
+    """
+    if not cluster.credential.startswith(f"{CLUSTER_TRIGGER_AUTHENTICATION} "):
+        return None
+    strange = [server for server in cluster.bootstrap_servers.split(",") if server not in trusted_servers]
+    if not strange:
+        return None
+    allowed = ", ".join(sorted(trusted_servers)) or "none, because the operator names no bootstrap servers"
+    source = AuthenticationSource.of_key(cluster.credential)
+    return SpecError(
+        f"bootstrap servers for {source.kind} {source.name}",
+        ",".join(strange),
+        f"those that the operator names: {allowed}",
+    )
 
 
 def _named_by(source: AuthenticationSource, reference: Reference) -> str:

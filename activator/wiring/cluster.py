@@ -9,6 +9,7 @@ import os
 import secrets
 import signal
 import socket
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING
 from activator.errors import UnavailableError
 from activator.kafka.client import Connections
 from activator.kafka.commits import KafkaGroupOffsets
-from activator.kafka.connection import no_credentials
+from activator.kafka.credential_folder import CredentialFolder
 from activator.kafka.lag import KafkaLagReader
+from activator.kafka.security import security_options
 from activator.kafka.tail import KafkaTail
 from activator.kubernetes.api_service import MetricsApiOwner
 from activator.kubernetes.catalog import KubernetesCatalog
 from activator.kubernetes.client import KubernetesClient
+from activator.kubernetes.credential_gate import CredentialGate
 from activator.kubernetes.events import EventRecorder
 from activator.kubernetes.front_proxy import FrontProxyConfigMap
 from activator.kubernetes.hpa import KubernetesHandoff
@@ -29,6 +32,7 @@ from activator.kubernetes.lease import LeaseElection, SoleLeader
 from activator.kubernetes.resources import Resources
 from activator.kubernetes.scale import KubernetesScaler
 from activator.kubernetes.scale_targets import ScaleTargetStore
+from activator.kubernetes.secrets import SecretStore
 from activator.loop import Activator, World
 from activator.specs.annotations import AnnotationDefaults, parse
 from activator.telemetry.metrics import OutsideCollector
@@ -37,6 +41,7 @@ from activator.web.dashboard import Dashboard
 from activator.web.external_metrics import ExternalMetricsServer
 from activator.web.metric_store import InMemoryMetricStore
 from activator.web.server import Server
+from activator.wiring.credentials import CredentialLookup
 from activator.wiring.parts import Clock, Pushes, new_ids, observability, running
 
 if TYPE_CHECKING:
@@ -74,6 +79,8 @@ class Cluster:
         self.election = LeaseElection(client, settings.lease, identity, clock.now) if settings.leader_election else None
         self.leadership = self.election or SoleLeader()
         self.catalog = KubernetesCatalog(client, self.resources, self.parse, namespaces)
+        # The Lease is in our own namespace, wherever that is.
+        self.secrets = SecretStore(client, security_options, operator_namespace=settings.lease[0])
         self.handoff = KubernetesHandoff(client, namespaces)
         self.states = ScaleTargetStore(client, namespaces, leads=self.leads)
         self.events = EventRecorder(client, identity, uid_of=self.catalog.uid, leads=self.leads)
@@ -84,6 +91,17 @@ class Cluster:
     def parse(self, annotations: Mapping[str, str], ref: TargetRef) -> tuple[Policy | None, tuple[SpecError, ...]]:
         """Read a workload's annotations with the operator's defaults."""
         return parse(annotations, self.defaults, ref.namespace)
+
+    def credentials(self) -> CredentialLookup:
+        """Return who is shown what. Raises SettingsError: the operator's own credentials cannot be used."""
+        folder = CredentialFolder(Path(self.settings.kafka_credentials) if self.settings.kafka_credentials else None)
+        folder.options()  # what is wrong with them is told at once, not at the first connect
+        return CredentialLookup(self.secrets, folder, self.settings.bootstrap_servers)
+
+    def gate(self, activator: Activator) -> CredentialGate:
+        """Return what the catalog delivers to."""
+        named = {*self.settings.bootstrap_servers.split(","), *self.settings.allowed_bootstrap_servers} - {""}
+        return CredentialGate(self.secrets, activator, frozenset(named), activator.look)
 
     def leads(self) -> bool:
         """Tell whether this replica holds the lease."""
@@ -132,7 +150,7 @@ async def run(settings: Settings) -> None:
         exits.push_async_callback(client.close)
         cluster = Cluster(settings, Clock(), identity, client)
         observed = await observability(exits, cluster.clock.now, settings.trace_held, cluster.events)
-        connections = Connections(credentials=no_credentials)
+        connections = Connections(cluster.credentials())
         exits.push_async_callback(connections.close)
         pushes = Pushes(observed.metrics)
         tail = KafkaTail(connections, pushes, cluster.clock.now)
@@ -149,12 +167,13 @@ async def run(settings: Settings) -> None:
 
 def _tasks(cluster: Cluster, activator: Activator, tail: KafkaTail) -> dict[str, Callable[[], Awaitable[None]]]:
     """Name every task of the process but the lease's."""
+    gate = cluster.gate(activator)
 
     async def manage() -> None:
         """Deliver the catalog to the loop once everything that a decision looks at has been seen."""
         await cluster.handoff.listed()
         await _restored(activator)
-        await cluster.catalog.run(activator)
+        await cluster.catalog.run(gate)
 
     return {
         "HPA watch": cluster.handoff.run,
@@ -162,6 +181,7 @@ def _tasks(cluster: Cluster, activator: Activator, tail: KafkaTail) -> dict[str,
         "Events": cluster.events.run,
         "front proxy": cluster.front_proxy.run,
         "metrics API owner": cluster.metrics_api_owner.run,
+        "Secrets": cluster.secrets.run,
         "tail": tail.run,
         "catalog": manage,
         "loop": activator.run,
@@ -223,9 +243,12 @@ async def _restored(activator: Activator) -> None:
 
 
 def _watched(tail: KafkaTail) -> Iterator[tuple[str, str, int]]:
+    found: Counter[tuple[str, str]] = Counter()
     for watched_cluster, watched in tail.watched().items():
-        for way, partitions in watched._asdict().items():
-            yield watched_cluster.bootstrap_servers, way, partitions
+        for way, partitions in watched._asdict().items():  # one series for all who log in to the same servers
+            found[watched_cluster.bootstrap_servers, way] += partitions
+    for (servers, way), partitions in found.items():
+        yield servers, way, partitions
 
 
 def _identity() -> str:

@@ -90,14 +90,16 @@ async def test_a_dead_broker_is_left_alone_during_its_back_off(monkeypatch: pyte
 
 
 async def test_refused_credentials_are_told_as_such_and_tried_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong password is not hammered at the broker, and looked up anew at each attempt."""
-    asked: list[Cluster] = []
+    """A wrong password is not hammered at the broker; another one is tried at once."""
+    password = "wrong"
+    tried: list[str | None] = []
 
     def credentials(cluster: Cluster) -> SecurityOptions:
-        asked.append(cluster)
-        return SecurityOptions()
+        assert cluster == Cluster("one:9092", "team/secret")
+        return SecurityOptions("SASL_PLAINTEXT", sasl_password=password)
 
-    async def refuse(*_: object, **__: object) -> None:
+    async def refuse(_: object, security: SecurityOptions, **__: object) -> None:
+        tried.append(security.sasl_password)
         raise DeniedError("Kafka one:9092: refused the credentials")
 
     monkeypatch.setattr(client_module, "open_connection", refuse)
@@ -107,8 +109,55 @@ async def test_refused_credentials_are_told_as_such_and_tried_seldom(monkeypatch
             await ask(client)
     (link,) = client._links.values()
 
-    assert asked == [Cluster("one:9092", "team/secret")]
+    assert tried == ["wrong"]
     assert link.retry_at - asyncio.get_running_loop().time() > 5
+    password = "another"
+    with pytest.raises(DeniedError):
+        await ask(client)
+    assert tried == ["wrong", "another"]
+
+
+async def test_rotated_credentials_are_in_use_with_the_next_request(broker: EmbeddedBroker, cluster: Cluster) -> None:
+    """The connection is made anew and no request is lost: what is under way is answered on the old one, then closed."""
+    options = SecurityOptions(sasl_password="old")
+    connections = Connections(lambda _: options)
+    client = connections.client(cluster)
+    await ask(client)
+    (link,) = client._links.values()
+    old = link.connection
+    assert old is not None
+    broker.faults.add(Fault(ApiKey.DESCRIBE_GROUPS, Delay(milliseconds=1500), times=1))
+    under_way = asyncio.create_task(client.request(NODE, DescribeGroups(["g"])))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert old._under_way
+
+    options = SecurityOptions(sasl_password="new")
+    await ask(client)
+
+    assert link.connection is not old
+    assert old.is_open()
+    assert list(await under_way)
+    assert not old.is_open()
+    assert client.connections() == 1
+    await ask(client)
+    assert client.connections() == 1
+    await connections.close()
+
+
+async def test_a_connection_is_made_anew_before_its_token_ends(
+    cluster: Cluster, connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker would hang up at the token's end, in the middle of a wake."""
+    client = connections.client(cluster)
+    await ask(client)
+    (link,) = client._links.values()
+    old = link.connection
+    assert old is not None
+    monkeypatch.setattr(old, "_fresh_until", asyncio.get_running_loop().time())
+    await ask(client)
+    assert link.connection is not old
+    assert not old.is_open()
 
 
 async def test_a_late_answer_closes_its_connection(

@@ -102,6 +102,8 @@ async def test_the_old_token_serves_while_the_endpoint_is_away(
     endpoint.status = 503
     assert await tokens.token() == "token"
     assert len(endpoint.forms) == 2
+    assert await tokens.token() == "token"
+    assert len(endpoint.forms) == 2, "an endpoint that is away is not asked at each connect"
 
 
 @pytest.mark.parametrize(

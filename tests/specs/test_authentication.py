@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from activator.core.model import Cluster
 from activator.specs.authentication import (
     CLUSTER_TRIGGER_AUTHENTICATION,
     CONFIG_MAP,
@@ -18,6 +19,7 @@ from activator.specs.authentication import (
     Reference,
     plan_for_secret,
     plan_for_trigger_authentication,
+    refusal,
     resolve,
 )
 from activator.specs.credentials import KafkaCredentials, SaslMechanism
@@ -55,7 +57,7 @@ def test_every_key_of_a_secret_that_is_named_itself() -> None:
     plan = plan_for_secret(SECRET_SOURCE)
     (reference,) = plan.references()
     data = {reference: {"sasl": "plaintext", "username": "u", "password": "p"}}
-    assert resolve(SECRET_SOURCE, plan, data) == (KafkaCredentials(SaslMechanism.PLAIN, "u", "p"), ())
+    assert resolve(SECRET_SOURCE, plan, data)[:2] == (KafkaCredentials(SaslMechanism.PLAIN, "u", "p"), ())
 
 
 def test_a_trigger_authentication_maps_keys_to_parameters() -> None:
@@ -69,11 +71,10 @@ def test_a_trigger_authentication_maps_keys_to_parameters() -> None:
     plan = plan_for_trigger_authentication(REF_SOURCE, document, "shop")
     data = {SETTINGS: {"mechanism": "plaintext", "u": "other"}, USER: {"name": "u", "pw": "p"}}
     assert set(plan.references()) == {SETTINGS, USER}
-    assert resolve(REF_SOURCE, plan, data) == (KafkaCredentials(SaslMechanism.PLAIN, "u", "p"), ())
+    assert resolve(REF_SOURCE, plan, data)[:2] == (KafkaCredentials(SaslMechanism.PLAIN, "u", "p"), ())
 
     says = AuthenticationSource(TRIGGER_AUTHENTICATION, "shop", "login", (("sasl", "scram_sha512"),))
-    credentials, _ = resolve(says, plan, data)
-    assert credentials == KafkaCredentials(SaslMechanism.SCRAM_SHA_512, "u", "p")
+    assert resolve(says, plan, data).credentials == KafkaCredentials(SaslMechanism.SCRAM_SHA_512, "u", "p")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_a_trigger_authentication_maps_keys_to_parameters() -> None:
 def test_mistakes_in_a_trigger_authentication(document: dict[str, Any], message: str) -> None:
     """Each is told with its path."""
     plan = plan_for_trigger_authentication(REF_SOURCE, document, "shop")
-    credentials, problems = resolve(REF_SOURCE, plan, {})
+    credentials, problems, _ = resolve(REF_SOURCE, plan, {})
     assert credentials is None
     assert [message in str(problem) for problem in problems] == [True]
 
@@ -108,13 +109,38 @@ def test_what_is_missing_is_told_by_name() -> None:
     plan = plan_for_trigger_authentication(
         REF_SOURCE, ref_to(("sasl", SETTINGS, "mechanism"), ("password", USER, "pw")), "shop"
     )
-    _, problems = resolve(REF_SOURCE, plan, {SETTINGS: None, USER: {}})
-    assert [str(problem) for problem in problems] == [
+    found = resolve(REF_SOURCE, plan, {SETTINGS: None, USER: {}})
+    assert [str(problem) for problem in found.problems] == [
         "ConfigMap shop/settings: it does not exist; TriggerAuthentication shop/login names it",
         (
             "Secret shop/user, key pw: there is no such key; "
             "TriggerAuthentication shop/login takes the parameter password from it"
         ),
     ]
-    _, (problem,) = resolve(SECRET_SOURCE, plan_for_secret(SECRET_SOURCE), {Reference(SECRET, "shop", "kafka"): None})
+    (problem,) = resolve(SECRET_SOURCE, plan_for_secret(SECRET_SOURCE), {Reference(SECRET, "shop", "kafka"): None})[1]
     assert str(problem) == "Secret shop/kafka: it does not exist; make it, with KEDA's parameter names as keys"
+
+
+@pytest.mark.parametrize(
+    ("kind", "servers", "trusted", "message"),
+    [
+        pytest.param(SECRET, "evil:9092", "kafka:9092", None, id="the namespace's own may go anywhere"),
+        pytest.param(TRIGGER_AUTHENTICATION, "evil:9092", "", None, id="and so may a TriggerAuthentication's"),
+        pytest.param(CLUSTER_TRIGGER_AUTHENTICATION, "a:1,b:2", "b:2 a:1 c:3", None, id="the operator's to its own"),
+        pytest.param(
+            CLUSTER_TRIGGER_AUTHENTICATION,
+            "kafka:9092,evil:9092",
+            "kafka:9092",
+            "bootstrap servers for ClusterTriggerAuthentication login is 'evil:9092'; allowed: those that the operator "
+            "names: kafka:9092",
+            id="the operator's to a stranger",
+        ),
+    ],
+)
+def test_the_operators_credentials_go_to_the_operators_servers(
+    kind: str, servers: str, trusted: str, message: str | None
+) -> None:
+    """Who may write a trigger chooses the address: it must not be able to have them sent to one of its own."""
+    cluster = Cluster(servers, AuthenticationSource(kind, "shop", "login").key())
+    problem = refusal(cluster, frozenset(trusted.split()))
+    assert (problem and str(problem)) == message

@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.errors import SettingsError
+from activator.kafka import credential_folder
 from activator.kafka.connection import SecurityOptions
-from gateway.credentials import Credentials
+from activator.kafka.credential_folder import CredentialFolder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write(folder: Path, **files: str) -> Credentials:
+def write(folder: Path, **files: str) -> CredentialFolder:
     """Write files, as a Secret is mounted."""
     for name, text in files.items():
         (folder / name).write_text(text)
-    return Credentials(folder)
+    return CredentialFolder(folder)
 
 
 def test_none(tmp_path: Path) -> None:
     """Without a folder, or with an empty one, Kafka is contacted in plain text and as nobody."""
-    assert Credentials(None).options() == SecurityOptions()
-    assert Credentials(tmp_path).options() == SecurityOptions()
+    assert CredentialFolder(None).options() == SecurityOptions()
+    assert CredentialFolder(tmp_path).options() == SecurityOptions()
 
 
 @pytest.mark.parametrize(
@@ -52,10 +53,12 @@ def test_tls(tmp_path: Path) -> None:
     assert unverified.ssl_context.verify_mode is ssl.CERT_NONE
 
 
-def test_rotation(tmp_path: Path) -> None:
-    """The files are read at each connect."""
-    credentials = write(tmp_path, sasl="plaintext", username="u", password="old")
-    credentials.options()
+def test_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the files say now is taken up; while they say the same nothing is to be connected anew."""
+    monkeypatch.setattr(credential_folder, "REREAD_SECONDS", 0.0)
+    credentials = write(tmp_path, sasl="plaintext", username="u", password="old", tls="enable")
+    before = credentials.options()
+    assert credentials.options() is before
     write(tmp_path, password="new")
     assert credentials.options().sasl_password == "new"
 
@@ -63,15 +66,22 @@ def test_rotation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"sasl": "kerberos"}, "sasl is 'kerberos'; allowed: none, plaintext, scram_sha256, scram_sha512"),
-        ({"tls": "yes"}, "tls is 'yes'; allowed: enable, disable"),
-        ({"sasl": "plaintext", "username": "u"}, "password is missing or empty"),
-        ({"tls": "enable", "ca": "nonsense"}, "ca, cert or key cannot be used"),
-        ({"tls": "enable", "cert": "nonsense", "key": "nonsense"}, "ca, cert or key cannot be used"),
+        ({"sasl": "kerberos"}, "file sasl: it has another value than is allowed: none, plaintext, scram_sha256"),
+        ({"tls": "yes"}, "file tls: it has another value than is allowed: enable, disable"),
+        ({"sasl": "plaintext", "username": "u"}, "file password: it is missing or empty"),
+        ({"tls": "enable", "ca": "nonsense"}, "file ca: it is no certificate in PEM"),
+        ({"tls": "enable", "cert": "nonsense", "key": "nonsense"}, "file cert: it is no certificate in PEM"),
     ],
 )
 def test_mistakes(tmp_path: Path, files: dict[str, str], message: str) -> None:
     """A mistake is told with the file that has it."""
     with pytest.raises(SettingsError) as error:
         write(tmp_path, **files).options()
-    assert message in str(error.value)
+    assert str(error.value).startswith(f"Kafka credentials in {tmp_path}, {message}")
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    """It is not taken for one that is not there."""
+    (tmp_path / "ca").mkdir()
+    with pytest.raises(SettingsError, match="ca cannot be read: "):
+        CredentialFolder(tmp_path).options()

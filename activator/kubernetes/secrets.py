@@ -1,0 +1,264 @@
+"""Credentials that targets name: the referenced objects, looked at by name every few seconds, and what is in them now.
+
+A GET by name needs no more than a RoleBinding in the namespace that holds the Secret: nothing is listed or watched,
+and nothing is read that no target names. What was read last stays in force while it cannot be read, or not used; a
+problem is known by its sentence and never by a value.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from activator.errors import DeniedError, NotFoundError, SpecError, UnavailableError, WakegateError
+from activator.kubernetes import paths
+from activator.specs.authentication import (
+    CLUSTER_TRIGGER_AUTHENTICATION,
+    CONFIG_MAP,
+    SECRET,
+    AuthenticationSource,
+    Plan,
+    Reference,
+    plan_for_secret,
+    plan_for_trigger_authentication,
+    resolve,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from activator.core.model import TargetRef
+    from activator.kubernetes.client import Document, KubernetesClient
+    from activator.specs.credentials import KafkaCredentials
+
+LOOK_SECONDS = 8.0
+"""How often every object is looked at: a rotated credential is in use within ten seconds, the next request included."""
+UNUSED_SECONDS = 600.0
+"""Credentials that nobody names and nobody has asked for so long are looked at no more."""
+LOOKS_AT_ONCE = 8
+READER_ROLE = "wakegate-secrets-reader"
+_KEDA = "keda.sh/v1alpha1"
+_PLURALS = {SECRET: "secrets", CONFIG_MAP: "configmaps"}
+
+Options = TypeVar("Options")
+Found = "Document | WakegateError | None"
+"""An object, why it could not be read, or None: it does not exist."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Entry(Generic[Options]):
+    """One set of credentials."""
+
+    source: AuthenticationSource
+    named_by: set[TargetRef] = field(default_factory=set)
+    asked_at: float = 0.0
+    credentials: KafkaCredentials | None = None
+    """The last that could be used."""
+    options: Options | None = None
+    """Made of them."""
+    problems: tuple[SpecError, ...] = ()
+    unread: str = "it has not been read yet"
+    """Why nothing is known of it, while that is so."""
+
+
+class SecretStore(Generic[Options]):
+    """The credentials of all targets.
+
+    Args:
+        client: to the API server.
+        build: makes of credentials what connections need; raises SpecError.
+        operator_namespace: where the Secrets of a ClusterTriggerAuthentication are.
+    """
+
+    def __init__(
+        self,
+        client: KubernetesClient,
+        build: Callable[[KafkaCredentials, Callable[[str], str]], Options],
+        operator_namespace: str,
+    ) -> None:
+        self._client = client
+        self._build = build
+        self._operator_namespace = operator_namespace
+        self._entries: dict[str, _Entry[Options]] = {}
+        self._new = asyncio.Event()
+        self._at_once = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self.changed: Callable[[TargetRef], None] = lambda _: None
+        """Called for each target whose credentials have changed, or what is wrong with them."""
+
+    def name(self, ref: TargetRef, keys: Iterable[str]) -> None:
+        """Take note of the credentials that a target names now."""
+        wanted = set(keys)
+        for key, entry in self._entries.items():
+            if key not in wanted:
+                entry.named_by.discard(ref)
+        for key in wanted:
+            self._entry(key).named_by.add(ref)
+
+    def problems(self, key: str) -> tuple[SpecError, ...]:
+        """Return what is wrong with credentials, as far as is known."""
+        return self._entry(key).problems
+
+    def options(self, key: str) -> Options:
+        """Return what connections need. Raises UnavailableError, DeniedError: there is nothing that can be used."""
+        entry = self._entry(key)
+        entry.asked_at = asyncio.get_running_loop().time()
+        if entry.options is not None:
+            return entry.options
+        if entry.problems:
+            raise DeniedError(f"no credentials: {entry.problems[0]}")
+        raise UnavailableError(str(entry.source), entry.unread)
+
+    async def run(self) -> None:
+        """Look again and again until cancelled, and at once at what is new."""
+        while True:
+            self._new.clear()
+            await self._look()
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._new.wait()
+            except TimeoutError:
+                self._drop_unused()
+
+    def _entry(self, key: str) -> _Entry[Options]:
+        if key not in self._entries:
+            made: _Entry[Options] = _Entry(AuthenticationSource.of_key(key))
+            made.asked_at = asyncio.get_running_loop().time()
+            self._entries[key] = made
+            self._new.set()
+        return self._entries[key]
+
+    def _drop_unused(self) -> None:
+        oldest = asyncio.get_running_loop().time() - UNUSED_SECONDS
+        for key in [key for key, entry in self._entries.items() if not entry.named_by and entry.asked_at < oldest]:
+            del self._entries[key]
+
+    # ------------------------------------------------------------------------------------------------------ one look
+
+    async def _look(self) -> None:
+        """Read every object that some credentials need, once, and take in what came of it."""
+        entries = list(self._entries.values())
+        told = await self._read({path for entry in entries if (path := _source_path(entry.source))})
+        plans = {id(entry): self._plan(entry.source, told) for entry in entries}
+        references = {reference for plan in plans.values() if isinstance(plan, Plan) for reference in plan.references()}
+        found = await self._read({_path(reference) for reference in references})
+        for entry in entries:
+            plan = plans[id(entry)]
+            before = (entry.credentials, entry.problems)
+            self._take(entry, plan, found)
+            if (entry.credentials, entry.problems) != before:
+                self._tell(entry)
+
+    async def _read(self, wanted: set[str]) -> dict[str, Document | WakegateError | None]:
+        async def read(path: str) -> Document | WakegateError | None:
+            async with self._at_once:
+                try:
+                    return await self._client.get(path)
+                except NotFoundError:
+                    return None
+                except WakegateError as error:
+                    return error
+
+        ordered = sorted(wanted)
+        return dict(zip(ordered, await asyncio.gather(*map(read, ordered)), strict=True))
+
+    def _plan(
+        self, source: AuthenticationSource, told: Mapping[str, Document | WakegateError | None]
+    ) -> Plan | WakegateError:
+        if source.kind == SECRET:
+            return plan_for_secret(source)
+        document = told[_source_path(source)]
+        if isinstance(document, DeniedError):
+            return _unreadable(str(source), self._namespace(source))
+        if isinstance(document, WakegateError):
+            return document
+        if document is None:
+            return SpecError(str(source), None, "it does not exist")
+        return plan_for_trigger_authentication(source, document, self._namespace(source))
+
+    def _namespace(self, source: AuthenticationSource) -> str:
+        return self._operator_namespace if source.kind == CLUSTER_TRIGGER_AUTHENTICATION else source.namespace
+
+    def _take(
+        self,
+        entry: _Entry[Options],
+        plan: Plan | WakegateError,
+        found: Mapping[str, Document | WakegateError | None],
+    ) -> None:
+        """Take in what was read; what is in force stays so unless something that can be used takes its place."""
+        references = plan.references() if isinstance(plan, Plan) else ()
+        answers = {reference: found[_path(reference)] for reference in references}
+        failures = [_failure(reference, answer) for reference, answer in answers.items()]
+        if isinstance(plan, WakegateError):
+            failures.append(plan)
+        if problems := tuple(failure for failure in failures if isinstance(failure, SpecError)):
+            entry.problems = problems
+            return
+        outage = next((failure for failure in failures if failure is not None), None)
+        if outage is not None or isinstance(plan, WakegateError):
+            entry.unread = f"it could not be read: {outage}"
+            return
+        resolution = resolve(entry.source, plan, {at: _data(answer) for at, answer in answers.items()})
+        entry.problems = resolution.problems
+        if resolution.credentials is None or resolution.credentials == entry.credentials:
+            return
+        try:
+            entry.options = self._build(resolution.credentials, resolution.place)
+        except SpecError as error:
+            entry.problems = (error,)
+        else:
+            entry.credentials = resolution.credentials
+
+    def _tell(self, entry: _Entry[Options]) -> None:
+        if entry.problems:
+            _log.warning("credentials cannot be used: %s", "; ".join(map(str, entry.problems)))
+        else:
+            _log.info("credentials of %s are in use", entry.source)
+        for ref in list(entry.named_by):
+            self.changed(ref)
+
+
+def _source_path(source: AuthenticationSource) -> str:
+    """Path of the object that says where the parameters are; empty for a Secret that is named itself."""
+    if source.kind == SECRET:
+        return ""
+    if source.kind == CLUSTER_TRIGGER_AUTHENTICATION:
+        return f"{paths.collection(_KEDA, 'clustertriggerauthentications')}/{source.name}"
+    return paths.member(_KEDA, "triggerauthentications", source.namespace, source.name)
+
+
+def _path(reference: Reference) -> str:
+    return paths.member("v1", _PLURALS[reference.kind], reference.namespace, reference.name)
+
+
+def _failure(reference: Reference, answer: Document | WakegateError | None) -> WakegateError | None:
+    if isinstance(answer, DeniedError):
+        return _unreadable(str(reference), reference.namespace)
+    return answer if isinstance(answer, WakegateError) else None
+
+
+def _unreadable(what: str, namespace: str) -> SpecError:
+    grant = f"bind ClusterRole {READER_ROLE} to wakegate's ServiceAccount by a RoleBinding in namespace {namespace}"
+    return SpecError(what, None, f"it may not be read; {grant}")
+
+
+def _data(answer: Any) -> dict[str, str] | None:
+    """Decode what is in a Secret or ConfigMap; None: it does not exist."""
+    if answer is None:
+        return None
+    data = answer.get("data") or {}
+    if answer.get("kind") == CONFIG_MAP:
+        return dict(data)
+    return {key: _decoded(value) for key, value in data.items()}
+
+
+def _decoded(value: str) -> str:
+    try:
+        return base64.b64decode(value).decode(errors="replace")  # a key store beside the text is nobody's business
+    except binascii.Error:
+        return ""
