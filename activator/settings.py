@@ -13,6 +13,7 @@ import inspect
 import os
 import re
 from dataclasses import dataclass, field, fields
+from datetime import timedelta
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,12 @@ class Settings:
     """File with the metrics API's certificate chain (PEM), reread when it changes. By default one is made."""
     metrics_api_tls_key: str = _setting("")
     """File with the private key of that certificate (PEM)."""
+    metrics_api_shared_certificate: str = _setting("")
+    """Name of the Secret, in the namespace of the Service below, through which all replicas share a certificate that
+    the leader makes and renews, with its CA put on the APIService. By default each replica makes one of its own, which
+    nobody can verify."""
+    metrics_api_certificate_lifetime: timedelta = _setting(timedelta(days=90), values.duration(timedelta(minutes=1)))
+    """How long such a certificate holds: a duration, 90d; the next one is made after two thirds of it."""
     metrics_api_service: tuple[str, str] = _setting(("wakegate-system", "wakegate-metrics"), _namespaced)
     """The Service in front of the metrics API, NAMESPACE/NAME: how we know that the APIService leads to us."""
     wake_token_file: str = _setting("")
@@ -210,4 +217,9 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(
             f"{environment_name('metrics_api_tls_cert')} and {environment_name('metrics_api_tls_key')} "
             "belong together: give both, or neither to have a certificate made"
+        )
+    if settings.metrics_api_tls_cert and settings.metrics_api_shared_certificate:
+        raise SettingsError(
+            f"{environment_name('metrics_api_tls_cert')} and {environment_name('metrics_api_shared_certificate')} "
+            "are two certificates for one listener: give one of them"
         )

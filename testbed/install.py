@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -23,6 +23,8 @@ from testbed.errors import TestbedError
 from testbed.stage import until
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from testbed.bed import Testbed
 
 NAMESPACE = "wakegate-system"
@@ -38,11 +40,13 @@ class Installation:
         bed: with a control plane and a kubelet.
         overlay: name of a folder below manifests/overlays.
         namespace: the one that the overlay installs into.
+        settings: more of them, by name as in `activator.settings`.
     """
 
     bed: Testbed
     overlay: str = "kubernetes"
     namespace: str = NAMESPACE
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Take the ports, and write the kustomization that stands on the overlay."""
@@ -140,6 +144,7 @@ class Installation:
         variables: list[dict[str, Any]] = [
             {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             *({"name": name, "value": f"$(POD_IP):{port}"} for name, port in listen.items()),
+            *({"name": f"WAKEGATE_{name.upper()}", "value": value} for name, value in self.settings.items()),
         ]
         container = "/spec/template/spec/containers/0"
         operations: list[dict[str, Any]] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import MISSING, fields
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -23,6 +24,8 @@ DEFAULTS: dict[str, Any] = {
     "metrics_api_listen": ("0.0.0.0", 6443),  # noqa: S104 - the promised default: the aggregator calls it
     "metrics_api_tls_cert": "",
     "metrics_api_tls_key": "",
+    "metrics_api_shared_certificate": "",
+    "metrics_api_certificate_lifetime": timedelta(days=90),
     "metrics_api_service": ("wakegate-system", "wakegate-metrics"),
     "wake_token_file": "",
     "handoff": Handover.AUTO,
@@ -129,6 +132,17 @@ def test_a_certificate_comes_with_its_key(half: str) -> None:
         given(f"--metrics-api-tls-{half}=/file.pem")
     both = given("--metrics-api-tls-cert=/c.pem", "--metrics-api-tls-key=/k.pem")
     assert (both.metrics_api_tls_cert, both.metrics_api_tls_key) == ("/c.pem", "/k.pem")
+
+
+def test_one_listener_has_one_certificate() -> None:
+    """Files of one's own and a shared Secret exclude each other; how long the latter holds is at least a minute."""
+    with pytest.raises(SettingsError, match=r"two certificates for one listener"):
+        given(
+            "--metrics-api-tls-cert=/c.pem", "--metrics-api-tls-key=/k.pem", "--metrics-api-shared-certificate=shared"
+        )
+    with pytest.raises(SettingsError, match=r"at least 60 s"):
+        given("--metrics-api-certificate-lifetime=59s")
+    assert given("--metrics-api-certificate-lifetime=30d").metrics_api_certificate_lifetime == timedelta(days=30)
 
 
 def test_every_setting_is_described() -> None:

@@ -14,13 +14,19 @@ from activator.core.model import Handover
 from activator.errors import NotFoundError, WakegateError
 
 if TYPE_CHECKING:
-    from activator.kubernetes.client import KubernetesClient
+    from activator.kubernetes.client import Document, KubernetesClient
 
 PATH = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.external.metrics.k8s.io"
 LOOK_SECONDS = 10.0
 RETRY_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
+
+
+def service_of(api_service: Document) -> tuple[str, str]:
+    """Return namespace and name of the Service that an APIService leads to; two empty texts: the API server itself."""
+    service = api_service.get("spec", {}).get("service") or {}
+    return service.get("namespace", ""), service.get("name", "")
 
 
 class MetricsApiOwner:
@@ -57,8 +63,7 @@ class MetricsApiOwner:
         except NotFoundError:
             owner = None
         else:
-            service = document.get("spec", {}).get("service") or {}
-            owner = (service.get("namespace", ""), service.get("name", ""))
+            owner = service_of(document)
         settled = Handover.HPA if owner == self._service else Handover.DIRECT
         if settled is not self._handoff:
             found = "is served by nobody" if owner is None else f"leads to Service {owner[0]}/{owner[1]}"

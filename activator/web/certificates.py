@@ -1,11 +1,10 @@
-"""The certificate that a TLS listener shows: read from files and reread as they change, or made on the spot.
+"""The certificate that a TLS listener shows: read from files and reread as they change, handed over, or made here.
 
 A private key never touches a disk: `ssl` takes keys by path only, so they go through an anonymous file in memory.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import ssl
@@ -13,12 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
 from activator.errors import SettingsError
+from activator.web import issuing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +24,6 @@ log = logging.getLogger(__name__)
 
 _LIFETIME = timedelta(days=3650)
 """Of a certificate that lives in this process alone: no process gets so old, so nothing has to renew it."""
-_CLOCK_SKEW = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +60,42 @@ class CertificateSource(Protocol):
 
 
 class SelfSigned:
-    """A certificate made for this process: the API server reaches it with ``insecureSkipTLSVerify`` or its PEM."""
+    """A certificate made for this process: the API server reaches it with ``insecureSkipTLSVerify`` or its chain."""
 
     def __init__(self, names: Sequence[str], now: datetime) -> None:
-        self._pair = _make(names, now)
+        issued = issuing.issue(names, now, _LIFETIME)
+        self._pair = KeyPair(issued.chain.encode(), issued.key.encode())
 
     def current(self) -> KeyPair:
         """Return the one certificate."""
         return self._pair
+
+
+class HandedOver:
+    """A certificate that somebody hands over, and later another.
+
+    Args:
+        until_then: what is shown before the first comes.
+    """
+
+    def __init__(self, until_then: CertificateSource) -> None:
+        self._pair = until_then.current()
+
+    def current(self) -> KeyPair:
+        """Return the one that came last."""
+        return self._pair
+
+    def take(self, chain: str, key: str) -> None:
+        """Show this one from now on; one that cannot be used is told, and leaves the one before."""
+        pair = KeyPair(chain.encode(), key.encode())
+        if pair == self._pair:
+            return  # and not an equal one: who listens goes by identity, and would close its connections
+        try:
+            pair.load_into(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        except ssl.SSLError as error:
+            log.warning("the certificate handed over cannot be used: %s; the one before stays in use", error)
+            return
+        self._pair = pair
 
 
 class FromFiles:
@@ -124,33 +146,3 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _make(names: Sequence[str], now: datetime) -> KeyPair:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "wakegate")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + _LIFETIME)
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return KeyPair(
-        certificate.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    )
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)

@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from activator.core.rotation import RotationTimes
 from activator.errors import UnavailableError
 from activator.kafka.client import Connections
 from activator.kafka.commits import KafkaGroupOffsets
@@ -33,10 +34,12 @@ from activator.kubernetes.resources import Resources
 from activator.kubernetes.scale import KubernetesScaler
 from activator.kubernetes.scale_targets import ScaleTargetStore
 from activator.kubernetes.secrets import SecretStore
+from activator.kubernetes.shared_certificate import SharedCertificate
 from activator.loop import Activator, World
 from activator.specs.annotations import AnnotationDefaults, parse
 from activator.telemetry.metrics import OutsideCollector
-from activator.web.certificates import FromFiles, SelfSigned
+from activator.web import issuing
+from activator.web.certificates import FromFiles, HandedOver, SelfSigned
 from activator.web.dashboard import Dashboard
 from activator.web.external_metrics import ExternalMetricsServer
 from activator.web.metric_store import InMemoryMetricStore
@@ -67,6 +70,7 @@ class Cluster:
     def __init__(self, settings: Settings, clock: Clock, identity: str, client: KubernetesClient) -> None:
         self.settings = settings
         self.clock = clock
+        self.client = client
         self.defaults = AnnotationDefaults(
             bootstrap_servers=settings.bootstrap_servers,
             allowed_bootstrap_servers=frozenset(settings.allowed_bootstrap_servers),
@@ -87,6 +91,7 @@ class Cluster:
         self.front_proxy = FrontProxyConfigMap(client)
         self.metrics_api_owner = MetricsApiOwner(client, settings.metrics_api_service)
         self.store = InMemoryMetricStore()
+        self.certificate, self.shared_certificate = self._certificates()
 
     def parse(self, annotations: Mapping[str, str], ref: TargetRef) -> tuple[Policy | None, tuple[SpecError, ...]]:
         """Read a workload's annotations with the operator's defaults."""
@@ -107,6 +112,29 @@ class Cluster:
         """Tell whether this replica holds the lease."""
         return self.leadership.remaining() > timedelta(0)
 
+    def _certificates(self) -> tuple[CertificateSource, SharedCertificate | None]:
+        """Return what the metrics API shows, and who keeps it where all replicas share one."""
+        settings = self.settings
+        if settings.metrics_api_tls_cert:
+            return FromFiles(Path(settings.metrics_api_tls_cert), Path(settings.metrics_api_tls_key)), None
+        namespace, name = settings.metrics_api_service
+        names = [f"{name}.{namespace}.svc", f"{name}.{namespace}", "localhost"]
+        own = SelfSigned(names, self.clock.now())
+        if not settings.metrics_api_shared_certificate:
+            return own, None
+        shown = HandedOver(until_then=own)
+        return shown, SharedCertificate(
+            self.client,
+            settings.metrics_api_service,
+            settings.metrics_api_shared_certificate,
+            names=names,
+            leads=self.leads,
+            now=self.clock.now,
+            times=RotationTimes(settings.metrics_api_certificate_lifetime),
+            issuer=issuing,
+            show=shown.take,
+        )
+
     def world(self, connections: Connections, tail: KafkaTail, observed: Observability) -> World:
         """Return what the loop is given."""
         return World(
@@ -125,13 +153,6 @@ class Cluster:
             group_offsets=KafkaGroupOffsets(connections),
             auto_handoff=self.metrics_api_owner.handoff,
         )
-
-    def certificate(self) -> CertificateSource:
-        """Return what the metrics API shows: the operator's certificate, or one made for this process."""
-        if self.settings.metrics_api_tls_cert:
-            return FromFiles(Path(self.settings.metrics_api_tls_cert), Path(self.settings.metrics_api_tls_key))
-        namespace, name = self.settings.metrics_api_service
-        return SelfSigned(names=[f"{name}.{namespace}.svc", f"{name}.{namespace}", "localhost"], now=self.clock.now())
 
 
 async def run(settings: Settings) -> None:
@@ -175,7 +196,9 @@ def _tasks(cluster: Cluster, activator: Activator, tail: KafkaTail) -> dict[str,
         await _restored(activator)
         await cluster.catalog.run(gate)
 
+    shared = cluster.shared_certificate
     return {
+        **({"certificate": shared.run} if shared is not None else {}),
         "HPA watch": cluster.handoff.run,
         "ScaleTarget store": cluster.states.run,
         "Events": cluster.events.run,
@@ -197,7 +220,7 @@ async def _listen(
     metrics_api = ExternalMetricsServer(
         settings.metrics_api_listen,
         store=cluster.store,
-        certificate=cluster.certificate(),
+        certificate=cluster.certificate,
         authority=cluster.front_proxy,
         now=cluster.clock.now,
         served=observed.metrics.external_metric_served,
@@ -205,7 +228,8 @@ async def _listen(
 
     def not_ready() -> list[str]:
         reasons = [] if activator.is_synced else ["the catalog has not been read yet"]
-        return [*reasons, *metrics_api.problems()]
+        shared = cluster.shared_certificate
+        return [*reasons, *metrics_api.problems(), *(shared.problems() if shared is not None else ())]
 
     server = Server(
         settings.listen,

@@ -13,11 +13,12 @@ from tests.manifests.support import MANIFESTS, OVERLAYS, namespace_of, of_kind, 
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.manifests.support import Object
 
 REPOSITORY = MANIFESTS.parent
-SOURCES = sorted((MANIFESTS / "base").glob("rbac*.yaml"))
+SOURCES = sorted([*(MANIFESTS / "base").glob("rbac*.yaml"), *(MANIFESTS / "components").glob("*/rbac*.yaml")])
 REASON = re.compile(r"^\s+# (create|delete|get|list|patch|update|watch) +(\S+\.py): ", re.MULTILINE)
 
 
@@ -47,12 +48,35 @@ def test_a_workload_is_written_through_its_scale_alone(overlay: str) -> None:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_no_secret_is_readable(overlay: str) -> None:
-    """No role says anything about Secrets, nor lets its holder grant more than it has."""
-    resources = {resource for _, resource, _ in granted(rendered(overlay))}
-    assert resources.isdisjoint({"secrets", "configmaps", "serviceaccounts", "serviceaccounts/token"})
+def test_no_secret_of_others_is_readable(overlay: str) -> None:
+    """The one Secret in reach is that of our own certificate, by name; nobody is let grant more than it has."""
+    objects = rendered(overlay)
+    about_secrets = [
+        (role["kind"], rule["resourceNames"], rule["verbs"])
+        for role in of_kind(objects, "Role", "ClusterRole")
+        for rule in role["rules"]
+        if "secrets" in rule["resources"]
+    ]
+    own = [("Role", ["wakegate-metrics-certificate"], ["get", "update"])]
+    assert about_secrets == (own if overlay == "kubernetes" else [])
+    resources = {resource for _, resource, _ in granted(objects)}
+    assert resources.isdisjoint({"configmaps", "serviceaccounts", "serviceaccounts/token"})
     verbs = {verb for _, _, verb in granted(rendered(overlay))}
     assert verbs.isdisjoint({"escalate", "bind", "impersonate"})
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_api_service_is_reached_by_name_alone(overlay: str) -> None:
+    """It may look at who owns external metrics, and put its CA there where it makes its certificate; no other."""
+    rules = [
+        (rule["resourceNames"], rule["verbs"])
+        for role in of_kind(rendered(overlay), "Role", "ClusterRole")
+        for rule in role["rules"]
+        if "apiservices" in rule["resources"]
+    ]
+    name = ["v1beta1.external.metrics.k8s.io"]
+    looked_at = [] if overlay == "namespaced" else [(name, ["get"])]
+    assert sorted(rules) == sorted([*looked_at, *([(name, ["patch"])] if overlay == "kubernetes" else [])])
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -81,9 +105,9 @@ def test_one_namespace_gets_the_same_rules() -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
-def test_each_verb_names_the_file_that_needs_it(source: object) -> None:
+def test_each_verb_names_the_file_that_needs_it(source: Path) -> None:
     """In the comments of a rule stand exactly its verbs, each with a file that exists."""
-    text = (MANIFESTS / "base" / str(source)).read_text()
+    text = source.read_text()
     for document in text.split("\n---\n"):
         parsed = yaml.safe_load(document)
         if parsed["kind"] not in {"Role", "ClusterRole"}:

@@ -16,6 +16,7 @@ from tests.manifests.support import (
     default_namespace,
     namespace_of,
     of_kind,
+    pod_spec,
     rendered,
     the,
 )
@@ -23,8 +24,11 @@ from tests.manifests.support import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.manifests.support import Object
+
 needs_kubectl = pytest.mark.real
 """`make test` needs nothing but Python; kustomize is part of kubectl."""
+API_SERVICE = "v1beta1.external.metrics.k8s.io"
 OPTIONAL = ("servicemonitor", "networkpolicy", "prometheusrule", "otel")
 
 
@@ -75,7 +79,7 @@ def test_the_metrics_api_is_claimed_only_where_it_is_ours() -> None:
 def test_the_api_service_leads_to_our_service(overlay: str) -> None:
     """The APIService names the Service in front of the Pods, in the same namespace, by a port that it has."""
     objects = rendered(overlay)
-    reference = the(objects, "APIService", "v1beta1.external.metrics.k8s.io")["spec"]["service"]
+    reference = the(objects, "APIService", API_SERVICE)["spec"]["service"]
     service = the(objects, "Service", reference["name"])
     assert service["metadata"]["namespace"] == reference["namespace"]
     (port,) = service["spec"]["ports"]
@@ -83,18 +87,65 @@ def test_the_api_service_leads_to_our_service(overlay: str) -> None:
     assert port["targetPort"] in {named["name"] for named in container(objects)["ports"]}
 
 
-def test_openshift_checks_the_certificate_that_it_makes() -> None:
-    """service-ca's Secret is the one that is mounted, and the APIService does not skip verification."""
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_api_server_verifies_who_answers(overlay: str) -> None:
+    """No APIService skips the verification of the certificate."""
+    for api_service in of_kind(rendered(overlay), "APIService"):
+        assert "insecureSkipTLSVerify" not in api_service["spec"]
+
+
+def test_openshift_shows_the_certificate_that_service_ca_makes() -> None:
+    """service-ca's Secret is the one that is mounted, and its CA goes on the APIService."""
     objects = rendered("openshift")
     service = the(objects, "Service", "wakegate-metrics")
     secret = service["metadata"]["annotations"]["service.beta.openshift.io/serving-cert-secret-name"]
-    (deployment,) = of_kind(objects, "Deployment")
-    mounted = {
-        volume["name"]: volume["secret"]["secretName"] for volume in deployment["spec"]["template"]["spec"]["volumes"]
+    assert mounted_secret(objects) == secret
+    annotations = the(objects, "APIService", API_SERVICE)["metadata"]["annotations"]
+    assert annotations["service.beta.openshift.io/inject-cabundle"] == "true"
+
+
+def test_a_certificate_of_its_own_has_a_secret_and_an_account_that_may_fill_it() -> None:
+    """The Secret is there, empty, in the namespace of the Service, under the name that the Deployment says."""
+    objects = rendered("kubernetes")
+    (name,) = [
+        variable["value"]
+        for variable in container(objects)["env"]
+        if variable["name"] == "WAKEGATE_METRICS_API_SHARED_CERTIFICATE"
+    ]
+    secret = the(objects, "Secret", name)
+    assert secret["metadata"]["namespace"] == the(objects, "Service", "wakegate-metrics")["metadata"]["namespace"]
+    assert {"data", "stringData"}.isdisjoint(secret), "applying it again must not empty it"
+    assert the(objects, "Role", "wakegate-metrics-certificate")["rules"][0]["resourceNames"] == [name]
+
+
+@needs_kubectl
+def test_cert_manager_makes_what_is_mounted(tmp_path: Path) -> None:
+    """Base, metrics API and cert-manager together: one Secret, the Service's name, and its CA on the APIService."""
+    components = [MANIFESTS / "components" / name for name in ("metrics-api", "cert-manager", "namespace")]
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [os.path.relpath(MANIFESTS / "base", tmp_path)],
+        "components": [os.path.relpath(path, tmp_path) for path in components],
     }
-    assert mounted["metrics-api-tls"] == secret
-    spec = the(objects, "APIService", "v1beta1.external.metrics.k8s.io")["spec"]
-    assert "insecureSkipTLSVerify" not in spec
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    objects = list(yaml.safe_load_all(render_manifests.kustomize(tmp_path)))
+    certificate = the(objects, "Certificate", "wakegate-metrics")
+    namespace = certificate["metadata"]["namespace"]
+    assert mounted_secret(objects) == certificate["spec"]["secretName"]
+    assert certificate["spec"]["dnsNames"] == [f"wakegate-metrics.{namespace}.svc"]
+    annotations = the(objects, "APIService", API_SERVICE)["metadata"]["annotations"]
+    assert annotations["cert-manager.io/inject-ca-from"] == f"{namespace}/wakegate-metrics"
+    issuers = {item["metadata"]["name"]: item["spec"] for item in of_kind(objects, "Issuer")}
+    authority = the(objects, "Certificate", "wakegate-metrics-ca")["spec"]
+    assert issuers[certificate["spec"]["issuerRef"]["name"]]["ca"]["secretName"] == authority["secretName"]
+    assert authority["issuerRef"]["name"] in issuers
+
+
+def mounted_secret(objects: list[Object]) -> str:
+    """The Secret whose certificate the metrics API shows."""
+    volumes = {volume["name"]: volume["secret"]["secretName"] for volume in pod_spec(objects)["volumes"]}
+    return str(volumes["metrics-api-tls"])
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
