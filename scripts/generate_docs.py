@@ -12,6 +12,7 @@ from pathlib import Path
 
 from activator.core.model import Reason
 from activator.core.naming import ANNOTATION_PREFIX
+from activator.doctor.checks import CHECKS, CHECKS_BEFORE
 from activator.settings import Settings, descriptions, environment_name
 from activator.specs.annotations import TABLE
 from activator.telemetry.attributes import attributes_markdown
@@ -75,12 +76,28 @@ def reasons_markdown() -> str:
     return "\n".join([*lines, ""])
 
 
+_BEGIN, _END = "<!-- made from activator/doctor/checks.py: begin -->\n", "<!-- end -->\n"
+
+
+def doctor_markdown() -> str:
+    """Return the doctor's page with the list of its checks made anew; what explains each is written by hand."""
+    before, _, rest = (DOCS / "doctor.md").read_text().partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    rows = ["| section | check | asks | skipped after a failure of |", "| --- | --- | --- | --- |"]
+    for check in (*CHECKS, *(check for check in CHECKS_BEFORE if check not in CHECKS)):
+        only = "" if check in CHECKS else " (`--pre`)"
+        after_ids = ", ".join(f"`{id_}`" for id_ in check.after)
+        rows.append(f"| {check.section}{only} | [`{check.id}`](#{check.id}) | {check.asks} | {after_ids} |")
+    return before + _BEGIN + "\n".join([*rows, ""]) + _END + after
+
+
 PAGES = {
     "annotations.md": annotations_markdown,
     "settings.md": settings_markdown,
     "reasons.md": reasons_markdown,
     "metrics.md": metrics_markdown,
     "attributes.md": attributes_markdown,
+    "doctor.md": doctor_markdown,
 }
 
 

@@ -23,6 +23,9 @@ BAD_INPUT = 2
 VERBS: dict[str, str] = {
     "run": "manage the annotated workloads of a Kubernetes cluster",
     "local": "run the annotated workloads of a folder as processes, without a cluster",
+    "status": "see whether wakegate runs, and what it does with every workload",
+    "explain": "see why a workload has the replicas it has: record, reading, steps, PATCH, HPA",
+    "doctor": "find what is wrong with an installation, or in the way of one",
     "demo": "see 0 -> 5 -> 0 in a minute: embedded Kafka, local processes, no cluster",
 }
 """Every verb, in the order of --help; `activator.cli.{verb}` has `configure(parser)` and `execute(arguments)`."""

@@ -27,6 +27,7 @@ NO_LEADER = -1
 _GROUP_KEY = 0
 _CONSUMER = -1  # replica id
 _WITH_TOPIC_ID = 10  # Metadata
+_OPERATIONS_NOT_TOLD = -(2**31)  # what a broker answers that was not asked for them, or knows none
 _UUID_BYTES = 16
 
 _PARTITION_AND_TIMESTAMP = struct.Struct(">iq")
@@ -53,6 +54,8 @@ class TopicRow(NamedTuple):
     """Leader by partition number, `NO_LEADER` where there is none."""
     topic_id: str | None = None
     """As Kafka's tools write it (KIP-516); None: brokers before Kafka 2.8 have none."""
+    operations: int | None = None
+    """What we may do to it (KIP-430), a bit for each `AclOperation`; None: not asked, or not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,15 @@ class Metadata(KafkaRequest[Iterator[BrokerRow | TopicRow]]):
     VERSIONS: ClassVar = (5, 10)
     FLEXIBLE_FROM: ClassVar = 9
 
-    topics: Sequence[str]
+    topics: Sequence[str] | None
+    """None: every topic that we may describe."""
+    with_operations: bool = False
+    """Ask also what we may do to them; brokers before Kafka 2.8 are asked in vain."""
 
     def encode(self, out: Writer, version: int) -> None:
-        """Write the body. An empty list asks for brokers alone; null would ask for every topic there is."""
-        out.array(len(self.topics))
-        for topic in self.topics:
+        """Write the body. An empty list asks for brokers alone, null for every topic there is."""
+        out.array(-1 if self.topics is None else len(self.topics))
+        for topic in self.topics or ():
             if version >= _WITH_TOPIC_ID:
                 out.raw(bytes(_UUID_BYTES))  # by its name
             out.string(topic)
@@ -76,7 +82,7 @@ class Metadata(KafkaRequest[Iterator[BrokerRow | TopicRow]]):
         out.int8(0)  # allow_auto_topic_creation
         if version >= _WITH_TOPIC_ID:
             out.int8(0)  # include_cluster_authorized_operations
-            out.int8(0)  # include_topic_authorized_operations
+            out.int8(self.with_operations)  # include_topic_authorized_operations
         out.tags()
 
     def decode(self, answer: Reader, version: int) -> Iterator[BrokerRow | TopicRow]:
@@ -101,10 +107,10 @@ class Metadata(KafkaRequest[Iterator[BrokerRow | TopicRow]]):
                     answer.int32()  # leader epoch
                 answer.skip_int32_arrays(3)  # replicas, in sync, offline
                 answer.tags()
-            if with_id:
-                answer.int32()  # authorized operations
+            operations = answer.int32() if with_id else _OPERATIONS_NOT_TOLD
             answer.tags()
-            yield TopicRow(error, topic, leaders, topic_id)
+            told = operations if self.with_operations and operations != _OPERATIONS_NOT_TOLD else None
+            yield TopicRow(error, topic, leaders, topic_id, told)
 
 
 def _uuid_text(value: bytes) -> str | None:
@@ -310,6 +316,8 @@ class GroupRow(NamedTuple):
     group: str
     state: str
     members: int
+    operations: int | None = None
+    """What we may do to it, as in `TopicRow`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,10 +329,12 @@ class DescribeGroups(KafkaRequest[Iterator[GroupRow]]):
     FLEXIBLE_FROM: ClassVar = 5
 
     groups: Sequence[str]
+    with_operations: bool = False
+    """Ask also what we may do to them."""
 
     def encode(self, out: Writer, _version: int) -> None:
         """Write the body."""
-        _write_groups(out, self.groups)
+        _write_groups(out, self.groups, with_operations=self.with_operations)
 
     def decode(self, answer: Reader, version: int) -> Iterator[GroupRow]:
         """Yield one row a group."""
@@ -338,9 +348,10 @@ class DescribeGroups(KafkaRequest[Iterator[GroupRow]]):
                 answer.skip_strings(4 if with_instance_id else 3)  # member, instance, client, host
                 answer.skip_bytes(2)  # subscription and assignment
                 answer.tags()
-            answer.int32()  # authorized operations
+            operations = answer.int32()
             answer.tags()
-            yield GroupRow(error, group, state, members)
+            told = operations if self.with_operations and operations != _OPERATIONS_NOT_TOLD else None
+            yield GroupRow(error, group, state, members, told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,11 +386,35 @@ class ConsumerGroupDescribe(KafkaRequest[Iterator[GroupRow]]):
             yield GroupRow(error, group, state, members)
 
 
-def _write_groups(out: Writer, groups: Sequence[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class ListGroups(KafkaRequest[Iterator[str]]):
+    """The groups that one broker coordinates and that we may describe, of either protocol."""
+
+    API_KEY: ClassVar = 16
+    VERSIONS: ClassVar = (2, 4)
+    FLEXIBLE_FROM: ClassVar = 3
+
+    def encode(self, out: Writer, version: int) -> None:
+        """Write the body."""
+        if version >= self.FLEXIBLE_FROM:
+            out.array(0)  # states: any
+        out.tags()
+
+    def decode(self, answer: Reader, version: int) -> Iterator[str]:
+        """Yield each group's name; an error of the whole answer (still loading) yields none."""
+        answer.int32()  # throttle time
+        answer.int16()  # error
+        for _ in range(answer.array()):
+            yield answer.string()
+            answer.skip_strings(2 if version >= self.FLEXIBLE_FROM else 1)  # protocol type and state
+            answer.tags()
+
+
+def _write_groups(out: Writer, groups: Sequence[str], *, with_operations: bool = False) -> None:
     out.array(len(groups))
     for group in groups:
         out.string(group)
-    out.int8(0)  # include_authorized_operations
+    out.int8(with_operations)  # include_authorized_operations
     out.tags()
 
 

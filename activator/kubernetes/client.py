@@ -12,6 +12,7 @@ import logging
 import random
 from contextlib import aclosing
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
@@ -24,6 +25,7 @@ from activator.kubernetes.responses import ExpiredError, error_of, error_of_stat
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
+    from datetime import datetime
 
     from kubernetes_asyncio.client import ApiClient, Configuration
 
@@ -137,6 +139,21 @@ class KubernetesClient:
                 _cut(response)
         except _FOREIGN_ERRORS as error:
             raise UnavailableError(where, _in_words(error, WATCH_SILENCE)) from error
+
+    async def date(self) -> datetime:
+        """Tell the API server's time: the header Date of an answer, whole seconds (RFC 9110, section 6.6.1).
+
+        Raises UnavailableError, also where what answers tells no date.
+        """
+        where = self._where("GET", "/version")
+        try:
+            async with (
+                asyncio.timeout(REQUEST_DEADLINE.total_seconds()),
+                await _call(self._calls, "GET", "/version", {}, None, _JSON) as response,
+            ):
+                return parsedate_to_datetime(response.headers.get("Date", ""))
+        except _FOREIGN_ERRORS as error:
+            raise UnavailableError(where, _in_words(error, REQUEST_DEADLINE)) from error
 
     # --------------------------------------------------------------------------------------------------- writing
 

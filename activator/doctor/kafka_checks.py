@@ -1,0 +1,192 @@
+"""Kafka, as the principal that we are to it: reachability, ACLs, topics and groups."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from activator.doctor.facts import Unknown
+from activator.doctor.verdict import Verdict, fail, ok, skipped, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from activator.doctor.facts import Access, Facts, KafkaCluster, Target, TopicOfTarget
+
+_NONE = "no Kafka cluster is named: neither by WAKEGATE_BOOTSTRAP_SERVERS nor by a workload"
+_ACLS = "docs/security.md#kafka-acls"
+
+
+def reachable(facts: Facts) -> Verdict:
+    """Some broker of each cluster answers."""
+    if not facts.clusters:
+        return skipped(_NONE)
+    silent = [cluster for cluster in facts.clusters if cluster.problem and not cluster.denied]
+    if silent:
+        return fail(
+            _count(silent, facts.clusters, "Kafka clusters that do not answer from here"),
+            *(cluster.problem for cluster in silent),
+            fix="see that the address is right and its listener open; where only Pods reach it, ask from one: "
+            f"kubectl -n {facts.namespace} exec deployment/wakegate -- wakegate doctor",
+        )
+    return ok(f"{', '.join(cluster.bootstrap_servers for cluster in facts.clusters)} answers")
+
+
+def credentials(facts: Facts) -> Verdict:
+    """Each cluster takes us for who we say we are."""
+    if not facts.clusters:
+        return skipped(_NONE)
+    refused = [cluster for cluster in facts.clusters if cluster.denied]
+    if refused:
+        return fail(
+            _count(refused, facts.clusters, "Kafka clusters that refuse the credentials"),
+            *(cluster.problem for cluster in refused),
+            fix="see to user, password and mechanism, and that the port is that of a listener which takes them",
+        )
+    if all(cluster.problem for cluster in facts.clusters):
+        return skipped("see kafka-reachable")
+    return ok("no cluster refuses the credentials")
+
+
+def brokers(facts: Facts) -> Verdict:
+    """Every broker is reached at the address that the cluster names, not only the bootstrap server."""
+    if not facts.clusters:
+        return skipped(_NONE)
+    named = [broker for cluster in facts.clusters for broker in cluster.brokers]
+    lost = [broker for broker in named if broker.problem]
+    if lost:
+        return fail(
+            _count(lost, named, "brokers that are not reached at the address that they advertise"),
+            *(broker.problem for broker in lost),
+            fix="correct advertised.listeners of those brokers, or let their addresses be reached from here",
+        )
+    return ok(f"brokers reached at the address that they advertise: all, {len(named)}")
+
+
+def topics(facts: Facts) -> Verdict:
+    """Every topic exists."""
+    causes = []
+    for target, trigger, cluster, access in _each(facts, lambda cluster, trigger: cluster.topics.get(trigger.topic)):
+        if access.describe and access.exists is False:
+            causes.append(f"{target.name}: topic {trigger.topic!r}{_near(trigger.topic, cluster.topic_names)}")
+    if causes:
+        return fail(
+            f"topics that do not exist: {len(causes)}",
+            *causes,
+            fix="correct wakegate.dev/topic, or make the topic; until then the workload holds its count",
+        )
+    return _well(facts, "every topic exists")
+
+
+def topic_describe(facts: Facts) -> Verdict:
+    """We may see every topic: without this nothing is known of the lag."""
+    causes = [
+        f"{target.name}: topic {trigger.topic!r}"
+        for target, trigger, _, access in _each(facts, lambda cluster, trigger: cluster.topics.get(trigger.topic))
+        if not access.describe
+    ]
+    if causes:
+        return fail(
+            f"topics that may not be described: {len(causes)}",
+            *causes,
+            fix=f"grant the ACL DESCRIBE on them to wakegate's principal ({_ACLS}); such a workload holds its count",
+        )
+    return _well(facts, "every topic may be described")
+
+
+def topic_read(facts: Facts) -> Verdict:
+    """We may read every topic: without this a wake takes up to a second."""
+    causes = [
+        f"{target.name}: topic {trigger.topic!r}"
+        for target, trigger, _, access in _each(facts, lambda cluster, trigger: cluster.topics.get(trigger.topic))
+        if access.describe and access.exists and access.read is False
+    ]
+    if causes:
+        return warn(
+            f"topics that may not be read, and so wake within a second instead of milliseconds: {len(causes)}",
+            *causes,
+            fix=f"grant the ACL READ on them to wakegate's principal ({_ACLS})",
+        )
+    return _well(facts, "every topic may be read")
+
+
+def group_describe(facts: Facts) -> Verdict:
+    """We may see every group: without this nothing is known of the lag."""
+    causes = [
+        f"{target.name}: consumer group {trigger.group!r}"
+        for target, trigger, _, access in _each(facts, lambda cluster, trigger: cluster.groups.get(trigger.group))
+        if not access.describe
+    ]
+    if causes:
+        return fail(
+            f"consumer groups that may not be described: {len(causes)}",
+            *causes,
+            fix=f"grant the ACL DESCRIBE on them to wakegate's principal ({_ACLS}); such a workload holds its count",
+        )
+    return _well(facts, "every consumer group may be described")
+
+
+def group_read(facts: Facts) -> Verdict:
+    """We may commit for every group whose offsets are guarded."""
+    causes = [
+        f"{target.name}: consumer group {trigger.group!r}"
+        for target, trigger, _, access in _each(facts, lambda cluster, trigger: cluster.groups.get(trigger.group))
+        if access.describe and access.read is False and target.guards_offsets
+    ]
+    if causes:
+        return warn(
+            f"consumer groups whose offsets cannot be guarded: {len(causes)}",
+            *causes,
+            fix=f"grant the ACL READ on them to wakegate's principal ({_ACLS}), or annotate "
+            'wakegate.dev/offset-guard: "off"',
+        )
+    return _well(facts, "every consumer group may be committed for")
+
+
+def groups(facts: Facts) -> Verdict:
+    """No group is a slip of the pen: one that does not exist may be yet to come, unless another is nearly called so."""
+    causes, new = [], 0
+    for target, trigger, cluster, access in _each(facts, lambda cluster, trigger: cluster.groups.get(trigger.group)):
+        if access.describe and access.exists is False:
+            new += 1
+            if near := _near(trigger.group, cluster.group_names):
+                causes.append(f"{target.name}: consumer group {trigger.group!r}{near}")
+    if causes:
+        return warn(
+            f"consumer groups that do not exist while others are nearly called so: {len(causes)}",
+            *causes,
+            fix="correct wakegate.dev/consumer-group to the group.id of the consumer, if that is what it is",
+        )
+    return _well(facts, f"consumer groups that do not exist yet: {new}" if new else "every consumer group exists")
+
+
+def _each(
+    facts: Facts, look: Callable[[KafkaCluster, TopicOfTarget], Access | None]
+) -> Iterator[tuple[Target, TopicOfTarget, KafkaCluster, Access]]:
+    """Walk the triggers of which something could be found out; each topic or group once a target."""
+    clusters = {cluster.bootstrap_servers: cluster for cluster in facts.clusters}
+    for target in () if isinstance(facts.targets, Unknown) else facts.targets:
+        for trigger in target.triggers:
+            cluster = clusters.get(trigger.bootstrap_servers)
+            if cluster is not None and (access := look(cluster, trigger)) is not None:
+                yield target, trigger, cluster, access
+
+
+def _well(facts: Facts, text: str) -> Verdict:
+    if isinstance(facts.targets, Unknown):
+        return skipped(f"the annotated workloads: {facts.targets.reason}")
+    if not any(target.triggers for target in facts.targets):
+        return skipped("no workload is annotated yet")
+    if silent := [cluster.bootstrap_servers for cluster in facts.clusters if cluster.problem]:
+        return skipped(f"{', '.join(silent)} could not be asked; nothing is wrong elsewhere")
+    return ok(text)
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    """Name the nearest right name, as the end of a sentence; empty: none is near."""
+    found = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _count(bad: Sequence[object], of: Sequence[object], what: str) -> str:
+    return f"{what}: {len(bad)} of {len(of)}"
