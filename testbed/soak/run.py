@@ -103,8 +103,8 @@ class Strike:
         """
         scene, fault = self._scene, self._fault
         self._probe = self._sleeper()
-        slept = scene.observer.asleep_seconds(self._probe.name)
         struck_at = time.time()
+        slept = scene.observer.asleep_seconds(self._probe.name, struck_at)
         undo = effects.strike(scene, fault, self._probe)
         self._hold()
         undone_at = time.time()
@@ -135,6 +135,7 @@ class Strike:
                 self._scene.sleepers,
                 self._scene.observer,
                 self._fault.choice,
+                time.time(),
                 settled_seconds=SETTLED_SECONDS,
                 expired_seconds=FORGOTTEN_SECONDS,
             ),
