@@ -69,7 +69,7 @@ def soak(bounds: Bounds) -> Report:
             _strike_all(scene, bounds, report)
         except TestbedError as error:
             # A part that does not come back says nothing about ours: what was found until then is still worth having.
-            report.facts["ended early"] = str(error)
+            report.ended_early = str(error)
         report.facts["minutes"] = round((time.monotonic() - began) / 60, 1)
         sleeps = _end_of_sending(scene)
         report.after += _last_questions(scene, sleeps)

@@ -16,5 +16,6 @@ def test_a_slice_of_the_soak() -> None:
     """Three minutes of faults by one seed: no false zero, no missed wake, no record skipped or read again."""
     report = soak(Bounds(seed=2, faults=30, minutes=3, normal_seconds=BUSY_MACHINE_SECONDS))
     assert report.violations == [], report.table()
+    assert not report.ended_early
     assert len(report.outcomes) >= 5, report.table()
     assert report.facts["sleeps"], "something has slept"
