@@ -11,7 +11,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 PACKAGES := activator gateway testbed scripts benchmarks
 CHECKED := $(wildcard $(PACKAGES)) tests
 
-.PHONY: help install demo testbed-demo test test-real check docs manifests constraints bench clean
+.PHONY: help install demo testbed-demo test test-real soak check docs manifests constraints bench clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ test: install  ## All tests that need nothing but Python
 test-real: install  ## The tests on a real Kafka, API server, HPA controller and Jaeger
 	$(BIN)/python -m testbed build
 	$(BIN)/python -m pytest -q -m real
+
+soak: install  ## 500 faults on real parts, about an hour; SOAK="--seed 7 --faults 50 --minutes 10" for less
+	$(BIN)/python -m testbed build kafka control-plane
+	$(BIN)/python -m testbed.soak $(SOAK)
 
 check: install  ## Lint, types, layers, and that generated files are fresh
 	$(BIN)/ruff check .

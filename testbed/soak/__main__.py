@@ -1,4 +1,4 @@
-"""`python -m testbed.soak`: faults on real parts; exit status 1 for a violation."""
+"""`python -m testbed.soak`: faults on real parts; exit status 1 for a violation or an early end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main() -> int:
     path = ARTIFACTS / f"seed-{seed}.json"
     report.write(path)
     say(f"\n{report.table()}\nwritten: artifacts/soak/{path.name}")
-    return 1 if report.violations else 0
+    return 1 if report.violations or report.ended_early else 0
 
 
 if __name__ == "__main__":

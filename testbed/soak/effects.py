@@ -175,7 +175,7 @@ def _offsets(scene: Scene, _: Fault, probe: Target) -> Callable[[], None]:
 
 def _until_ready(replicas: list[Wakegate]) -> None:
     for replica in replicas:
-        replica.process.wait_ready(replica.is_ready, within_seconds=REPLICA_SECONDS)
+        until(f"{replica.process.name} is ready", replica.is_ready, REPLICA_SECONDS)
 
 
 def _nothing() -> None:

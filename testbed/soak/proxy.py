@@ -57,11 +57,12 @@ class Proxy:
     way: Way = "pass"
     delay_seconds: float = 0.0
     _links: set[Link] = field(default_factory=set)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _server: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Listen."""
-        self._server = await asyncio.start_server(self._accept, LOOPBACK, self.port)
+        self._server = await asyncio.start_server(self._take, LOOPBACK, self.port)
 
     async def close(self) -> None:
         """End everything."""
@@ -69,6 +70,7 @@ class Proxy:
             self._server.close()
         for link in list(self._links):
             link.reset()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def turn(self, way: Way, delay_seconds: float = 0.0) -> None:
         """Change what happens to connections, open and new."""
@@ -77,7 +79,12 @@ class Proxy:
             if way == "cut" or (way != "black-hole" and link.lossy):
                 link.reset()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = Link([writer])
         self._links.add(link)
         try:
@@ -138,16 +145,9 @@ class Network:
     def __exit__(self, *_: object) -> None:
         for proxy in self._proxies:
             self._call(proxy.close())
-        self._call(self._finish())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(CALL_SECONDS)
         self._loop.close()
-
-    async def _finish(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _call(self, work: Coroutine[None, None, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_SECONDS)

@@ -59,6 +59,8 @@ class Report:
     after: list[Violation] = field(default_factory=list)
     """Found once everything had ended."""
     facts: dict[str, object] = field(default_factory=dict)
+    ended_early: str = ""
+    """Which part of the testbed did not come back."""
 
     @property
     def violations(self) -> list[Violation]:
@@ -74,6 +76,8 @@ class Report:
         lines.append(_row("all", self.outcomes))
         lines += [f"{name}: {value}" for name, value in self.facts.items()]
         lines += [str(violation) for violation in self.after]
+        if self.ended_early:
+            lines.append(f"ENDED EARLY: {self.ended_early}")
         lines.append(f"seed {self.seed}: {len(self.outcomes)} faults, {len(self.violations)} violations")
         return "\n".join(lines)
 

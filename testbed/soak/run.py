@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from testbed import ledger
+from testbed.errors import TestbedError
 from testbed.soak import effects, oracle, plan
 from testbed.soak.oracle import Violation
 from testbed.soak.report import Outcome, Report
@@ -64,24 +65,33 @@ def soak(bounds: Bounds) -> Report:
     with Scene(bounds.run_directory) as scene:
         say(f"everything runs, {len(scene.sleepers)} targets sleep; logs in {scene.bed.run_directory}")
         began = time.monotonic()
-        for fault in plan.draw(bounds.seed):
-            if len(report.outcomes) >= bounds.faults or time.monotonic() - began > bounds.minutes * 60:
-                break
-            try:
-                outcome = Strike(scene, fault, bounds.normal_seconds).run()
-            except effects.NotPossibleError as error:
-                report.skipped.append(f"{fault}: {error}")
-                continue
-            except AssertionError as error:
-                report.after.append(Violation("stuck-awake", "every target", str(error), fault.number))
-                break
-            report.outcomes.append(outcome)
-            say(outcome.line())
+        try:
+            _strike_all(scene, bounds, report)
+        except TestbedError as error:
+            # A part that does not come back says nothing about ours: what was found until then is still worth having.
+            report.ended_early = str(error)
         report.facts["minutes"] = round((time.monotonic() - began) / 60, 1)
         sleeps = _end_of_sending(scene)
         report.after += _last_questions(scene, sleeps)
         _add_facts(report, scene, sleeps)
     return report
+
+
+def _strike_all(scene: Scene, bounds: Bounds, report: Report) -> None:
+    deadline = time.monotonic() + bounds.minutes * 60
+    for fault in plan.draw(bounds.seed):
+        if len(report.outcomes) >= bounds.faults or time.monotonic() > deadline:
+            return
+        try:
+            outcome = Strike(scene, fault, bounds.normal_seconds).run()
+        except effects.NotPossibleError as error:
+            report.skipped.append(f"{fault}: {error}")
+        except AssertionError as error:
+            report.after.append(Violation("stuck-awake", "every target", str(error), fault.number))
+            return
+        else:
+            report.outcomes.append(outcome)
+            say(outcome.line())
 
 
 class Strike:
@@ -103,8 +113,8 @@ class Strike:
         """
         scene, fault = self._scene, self._fault
         self._probe = self._sleeper()
-        slept = scene.observer.asleep_seconds(self._probe.name)
         struck_at = time.time()
+        slept = scene.observer.asleep_seconds(self._probe.name, struck_at)
         undo = effects.strike(scene, fault, self._probe)
         self._hold()
         undone_at = time.time()
@@ -135,6 +145,7 @@ class Strike:
                 self._scene.sleepers,
                 self._scene.observer,
                 self._fault.choice,
+                time.time(),
                 settled_seconds=SETTLED_SECONDS,
                 expired_seconds=FORGOTTEN_SECONDS,
             ),

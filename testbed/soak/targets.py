@@ -173,9 +173,9 @@ class Observer:
         self.since: dict[str, float] = {}
         """Since when each has been at zero, or at more than zero."""
 
-    def asleep_seconds(self, name: str) -> float:
+    def asleep_seconds(self, name: str, now: float) -> float:
         """For how long a Deployment has been at zero; 0: it is not."""
-        return time.time() - self.since[name] if self.replicas.get(name) == 0 else 0.0
+        return now - self.since[name] if self.replicas.get(name) == 0 else 0.0
 
     def _run(self) -> None:
         while not self._ending.wait(LOOK_SECONDS):
@@ -204,7 +204,13 @@ class Observer:
 
 
 def choose_sleeper(
-    targets: Sequence[Target], observer: Observer, choice: float, *, settled_seconds: float, expired_seconds: float
+    targets: Sequence[Target],
+    observer: Observer,
+    choice: float,
+    now: float,
+    *,
+    settled_seconds: float,
+    expired_seconds: float,
 ) -> Target | None:
     """A target that sleeps: first those whose offsets Kafka has forgotten meanwhile, then any other; None: none does.
 
@@ -212,10 +218,11 @@ def choose_sleeper(
         targets: those that may be woken.
         observer: who sleeps since when.
         choice: 0 <= choice < 1, which of several.
+        now: seconds since the epoch.
         settled_seconds: for how long it must have been asleep.
         expired_seconds: after how long Kafka has forgotten the offsets; the deep sleepers are left alone until then.
     """
-    asleep = {target.name: observer.asleep_seconds(target.name) for target in targets}
+    asleep = {target.name: observer.asleep_seconds(target.name, now) for target in targets}
     forgotten = [target for target in targets if target.deep and asleep[target.name] > expired_seconds]
     settled = [target for target in targets if not target.deep and asleep[target.name] > settled_seconds]
     candidates = forgotten or settled
