@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Push,
         Reading,
         Scale,
+        ScaledObject,
         TargetRef,
         TargetState,
         Trigger,
@@ -46,6 +47,8 @@ class ManagedWorkload:
     """Its ``wakegate.dev/`` annotations as written."""
     policy: Policy | None
     problems: tuple[SpecError, ...] = ()
+    original_replicas: int | None = None
+    """What it had before somebody else began to manage it, where that is known (KEDA's status)."""
 
 
 class CatalogListener(Protocol):
@@ -175,8 +178,11 @@ class HandoffView:
 class Handoff(Protocol):
     """The HPA that owns 1..N of a target."""
 
-    def look(self, ref: TargetRef) -> HandoffView:
-        """Tell what is known now, without leaving the process."""
+    def look(self, ref: TargetRef, scaled_object: ScaledObject | None = None) -> HandoffView:
+        """Tell what is known now, without leaving the process.
+
+        An HPA that belongs to `scaled_object`, or that it takes over, is no rival.
+        """
 
     async def ensure(self, ref: TargetRef, uid: str, policy: Policy, partitions: int | None) -> None:
         """Make the HPA what the policy asks for; nothing is sent where it is so already.

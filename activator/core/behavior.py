@@ -42,12 +42,16 @@ TOLERANCE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One external metric with target type AverageValue."""
+    """One external metric."""
 
     value: int | None
     """None: unreadable."""
     target: int
-    """What one replica is meant to carry; at least 1."""
+    """What one replica is meant to carry, or what the whole should come to where it is no average; at least 1."""
+    is_average: bool = True
+    """Target type AverageValue; else Value."""
+    name: str = "a lag"
+    """What the value is, for the sentence that explains an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,26 +135,33 @@ def _out_of_bounds(bounds: Bounds, memory: BehaviorMemory, current: int) -> Answ
 def _ask(behavior: Behavior, metrics: Sequence[Metric], current: int, running: int) -> tuple[int | None, Reason, str]:
     """Return the count that the metrics ask for (None: it may not be told), and why."""
     asked = [
-        (_proposal(behavior, metric.value, metric.target, running), metric.value, metric.target)
-        for metric in metrics
+        (_proposal(behavior, metric, metric.value, running), metric.value, number)
+        for number, metric in enumerate(metrics)
         if metric.value is not None
     ]
-    wanted, value, target = max(asked, default=(0, 0, 1))
     unreadable = len(metrics) - len(asked)
+    wanted, value, number = max(asked, default=(0, 0, 0))
     if not asked or (unreadable and wanted < current):
         return None, Reason.UNREADABLE, f"{unreadable} of {len(metrics)} metrics are unreadable: holds {current}"
-    plain = math.ceil(value / target)
-    if plain != wanted:
-        text = f"a lag of {value} is within the tolerance of {target} a replica: asks for {wanted}"
+    metric = metrics[number]
+    per = "a replica" if metric.is_average else "in all"
+    if _plain(metric, value, running) != wanted:
+        text = f"{metric.name} of {value} is within the tolerance of {metric.target} {per}: asks for {wanted}"
         return wanted, Reason.WITHIN_TOLERANCE, text
-    return wanted, Reason.LAG, f"a lag of {value}, {target} a replica: asks for {wanted}"
+    return wanted, Reason.LAG, f"{metric.name} of {value}, {metric.target} {per}: asks for {wanted}"
 
 
-def _proposal(behavior: Behavior, value: int, target: int, running: int) -> int:
-    ratio = value / (target * running) if running else math.inf
+def _proposal(behavior: Behavior, metric: Metric, value: int, running: int) -> int:
+    counted = metric.target * (running if metric.is_average else 1)
+    ratio = value / counted if counted else math.inf
     if 1 - _tolerance(behavior.scale_down) <= ratio <= 1 + _tolerance(behavior.scale_up):
         return running
-    return math.ceil(value / target)
+    return _plain(metric, value, running)
+
+
+def _plain(metric: Metric, value: int, running: int) -> int:
+    """Return what a metric asks for without tolerance: an average is shared out, a whole is in proportion."""
+    return math.ceil(value / metric.target) if metric.is_average else math.ceil(running * value / metric.target)
 
 
 def _tolerance(rules: ScalingRules) -> float:

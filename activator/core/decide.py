@@ -5,14 +5,16 @@ the last step that spoke is the one that settled the count. The order is the des
 
 1. follow the triggers       what lag, or a record that was pushed, asks for
 2. hold while unreadable     what is not known cannot lower anything
-3. smooth                    where no HPA moves 1..N: what one would set (tolerance, windows, rate policies, bounds)
-4. cap at partitions         a consumer without a partition is idle
-5. bounds                    min and max, or idle where nothing is active
-6. cooldown                  to idle only after the quiet period
-7. keep awake
-8. leave 1..N to the HPA     with an HPA handed off, only the ways into and out of idle are ours
-9. readiness                 a woken target that stays without a ready replica is said
-10. rival, pause, dry run    what forbids acting at all
+3. fall back                 what is not known for long gives way to the user's own count
+4. smooth                    where no HPA moves 1..N: what one would set (tolerance, windows, rate policies, bounds)
+5. cap at partitions         a consumer without a partition is idle
+6. bounds                    min and max, or idle where nothing is active
+7. cooldown                  to idle only after the quiet period
+8. keep awake
+9. leave 1..N to the HPA     with an HPA handed off, only the ways into and out of idle are ours
+10. pause of one direction   nothing raises, or nothing lowers
+11. readiness                a woken target that stays without a ready replica is said
+12. rival, pause, dry run    what forbids acting at all
 
 `Decision.steps` is the one explanation behind the log line, the Event, the span, the dashboard and `explain`.
 """
@@ -24,24 +26,27 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from activator.core.behavior import Bounds, Metric, forget_last, recommend
-from activator.core.lag import served_value
+from activator.core.lag import asking_lag, served_value
 from activator.core.model import (
     Decision,
+    FallbackBehavior,
     GroupState,
     Memory,
+    MetricType,
     Phase,
     Reason,
     SleepFrom,
     Step,
     WakeTo,
 )
+from activator.core.schedule import window_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from activator.core.behavior import Answer
-    from activator.core.model import Lag, Observation, Policy, Push, Trigger
+    from activator.core.model import Fallback, Lag, Observation, Policy, Push, Trigger
 
 HPA_SYNC_PERIOD = timedelta(seconds=15)
 """How often a stock HPA controller looks (``--horizontal-pod-autoscaler-sync-period``): readings must keep up."""
@@ -58,6 +63,9 @@ SOONEST = timedelta(milliseconds=100)
 """No decision asks for a look sooner than this, so that no mistake turns into a busy loop."""
 
 _FOLLOW_TRIGGERS = "follow triggers"
+_FALL_BACK = "fall back"
+_Wish = tuple[int, Reason, str]
+"""A count that something asks for, and why."""
 REBALANCING = frozenset(
     {
         GroupState.PREPARING_REBALANCE,
@@ -115,6 +123,7 @@ def decide(policy: Policy, memory: Memory, seen: Observation, now: datetime) -> 
         equal answers.
     """
     memory = _note_standing(policy, _note_foreign_hand(memory, seen, now), seen, now)
+    memory = _note_readable(memory, seen, now)
     draft = _Draft(policy=policy, seen=seen, memory=memory, now=now, replicas=0)
     for step in STEPS:
         draft = step(draft)
@@ -144,9 +153,10 @@ def push_is_proof(trigger: Trigger, last: Lag | None) -> bool:
     """Tell whether a record that arrived on the trigger's topic proves that this group has work, without a read.
 
     It does where the group had no members at the last look: nobody else can have consumed it. Where it has members
-    (somebody else's consumers share the group), and where more than one record is needed to wake, the read decides.
+    (somebody else's consumers share the group), where more than one record is needed to wake and where only some
+    partitions count, the read decides.
     """
-    if trigger.activation_lag_threshold > 0 or last is None:
+    if trigger.activation_lag_threshold > 0 or trigger.partition_limitation or last is None:
         return False
     return last.group_state in {GroupState.EMPTY, GroupState.DEAD}
 
@@ -178,13 +188,21 @@ def _note_standing(policy: Policy, memory: Memory, seen: Observation, now: datet
     )
 
 
+def _note_readable(memory: Memory, seen: Observation, now: datetime) -> Memory:
+    """Note when everything was readable last; a process that starts in an outage counts from its first look."""
+    if all(lag.complete for lag in seen.lags):
+        read = [lag.read_at for lag in seen.lags if lag.read_at is not None]
+        return replace(memory, readable_at=min(read, default=now), fallback=None)
+    return replace(memory, readable_at=memory.readable_at or now, fallback=None)
+
+
 def _follow_triggers(draft: _Draft) -> _Draft:
     """Ask for the largest count that any trigger asks for."""
     policy, seen = draft.policy, draft.seen
     active = False
-    said: list[tuple[int, Reason, str]] = []
+    said: list[_Wish] = []
     for trigger, lag in zip(policy.triggers, seen.lags, strict=True):
-        wants, is_active, reason, text = _trigger_wants(trigger, lag)
+        wants, is_active, reason, text = _trigger_wants(trigger, lag, max(1, seen.replicas))
         if is_active and wants < policy.min_replicas:  # part of the same reason, or a wake would be told as a bound
             wants, text = policy.min_replicas, f"{text}; min-replica-count is {policy.min_replicas}"
         said.append((wants, reason, text))
@@ -192,6 +210,9 @@ def _follow_triggers(draft: _Draft) -> _Draft:
     if seen.pushed is not None and seen.push_is_proof:
         active = True
         said.append((max(1, policy.min_replicas), Reason.RECORD_ARRIVED, _arrival(seen.pushed)))
+    draft, wishes = _besides_lag(draft)
+    active = active or any(wants > 0 for wants, _, _ in wishes)
+    said.extend(wishes)
     if active or _worked_off(draft):
         draft = replace(draft, active=active, memory=replace(draft.memory, last_active=draft.now))
     # The one that settles the count speaks last; of those that ask for none, one that has a little lag.
@@ -199,6 +220,27 @@ def _follow_triggers(draft: _Draft) -> _Draft:
     for wants, reason, text in said:
         draft = draft.say(_FOLLOW_TRIGGERS, wants, reason, text)
     return draft
+
+
+def _besides_lag(draft: _Draft) -> tuple[_Draft, list[_Wish]]:
+    """Return what is asked for without any lag, with a look at the moment when a window opens or closes."""
+    policy, least = draft.policy, max(1, draft.policy.min_replicas)
+    said: list[_Wish] = []
+    for schedule in policy.schedules:
+        window = window_at(schedule, draft.now)
+        draft = draft.look_at(window.changes_at)
+        until = f"until {window.changes_at:%Y-%m-%d %H:%M} UTC"
+        if window.is_open:
+            wants = max(least, schedule.replicas)
+            said.append((wants, Reason.SCHEDULE, f"{schedule} is open {until}: asks for {wants}"))
+        elif not policy.triggers:  # else the lag has more to say
+            said.append((0, Reason.SCHEDULE, f"{schedule} is closed {until}"))
+    if policy.force_active:
+        said.append((least, Reason.FORCED, f"force-activation is set; min-replica-count is {policy.min_replicas}"))
+    if policy.resources and not policy.triggers and not policy.schedules:
+        followed = " and ".join(metric.resource for metric in policy.resources)
+        said.append((least, Reason.LEFT_TO_HPA, f"{followed} is followed by the HPA alone"))
+    return draft, said
 
 
 def _worked_off(draft: _Draft) -> bool:
@@ -215,15 +257,19 @@ def _arrival(push: Push) -> str:
     return f"{record} arrived on {push.topic} (told by the {push.source})"
 
 
-def _trigger_wants(trigger: Trigger, lag: Lag) -> tuple[int, bool, Reason, str]:
-    """Return the count that one trigger asks for, whether it is active, and why."""
+def _trigger_wants(trigger: Trigger, lag: Lag, replicas: int) -> tuple[int, bool, Reason, str]:
+    """Return the count that one trigger asks for, whether it is active, and why.
+
+    `replicas` are there, or would be: with metric type Value the count asked for is in proportion to them.
+    """
+    scale = replicas if trigger.metric_type is MetricType.VALUE else 1
     place = f"group {trigger.group} on {trigger.topic}"
     if lag.uncommitted:
         text = (
             f"{place} has no committed offset to start from and offset-reset-policy is latest: a consumer that starts "
             "after a record skips it, so one is kept running until it has committed on every partition"
         )
-        wants = max(1, -(-lag.scalable // trigger.lag_threshold))
+        wants = max(1, -(-lag.scalable * scale // trigger.lag_threshold))
         return wants, True, Reason.NO_COMMITTED_OFFSET, text
     at_least = "" if lag.complete else "at least "
     if lag.known > trigger.activation_lag_threshold:
@@ -231,10 +277,13 @@ def _trigger_wants(trigger: Trigger, lag: Lag) -> tuple[int, bool, Reason, str]:
         if scalable < lag.known:
             limits = f", {lag.known - scalable} of it persistent and left out"
         if trigger.limit_to_partitions_with_lag and scalable > lag.partitions_with_lag * trigger.lag_threshold:
-            scalable = lag.partitions_with_lag * trigger.lag_threshold
             limits += f", on {lag.partitions_with_lag} partitions"
-        wants = max(1, -(-scalable // trigger.lag_threshold))
-        text = f"{place} lags {at_least}{lag.known}{limits}, {trigger.lag_threshold} a replica: asks for {wants}"
+        scalable = asking_lag(trigger, lag)
+        if trigger.ensure_even_distribution:
+            limits += f", shared evenly by {lag.partitions} partitions"
+        wants = max(1, -(-scalable * scale // trigger.lag_threshold))
+        per = "a replica" if trigger.metric_type is MetricType.AVERAGE_VALUE else "in all"
+        text = f"{place} lags {at_least}{lag.known}{limits}, {trigger.lag_threshold} {per}: asks for {wants}"
         return wants, True, Reason.LAG, text
     if lag.known > 0:
         least = trigger.activation_lag_threshold
@@ -261,23 +310,52 @@ def _hold_while_unreadable(draft: _Draft) -> _Draft:
     return draft.say("hold while unreadable", held, reason, f"holds {held}, because the lag is not known: {why}")
 
 
+def _fall_back(draft: _Draft) -> _Draft:
+    """Where lag has not been readable for as long as the user says, hold what the user says."""
+    fallback, memory = draft.policy.fallback, draft.memory
+    if fallback is None or _readable(draft):
+        return draft
+    due = (memory.readable_at or draft.now) + fallback.after
+    if draft.now < due:
+        return draft.look_at(due)
+    known = max((step.replicas for step in draft.steps if step.name == _FOLLOW_TRIGGERS), default=0)
+    count = max(_fallback_count(fallback, draft.seen.replicas), known, draft.policy.min_replicas, 1)
+    count = min(count, max(draft.policy.max_replicas, draft.policy.min_replicas))
+    silent = (draft.now - (memory.readable_at or draft.now)).total_seconds()
+    text = f"not readable for {silent:.0f} s: falls back to {count} ({fallback.behavior} {fallback.replicas})"
+    draft = replace(draft, active=True, memory=replace(memory, fallback=count, last_active=draft.now))
+    return draft.say(_FALL_BACK, count, Reason.FALLBACK, text)
+
+
+def _fallback_count(fallback: Fallback, current: int) -> int:
+    match fallback.behavior:
+        case FallbackBehavior.STATIC:
+            return fallback.replicas
+        case FallbackBehavior.CURRENT:
+            return current
+        case FallbackBehavior.CURRENT_IF_HIGHER:
+            return max(current, fallback.replicas)
+        case FallbackBehavior.CURRENT_IF_LOWER:
+            return min(current, fallback.replicas)
+
+
 def _smooth(draft: _Draft) -> _Draft:
     """Where no HPA moves 1..N, answer as one would: it looks at the same metrics, within the same bounds.
 
     While nothing is active it goes on counting down to the minimum, as an HPA does; to idle leads the cooldown alone.
     """
     policy, seen = draft.policy, draft.seen
-    if seen.handed_off:
+    if seen.handed_off or draft.memory.fallback is not None:
         return draft
     if seen.replicas <= (policy.idle_replicas or 0):
         return _wake_to_min(replace(draft, memory=replace(draft.memory, behavior=forget_last(draft.memory.behavior))))
+    metrics = _metrics(draft)
+    if not metrics:  # what only an HPA can follow
+        return draft
     answer = recommend(
         policy.behavior,
         hpa_bounds(policy, seen.lags),
-        [
-            Metric(served_value(trigger, lag, seen.replicas), trigger.lag_threshold)
-            for trigger, lag in zip(policy.triggers, seen.lags, strict=True)
-        ],
+        metrics,
         draft.memory.behavior,
         seen.replicas,
         draft.now,
@@ -290,6 +368,24 @@ def _smooth(draft: _Draft) -> _Draft:
     if to_idle or answer.replicas == draft.replicas:
         return draft
     return draft.say("smooth", answer.replicas, answer.reason, answer.text)
+
+
+def _metrics(draft: _Draft) -> list[Metric]:
+    """Return what an HPA would be served."""
+    policy, seen = draft.policy, draft.seen
+    of_lag = [
+        Metric(
+            served_value(trigger, lag, seen.replicas),
+            trigger.lag_threshold,
+            is_average=trigger.metric_type is MetricType.AVERAGE_VALUE,
+        )
+        for trigger, lag in zip(policy.triggers, seen.lags, strict=True)
+    ]
+    of_windows = [
+        Metric(schedule.replicas if window_at(schedule, draft.now).is_open else 0, 1, name="a window")
+        for schedule in policy.schedules
+    ]
+    return [*of_lag, *of_windows]
 
 
 def _wake_to_min(draft: _Draft) -> _Draft:
@@ -324,6 +420,8 @@ def _cap_at_partitions(draft: _Draft) -> _Draft:
 def partition_cap(policy: Policy, lags: tuple[Lag, ...]) -> int | None:
     """Return how many consumers the largest trigger can feed; None: no cap, or not known."""
     if any(trigger.allow_idle_consumers for trigger in policy.triggers):
+        return None
+    if policy.schedules or policy.resources:  # what they ask for has nothing to do with partitions
         return None
     counts = [lag.partitions for lag in lags]
     if not counts or any(count is None for count in counts):
@@ -406,7 +504,8 @@ def _hand_over(draft: _Draft) -> _Draft:
         # Why it is awake is news; that the count is the HPA's is true of every awake target.
         cause = _cause(draft)
         return draft.say("leave 1..N to the HPA", seen.replicas, cause.reason, f"{cause.text}; {text}")
-    if draft.replicas > policy.min_replicas and policy.wake_to is WakeTo.MIN:
+    by_count = policy.wake_to is WakeTo.LAG or draft.memory.fallback is not None
+    if draft.replicas > policy.min_replicas and not by_count:
         cause = _cause(draft)
         text = f"{cause.text}; wakes to min-replica-count {policy.min_replicas}, the HPA does the rest"
         return draft.say("leave 1..N to the HPA", policy.min_replicas, cause.reason, text)
@@ -415,7 +514,19 @@ def _hand_over(draft: _Draft) -> _Draft:
 
 def _cause(draft: _Draft) -> Step:
     """Return the step that wakes it: how far it is woken is no reason for waking."""
-    return [step for step in draft.steps if step.name == _FOLLOW_TRIGGERS][-1]
+    return [step for step in draft.steps if step.name in {_FOLLOW_TRIGGERS, _FALL_BACK}][-1]
+
+
+def _one_way_only(draft: _Draft) -> _Draft:
+    """Keep the count from moving the way that the user has paused."""
+    policy, seen = draft.policy, draft.seen
+    if policy.pause_scale_out and draft.replicas > seen.replicas:
+        text = f"paused-scale-out is set: stays at {seen.replicas}"
+        return draft.say("pause of one direction", seen.replicas, Reason.SCALE_OUT_PAUSED, text)
+    if policy.pause_scale_in and draft.replicas < seen.replicas:
+        text = f"paused-scale-in is set: stays at {seen.replicas}"
+        return draft.say("pause of one direction", seen.replicas, Reason.SCALE_IN_PAUSED, text)
+    return draft
 
 
 def _no_replica_ready(draft: _Draft) -> _Draft:
@@ -439,7 +550,10 @@ def _pause(draft: _Draft) -> _Draft:
     """Freeze the count; `paused` wins over `keep-awake`."""
     if not draft.policy.paused:
         return draft
-    return draft.say("pause", draft.seen.replicas, Reason.PAUSED, f"paused at {draft.seen.replicas}")
+    count = draft.policy.paused_replicas
+    if count is None or draft.seen.rival is not None:
+        count = draft.seen.replicas
+    return draft.say("pause", count, Reason.PAUSED, f"paused at {count}")
 
 
 def _dry_run(draft: _Draft) -> _Draft:
@@ -453,12 +567,14 @@ def _dry_run(draft: _Draft) -> _Draft:
 STEPS: tuple[Callable[[_Draft], _Draft], ...] = (
     _follow_triggers,  # first what the work asks for
     _hold_while_unreadable,  # before any rule that may lower the count
+    _fall_back,  # after the hold, which it ends; before whatever limits a count
     _smooth,  # it keeps the bounds itself, as an HPA does: the two after it then have nothing to say
     _cap_at_partitions,  # a min above the partitions is the user's word and wins in the next
     _bounds,
     _cooldown,  # after the bounds: it speaks only of going to idle
     _keep_awake,  # after the cooldown: it overrules it
     _hand_over,  # after everything that asks for a count
+    _one_way_only,  # of the count that is ours to set; the HPA is told by its behavior
     _no_replica_ready,  # of the count that stays
     _rival,  # whoever else drives it, we do not
     _pause,  # paused wins over keep-awake

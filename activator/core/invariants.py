@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from activator.core.decide import REBALANCING
 from activator.core.model import Reason, Step
+from activator.core.schedule import window_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,13 +34,15 @@ def violation(policy: Policy, seen: Observation, replicas: int, *, leads: bool, 
         since: when the act began; a sleep's readings are no older.
     """
     idle = policy.idle_replicas or 0
-    if seen.replicas <= idle:
+    if policy.paused and replicas == policy.paused_replicas:
+        checks = _of_a_pause(leads=leads)
+    elif seen.replicas <= idle:
         checks = _of_a_wake(policy, seen, replicas)
     elif replicas <= idle:
         checks = _of_a_sleep(policy, seen, replicas, leads=leads, since=since)
     else:
         checks = _of_a_move(policy, seen, replicas, leads=leads)
-    broken = next(_of_every_change(policy, seen), None) or next(checks, None)
+    broken = next(_of_every_change(policy, seen, replicas), None) or next(checks, None)
     return broken and f"would go from {seen.replicas} to {replicas}, but {broken}"
 
 
@@ -51,13 +54,22 @@ def refused(decision: Decision, seen: Observation, broken: str, now: datetime) -
     )
 
 
-def _of_every_change(policy: Policy, seen: Observation) -> Iterator[str]:
-    if policy.paused:
+def _of_every_change(policy: Policy, seen: Observation, replicas: int) -> Iterator[str]:
+    if policy.paused and replicas != policy.paused_replicas:
         yield "it is paused"
+    if policy.pause_scale_out and replicas > seen.replicas and not policy.paused:
+        yield "paused-scale-out is set"
+    if policy.pause_scale_in and replicas < seen.replicas and not policy.paused:
+        yield "paused-scale-in is set"
     if policy.dry_run:
         yield "it is a dry run"
     if seen.rival is not None:
         yield f"{seen.rival} drives it"
+
+
+def _of_a_pause(*, leads: bool) -> Iterator[str]:
+    if not leads:
+        yield "this replica does not hold the lease for long enough"
 
 
 def _of_a_wake(policy: Policy, seen: Observation, replicas: int) -> Iterator[str]:
@@ -80,12 +92,17 @@ def _of_a_sleep(policy: Policy, seen: Observation, replicas: int, *, leads: bool
         yield "this replica does not hold the lease for long enough"
     if seen.push_is_proof:
         yield "a record has arrived"
+    if policy.force_active:
+        yield "force-activation is set"
+    for schedule in policy.schedules:
+        if window_at(schedule, since).is_open:
+            yield f"{schedule} is open"
     yield from _of_evidence(policy, seen, since)
 
 
 def _of_evidence(policy: Policy, seen: Observation, since: datetime) -> Iterator[str]:
     """Check that every trigger was read since then, in full, and had nothing to do."""
-    if len(seen.lags) != len(policy.triggers) or not seen.lags:
+    if len(seen.lags) != len(policy.triggers) or not (seen.lags or policy.schedules):
         yield f"there are {len(seen.lags)} readings of {len(policy.triggers)} triggers"
     for trigger, lag in zip(policy.triggers, seen.lags, strict=False):
         place = f"group {trigger.group} on {trigger.topic}"
@@ -106,7 +123,8 @@ def _of_a_move(policy: Policy, seen: Observation, replicas: int, *, leads: bool)
         yield "this replica does not hold the lease for long enough"
     if seen.handed_off:
         yield "the HPA moves it between 1 and N"
-    if replicas < seen.replicas and not all(lag.complete for lag in seen.lags):
+    falls_back = policy.fallback is not None and replicas >= policy.fallback.replicas
+    if replicas < seen.replicas and not falls_back and not all(lag.complete for lag in seen.lags):
         yield "not all of the lag is known"
     if replicas < min(seen.replicas, policy.min_replicas):
         yield f"min-replica-count is {policy.min_replicas}"

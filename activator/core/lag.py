@@ -14,6 +14,7 @@ numbers may be believed:
 - With the offsets guard on, what is kept of a group (`kept_offsets`) stands in for a commit that it lost or never made:
   it will have been committed by the time that a consumer asks. While the group has members at `latest`, what they
   have read without a commit is not known, so records beyond the pin hold them awake and are not counted.
+- KEDA's `scaleToZeroOnInvalidOffset` takes a partition without a commit for one without lag, lossy as that is.
 - Control markers of transactions and aborted records take offsets but are never handed to a consumer. A stretch that
   was probed and holds nothing else (`Phantom`) does not count.
 """
@@ -26,7 +27,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from activator.core.kept_offsets import WITHOUT_MEMBERS, follow, offset_of
-from activator.core.model import KeptOffsets, Lag, OffsetReset, PartitionLag, PartitionOffsets, Trigger, TriggerOffsets
+from activator.core.model import (
+    KeptOffsets,
+    Lag,
+    MetricType,
+    OffsetReset,
+    PartitionLag,
+    PartitionOffsets,
+    Trigger,
+    TriggerOffsets,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,6 +59,7 @@ class Rule(StrEnum):
     MARKERS_ONLY = "markers-only"
     COMMIT_BEFORE_LOG_START = "commit-before-log-start"
     COMMITTED = "committed"
+    NO_COMMIT_IGNORED = "no-commit-ignored"
     KEPT = "kept"
 
 
@@ -118,6 +129,7 @@ def measure(
     """
     if not isinstance(reading, TriggerOffsets):
         return Lag(known=0, complete=False, partitions=None, problems=(reading.reason,)), (), memory
+    reading = limited(trigger, reading)
     again = memory.read_at == reading.read_at
     believed = {
         offsets.partition: _believed_end(
@@ -158,7 +170,8 @@ def measure(
         arrived += 0 if before is None or again else max(0, end - before.end)
         kept[key] = PartitionMemory(end, committed=offsets.committed, stuck=stuck, steady=steady, phantom=phantom)
     if not lags:
-        problems.append(f"{trigger.topic}: no partition in the answer")
+        missing = "none of the partitions of partitionLimitation" if trigger.partition_limitation else "no partition"
+        problems.append(f"{trigger.topic}: {missing} in the answer")
     known = [entry.lag for entry in lags if entry.lag is not None]
     total = Lag(
         known=sum(known),
@@ -174,6 +187,14 @@ def measure(
         group_state=reading.group_state,
     )
     return total, tuple(lags), LagMemory(kept, reading.read_at, followed)
+
+
+def limited(trigger: Trigger, reading: TriggerOffsets) -> TriggerOffsets:
+    """Return a reading without the partitions that the user does not want to count."""
+    if not trigger.partition_limitation:
+        return reading
+    kept = tuple(offsets for offsets in reading.partitions if offsets.partition in trigger.partition_limitation)
+    return replace(reading, partitions=kept)
 
 
 def _counts(trigger: Trigger, reading: TriggerOffsets, stand_in: int, end: int) -> bool:
@@ -225,6 +246,8 @@ def _partition_lag(
     trigger: Trigger, offsets: PartitionOffsets, end: int, before: PartitionMemory | None
 ) -> tuple[int, Rule, tuple[int, int] | None]:
     committed, log_start = offsets.committed, offsets.log_start or 0
+    if committed is None and trigger.scale_to_zero_on_invalid_offset:
+        return 0, Rule.NO_COMMIT_IGNORED, None
     if committed is None or committed > end:
         if trigger.offset_reset is OffsetReset.LATEST:
             return 0, Rule.NO_COMMIT_LATEST, None
@@ -271,9 +294,26 @@ def served_value(trigger: Trigger, lag: Lag, replicas: int) -> int | None:
     """
     if lag.readable == 0 and lag.known == 0:
         return None
+    value = asking_lag(trigger, lag)
+    if not lag.complete:
+        value = max(value, holding_value(trigger, replicas, replicas))
+    return value
+
+
+def asking_lag(trigger: Trigger, lag: Lag) -> int:
+    """Return the lag that asks for replicas: transformed where the user asked for that (KEDA's parameters)."""
     value = lag.scalable
     if trigger.limit_to_partitions_with_lag:
         value = min(value, lag.partitions_with_lag * trigger.lag_threshold)
-    if not lag.complete:
-        value = max(value, replicas * trigger.lag_threshold)
+    if trigger.ensure_even_distribution and lag.partitions and value > 0:
+        shares = [count for count in range(1, lag.partitions + 1) if lag.partitions % count == 0]
+        even = next((count for count in shares if count * trigger.lag_threshold >= value), lag.partitions)
+        value = even * trigger.lag_threshold
     return value
+
+
+def holding_value(trigger: Trigger, wanted: int, replicas: int) -> int:
+    """Return the value that makes an HPA set `wanted` replicas where there are `replicas`."""
+    if trigger.metric_type is MetricType.VALUE:
+        return wanted * trigger.lag_threshold // max(1, replicas)
+    return wanted * trigger.lag_threshold

@@ -7,12 +7,18 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from activator.core.model import TargetRef, Trigger
+    from collections.abc import Mapping
+
+    from activator.core.model import Policy, TargetRef, Trigger
+    from activator.core.schedule import Schedule
 
 ANNOTATION_PREFIX = "wakegate.dev/"
 FIELD_MANAGER = "wakegate"
 TARGET_LABEL = "wakegate.dev/target"
 """Label key of the external metric's selector for annotated workloads."""
+
+SCALED_OBJECT_LABEL = "scaledobject.keda.sh/name"
+"""Label key of the external metric's selector for ScaledObjects, and of the ScaledObject itself."""
 
 _HPA_PREFIX = "wakegate-"
 _MAX_NAME = 63
@@ -46,4 +52,31 @@ def metric_name(trigger: Trigger) -> str:
     The API server takes the metric's name as a path segment and as an RBAC resource, and users of KEDA know this
     form; what may not stand there becomes a hyphen.
     """
-    return f"s{trigger.index}-kafka-{re.sub(r'[/.:%()]', '-', trigger.topic)}"
+    return f"s{trigger.index}-kafka-{_as_metric(trigger.topic)}"
+
+
+def schedule_metric_name(schedule: Schedule) -> str:
+    """Name of a cron trigger's external metric, as KEDA forms it: ``s0-cron-Europe-Berlin-08xx1-5-018xx1-5``."""
+    start, end = (_cron_in_name(text) for text in (schedule.start.text, schedule.end.text))
+    return f"s{schedule.index}-cron-{_as_metric(schedule.time_zone)}-{start}-{end}"
+
+
+def target_metric_selector(ref: TargetRef, policy: Policy) -> Mapping[str, str]:
+    """Labels that tie a target's external metrics to its HPA."""
+    if policy.scaled_object is not None:
+        return {SCALED_OBJECT_LABEL: policy.scaled_object.name}
+    return {TARGET_LABEL: target_label(ref)}
+
+
+def hpa_name_of(ref: TargetRef, policy: Policy) -> str:
+    """Name of the HPA that a policy asks for: a ScaledObject names its own."""
+    return policy.scaled_object.hpa_name if policy.scaled_object is not None else hpa_name(ref)
+
+
+def _as_metric(text: str) -> str:
+    return re.sub(r"[/.:%()]", "-", text)
+
+
+def _cron_in_name(text: str) -> str:
+    replaced = text.replace(" ", "").replace("*", "x").replace("/", "Sl").replace("?", "Qm")
+    return _as_metric(replaced).replace(",", "-")

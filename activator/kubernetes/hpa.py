@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from activator.core.naming import FIELD_MANAGER, hpa_name
+from activator.core.naming import FIELD_MANAGER
 from activator.errors import UnavailableError
 from activator.kubernetes import paths
 from activator.kubernetes.client import REQUEST_DEADLINE
@@ -17,7 +17,7 @@ from activator.ports import HandoffView
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from activator.core.model import Policy, TargetRef
+    from activator.core.model import Policy, ScaledObject, TargetRef
     from activator.kubernetes.client import Document, KubernetesClient
 
 _Workload = tuple[str, str, str, str]
@@ -36,6 +36,8 @@ class _SeenHpa:
     """Labels and owners, of ours only."""
     spec: Document | None = None
     """Of ours only."""
+    owners: frozenset[str] = frozenset()
+    """The uids of who owns it."""
 
 
 class KubernetesHandoff:
@@ -46,6 +48,8 @@ class KubernetesHandoff:
         self._seen: dict[Key, _SeenHpa] = {}
         self._drivers: dict[_Workload, set[Key]] = {}
         self._applied: dict[Key, tuple[Document, Document | None]] = {}
+        self._asked: dict[TargetRef, Key] = {}
+        """The HPA that was applied last for each target."""
         followed = paths.followed(API_VERSION, PLURAL, namespaces)
         self._unlisted = set(followed)
         self._listed = asyncio.Event()
@@ -61,10 +65,20 @@ class KubernetesHandoff:
         """Wait until every HPA has been seen once: before that, `look` knows of no rival."""
         await self._listed.wait()
 
-    def look(self, ref: TargetRef) -> HandoffView:
-        """Tell what is known now, without leaving the process."""
-        ours = self._seen.get(_key(ref))
-        rivals = sorted(name for _, name in self._drivers.get(_workload(ref), set()) - {_key(ref)})
+    def look(self, ref: TargetRef, scaled_object: ScaledObject | None = None) -> HandoffView:
+        """Tell what is known now, without leaving the process.
+
+        Ours is known by its label, not by its name, which a ScaledObject chooses. One that KEDA made for the very
+        ScaledObject that we follow, or that it is to take over, is no rival: the next apply makes it ours.
+        """
+        drivers = self._drivers.get(_workload(ref), set())
+        our_keys = self._ours(ref)
+        ours = self._seen[our_keys[0]] if our_keys else None
+        rivals = sorted(
+            key[1]
+            for key in drivers.difference(our_keys)
+            if scaled_object is None or not _belongs(self._seen[key], key[1], scaled_object)
+        )
         return HandoffView(
             rival=f"HorizontalPodAutoscaler {rivals[0]}" if rivals else None,
             ours=ours is not None,
@@ -79,20 +93,32 @@ class KubernetesHandoff:
         """
         await self._until_listed()
         wanted = build(ref, uid, policy, partitions)
-        key = _key(ref)
+        key = ref.namespace, wanted["metadata"]["name"]
+        for other in self._ours(ref):
+            if other != key:  # it was named otherwise before: two would fight
+                await self._delete(other)
         if self._is_there(key, wanted):
             return
-        self.take(await self._client.apply(_path(ref), wanted))
+        self._asked[ref] = key
+        self.take(await self._client.apply(_path(key), wanted))
         self._applied[key] = wanted, self._seen[key].spec
 
     async def remove(self, ref: TargetRef) -> None:
         """Delete our HPA where there is one. Raises DeniedError, UnavailableError."""
         await self._until_listed()
-        key = _key(ref)
-        if key in self._seen or key in self._applied:
-            await self._client.delete(_path(ref))
-            self._applied.pop(key, None)
-            self.lose(key)
+        asked = self._asked.get(ref)
+        for key in dict.fromkeys([*self._ours(ref), *([asked] if asked else [])]):
+            await self._delete(key)
+        self._asked.pop(ref, None)
+
+    async def _delete(self, key: Key) -> None:
+        await self._client.delete(_path(key))
+        self._applied.pop(key, None)
+        self.lose(key)
+
+    def _ours(self, ref: TargetRef) -> list[Key]:
+        """Name our HPAs of a target: none or one, but for a moment while its name changes."""
+        return sorted(key for key in self._drivers.get(_workload(ref), ()) if self._seen[key].spec is not None)
 
     def take(self, document: Document) -> None:
         """Keep what is needed of an HPA, unless a later version of it is known already (from our own apply)."""
@@ -159,8 +185,9 @@ def _decode(document: Document) -> _SeenHpa:
     metadata, spec = document["metadata"], document["spec"]
     target = spec["scaleTargetRef"]
     drives = metadata["namespace"], _group(target.get("apiVersion", "")), target["kind"], target["name"]
+    owners = frozenset(owner["uid"] for owner in metadata.get("ownerReferences") or ())
     if (metadata.get("labels") or {}).get(MANAGED_BY_LABEL) != FIELD_MANAGER:
-        return _SeenHpa(drives, metadata["resourceVersion"])
+        return _SeenHpa(drives, metadata["resourceVersion"], owners=owners)
     active = _condition(document, "ScalingActive")
     return _SeenHpa(
         drives=drives,
@@ -187,12 +214,12 @@ def _is_later(one: str, other: str) -> bool:
     return one.isdecimal() and other.isdecimal() and int(one) > int(other)
 
 
-def _key(ref: TargetRef) -> Key:
-    return ref.namespace, hpa_name(ref)
+def _belongs(hpa: _SeenHpa, name: str, scaled_object: ScaledObject) -> bool:
+    return scaled_object.uid in hpa.owners or (scaled_object.transfers_hpa and name == scaled_object.hpa_name)
 
 
-def _path(ref: TargetRef) -> str:
-    return paths.member(API_VERSION, PLURAL, ref.namespace, hpa_name(ref))
+def _path(key: Key) -> str:
+    return paths.member(API_VERSION, PLURAL, *key)
 
 
 def _workload(ref: TargetRef) -> _Workload:

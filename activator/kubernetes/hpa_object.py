@@ -9,15 +9,26 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from activator.core.naming import FIELD_MANAGER, TARGET_LABEL, hpa_name, metric_name, target_label
+from activator.core.model import MetricType
+from activator.core.naming import (
+    FIELD_MANAGER,
+    TARGET_LABEL,
+    hpa_name_of,
+    metric_name,
+    schedule_metric_name,
+    target_label,
+    target_metric_selector,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from activator.core.model import Behavior, Policy, ScalingRules, TargetRef, Trigger
+    from activator.core.model import Behavior, Policy, ResourceMetric, ScaledObject, ScalingRules, TargetRef
 
 API_VERSION = "autoscaling/v2"
 PLURAL = "horizontalpodautoscalers"
+SCALED_OBJECT_API_VERSION = "keda.sh/v1alpha1"
+_LONGEST_LABEL = 63
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 
 _SUFFIXES = (("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3), ("", 0), ("m", -3))
@@ -36,16 +47,20 @@ def build(ref: TargetRef, uid: str, policy: Policy, partitions: int | None) -> d
         "apiVersion": API_VERSION,
         "kind": "HorizontalPodAutoscaler",
         "metadata": {
-            "name": hpa_name(ref),
+            "name": hpa_name_of(ref, policy),
             "namespace": ref.namespace,
-            "labels": {MANAGED_BY_LABEL: FIELD_MANAGER, TARGET_LABEL: target_label(ref)},
-            "ownerReferences": [{"apiVersion": ref.api_version, "kind": ref.kind, "name": ref.name, "uid": uid}],
+            "labels": {
+                **_labels(policy.scaled_object),
+                MANAGED_BY_LABEL: FIELD_MANAGER,
+                TARGET_LABEL: target_label(ref),
+            },
+            "ownerReferences": [_owner(ref, uid, policy.scaled_object)],
         },
         "spec": {
             "scaleTargetRef": {"apiVersion": ref.api_version, "kind": ref.kind, "name": ref.name},
             "minReplicas": max(1, policy.min_replicas),
             "maxReplicas": max(policy.min_replicas, 1, cap),
-            "metrics": [_metric(ref, trigger) for trigger in policy.triggers],
+            "metrics": _metrics(ref, policy),
             "behavior": _behavior(policy.behavior),
         },
     }
@@ -75,17 +90,62 @@ def quantity(number: str | int) -> str:
     return str(number)
 
 
-def _metric(ref: TargetRef, trigger: Trigger) -> dict[str, Any]:
+def _labels(scaled_object: ScaledObject | None) -> dict[str, str]:
+    """Return the labels that people look for on the HPA of a ScaledObject, and those it hands down."""
+    if scaled_object is None:
+        return {}
+    return {
+        **dict(scaled_object.labels),
+        "app.kubernetes.io/name": scaled_object.hpa_name[:_LONGEST_LABEL],
+        "app.kubernetes.io/part-of": scaled_object.name[:_LONGEST_LABEL],
+    }
+
+
+def _owner(ref: TargetRef, uid: str, scaled_object: ScaledObject | None) -> dict[str, Any]:
+    if scaled_object is not None:
+        api_version, kind, name = SCALED_OBJECT_API_VERSION, "ScaledObject", scaled_object.name
+        return {"apiVersion": api_version, "kind": kind, "name": name, "uid": scaled_object.uid}
+    return {"apiVersion": ref.api_version, "kind": ref.kind, "name": ref.name, "uid": uid}
+
+
+def _metrics(ref: TargetRef, policy: Policy) -> list[dict[str, Any]]:
+    selector = target_metric_selector(ref, policy)
+    of_lag = [
+        _external(metric_name(trigger), selector, trigger.metric_type, trigger.lag_threshold)
+        for trigger in policy.triggers
+    ]
+    of_windows = [
+        _external(schedule_metric_name(schedule), selector, MetricType.AVERAGE_VALUE, 1)
+        for schedule in policy.schedules
+    ]
+    return [*of_lag, *of_windows, *map(_resource, policy.resources)]
+
+
+def _external(name: str, selector: Mapping[str, str], kind: MetricType, target: int) -> dict[str, Any]:
     return {
         "type": "External",
         "external": {
-            "metric": {
-                "name": metric_name(trigger),
-                "selector": {"matchLabels": {TARGET_LABEL: target_label(ref)}},
-            },
-            "target": {"type": "AverageValue", "averageValue": quantity(trigger.lag_threshold)},
+            "metric": {"name": name, "selector": {"matchLabels": dict(selector)}},
+            "target": _target(kind, quantity(target)),
         },
     }
+
+
+def _resource(metric: ResourceMetric) -> dict[str, Any]:
+    wanted = {"name": metric.resource, "target": _target(metric.metric_type, metric.value)}
+    if metric.container:
+        return {"type": "ContainerResource", "containerResource": {**wanted, "container": metric.container}}
+    return {"type": "Resource", "resource": wanted}
+
+
+def _target(kind: MetricType, value: str) -> dict[str, Any]:
+    match kind:
+        case MetricType.UTILIZATION:
+            return {"type": kind.value, "averageUtilization": int(value)}
+        case MetricType.VALUE:
+            return {"type": kind.value, "value": quantity(value)}
+        case MetricType.AVERAGE_VALUE:
+            return {"type": kind.value, "averageValue": quantity(value)}
 
 
 def _behavior(behavior: Behavior) -> Mapping[str, Any]:

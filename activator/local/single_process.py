@@ -10,7 +10,7 @@ from activator.ports import HandoffView
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from activator.core.model import Policy, TargetRef, TargetState
+    from activator.core.model import Policy, ScaledObject, TargetRef, TargetState
 
 _NO_HPA = HandoffView()
 
@@ -26,7 +26,7 @@ class SoleLeader:
 class NoHpa:
     """`ports.Handoff` where there is no HPA: every target's hand-off is `direct`."""
 
-    def look(self, _ref: TargetRef) -> HandoffView:
+    def look(self, _ref: TargetRef, _scaled_object: ScaledObject | None = None) -> HandoffView:
         """Tell that there is none, ours or another's."""
         return _NO_HPA
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from activator.core import naming
 from activator.core.decide import decide
 from activator.core.invariants import refused, violation
-from activator.core.model import Applied, IsolationLevel, Outcome, Reason, Step
+from activator.core.model import Applied, IsolationLevel, OnRelease, Outcome, Reason, Step
 from activator.errors import ConflictError, NotFoundError, UnavailableError, WakegateError
 from activator.loop import guarding, reading
 
@@ -58,7 +58,7 @@ async def wake(world: World, target: Target, act: Act) -> Act | None:
         The act, applied or failed; None where somebody else had woken it already, or its policy is another by now.
     """
     policy = target.policy
-    world.metrics.publish(target.ref, list(target.samples(at_least=1)))
+    world.metrics.publish(target.ref, list(target.samples(world.now(), at_least=1)))
     if not world.leads():
         await asyncio.sleep(NON_LEADER_DELAY_SECONDS)
         if not target.asleep:
@@ -120,7 +120,9 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
 
 
 async def change(world: World, target: Target, act: Act) -> Act | None:
-    """Move a target between its minimum and maximum, where no HPA does. The leader's alone.
+    """Move a target between its minimum and maximum, where no HPA does, or to the count it is paused at.
+
+    The leader's alone.
 
     Returns:
         The act, applied or failed; None where somebody else has moved it meanwhile, its policy is another by now, or
@@ -128,13 +130,26 @@ async def change(world: World, target: Target, act: Act) -> Act | None:
     """
     replicas = target.workload.scale.replicas
     # A conflict is mostly a status that moved on: the count is what matters.
-    return await _set(
+    moved = await _set(
         world, target, act, target.policy, lambda: world.leads() and target.workload.scale.replicas == replicas
     )
+    if moved is not None and moved.outcome is Outcome.APPLIED:
+        target.asleep_by_us = target.asleep
+    return moved
 
 
-async def release(world: World, ref: TargetRef, goal: int, *, asleep_by_us: bool) -> tuple[Scale, Scale] | None:
-    """Give a target back: its HPA removed, and no fewer replicas than `goal`, unless somebody else put it to zero.
+async def release(
+    world: World,
+    ref: TargetRef,
+    goal: int,
+    *,
+    asleep_by_us: bool,
+    on_release: OnRelease = OnRelease.AT_LEAST_ORIGINAL,
+) -> tuple[Scale, Scale] | None:
+    """Give a target back, its HPA removed.
+
+    `on_release` says with how many replicas: no fewer than `goal`, unless somebody else put it to zero; exactly
+    `goal`; or as many as there are.
 
     Returns:
         Its scale before and after; None where it does not exist any more.
@@ -146,7 +161,7 @@ async def release(world: World, ref: TargetRef, goal: int, *, asleep_by_us: bool
     for _ in range(MOST_ATTEMPTS):
         try:
             before = await world.scaler.get(ref)
-            if before.replicas >= goal or (before.replicas == 0 and not asleep_by_us):
+            if _is_given_back(before.replicas, goal, on_release, asleep_by_us=asleep_by_us):
                 return before, before
             return before, await world.scaler.set(ref, goal, before)
         except ConflictError:
@@ -154,6 +169,16 @@ async def release(world: World, ref: TargetRef, goal: int, *, asleep_by_us: bool
         except NotFoundError:
             return None
     raise _fought_over(ref)
+
+
+def _is_given_back(replicas: int, goal: int, on_release: OnRelease, *, asleep_by_us: bool) -> bool:
+    match on_release:
+        case OnRelease.KEEP:
+            return True
+        case OnRelease.ORIGINAL:
+            return replicas == goal
+        case OnRelease.AT_LEAST_ORIGINAL:
+            return replicas >= goal or (replicas == 0 and not asleep_by_us)
 
 
 async def step_aside(world: World, target: Target, act: Act) -> Act:

@@ -92,6 +92,10 @@ class Activator:
             self._agenda.wake(target.ref, push)
             self._news.set()
 
+    def holds(self, ref: TargetRef) -> bool:
+        """Tell whether a target is managed, or still to be given back."""
+        return not self.is_synced or ref in self._roster.targets or self._releasing.holds(ref)
+
     # --------------------------------------------------------------------------------------------------- the cycle
 
     async def restore(self) -> None:
@@ -189,7 +193,7 @@ class Activator:
             await reading.probe_markers(self._world, target)
         now = self._world.now()
         target.settle_handoff(self._world.auto_handoff())
-        seen = target.observe(self._world.handoff.look(target.ref), push, proof=proof)
+        seen = target.observe(self._world.handoff.look(target.ref, target.policy.scaled_object), push, proof=proof)
         target.woken = target.woken and not target.asleep and target.has_no_members()
         decision, memory = decide(target.policy, target.memory, seen, now)
         act = await self._act(target, acting.Act(Outcome.HELD, decision, memory, seen))
@@ -207,11 +211,11 @@ class Activator:
             return await acting.step_aside(self._world, target, act)
         if wanted == seen:
             return act
-        if seen <= target.idle:
+        if seen <= target.idle and not target.policy.paused:  # to a count that it is paused at is no wake
             return await acting.wake(self._world, target, act)
         if not self._world.leads():
             return None
-        if wanted <= target.idle:
+        if wanted <= target.idle and not target.policy.paused:
             return await acting.sleep(self._world, target, act, self._save_asleep)
         return await acting.change(self._world, target, act)
 
@@ -228,7 +232,8 @@ class Activator:
         telling.follow_episode(self._world, target, now)
         if not target.asleep or target.policy.paused:
             acting.leave_tail(self._world, target)
-        self._world.metrics.publish(target.ref, list(target.samples(at_least=1 if act.seen.push_is_proof else 0)))
+        samples = target.samples(self._world.now(), at_least=1 if act.seen.push_is_proof else 0)
+        self._world.metrics.publish(target.ref, list(samples))
         if act.outcome is Outcome.FAILED:
             if push is not None:  # it still proves work, but must not be tried again without a pause
                 self._agenda.carry(target.ref, push)
@@ -250,7 +255,8 @@ class Activator:
         if not self._world.leads():
             return
         await guarding.restore(self._world, target)
-        if complete:  # a changed policy waits for a reading under it, too
+        # A changed policy waits for a reading under it, too; a pause, and a count for want of a reading, do not.
+        if complete or target.policy.paused or target.memory.fallback is not None:
             await self._hand_over(target, act, now)
 
     async def _hand_over(self, target: Target, act: acting.Act, now: datetime) -> None:

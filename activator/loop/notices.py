@@ -32,6 +32,21 @@ def taken_over(target: Target, now: datetime) -> Notice:
 
 def _plan(target: Target) -> str:
     policy = target.policy
+    said = "".join(f"; {note}" for note in (*policy.notes, *_unfollowed(target)))
+    return f"{_what_happens(target)}{said}"
+
+
+def _unfollowed(target: Target) -> Iterator[str]:
+    """Yield what the way it is handed off leaves without effect."""
+    if target.handoff is Handover.DIRECT:
+        for metric in target.policy.resources:
+            yield f"{metric.resource} has no effect: only an HPA can follow it, and here wakegate moves 1..N itself"
+
+
+def _what_happens(target: Target) -> str:
+    policy = target.policy
+    if policy.paused_replicas is not None:
+        return f"paused at {policy.paused_replicas}, without an HPA"
     if policy.paused:
         return f"paused: stays at {target.workload.scale.replicas}, without an HPA"
     quiet = f"{policy.cooldown.total_seconds():g} s without lag"

@@ -17,6 +17,7 @@ from activator.core.model import (
     Decision,
     Evaluation,
     Observation,
+    OnRelease,
     Outcome,
     Policy,
     Reason,
@@ -47,8 +48,15 @@ class Release:
     due: datetime
 
     @property
+    def on_release(self) -> OnRelease:
+        """By which rule it is given back."""
+        return self.policy.on_release if self.policy else OnRelease.AT_LEAST_ORIGINAL
+
+    @property
     def goal(self) -> int:
-        """No fewer replicas than this are left behind."""
+        """How many replicas are left behind, where that is not as many as there are."""
+        if self.on_release is OnRelease.ORIGINAL:
+            return self.original_replicas
         return max(self.original_replicas, self.policy.min_replicas if self.policy else 1)
 
 
@@ -79,6 +87,10 @@ class Releasing:
         """Leave it to another replica."""
         self._releases.clear()
 
+    def holds(self, ref: TargetRef) -> bool:
+        """Tell whether it is still to be given back."""
+        return ref in self._releases
+
     async def run_due(self) -> None:
         """Give back all that is due; what fails is tried again."""
         now = self._world.now()
@@ -96,7 +108,9 @@ class Releasing:
 
     async def _release(self, ref: TargetRef, release: Release) -> None:
         started = self._world.now()
-        scales = await acting.release(self._world, ref, release.goal, asleep_by_us=release.asleep_by_us)
+        scales = await acting.release(
+            self._world, ref, release.goal, asleep_by_us=release.asleep_by_us, on_release=release.on_release
+        )
         if scales is not None:
             self._tell(ref, release, *scales, started)
         await self._keeper.forget(ref)

@@ -39,7 +39,7 @@ def take_over(
         policy=policy,
         annotations=annotations,
         memory=Memory(taken_over_at=now),
-        original_replicas=workload.scale.replicas,
+        original_replicas=workload.scale.replicas if managed.original_replicas is None else managed.original_replicas,
         problems=managed.problems,
     )
     # Without anything kept, the field manager still tells by whose hand it is at idle.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from activator.core import naming
 from activator.core.decide import partition_cap, phase_of
 from activator.core.kept_offsets import WITHOUT_MEMBERS, merge, only_missing
-from activator.core.lag import LagMemory, measure, served_value
+from activator.core.lag import LagMemory, asking_lag, holding_value, limited, measure, served_value
 from activator.core.model import (
     Evaluation,
     GroupOnTopic,
@@ -25,6 +25,7 @@ from activator.core.model import (
     TargetState,
     TriggerOffsets,
 )
+from activator.core.schedule import window_at
 from activator.ports import MetricSample
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Tracker:
         last = self.lag
         self.lag, self.partitions, self.memory = measure(trigger, reading, self.memory, guarded=guarded)
         if isinstance(reading, TriggerOffsets):
-            self.offsets = reading
+            self.offsets = limited(trigger, reading)
         else:  # what was known of the topic's size and the group stays the best guess there is
             self.lag = replace(self.lag, partitions=last.partitions, read_at=last.read_at, group_state=last.group_state)
 
@@ -249,24 +250,41 @@ class Target:
         """Return the number of consumers that can be busy, where it is known and wanted."""
         return partition_cap(self.policy, self.lags())
 
-    def samples(self, *, at_least: int = 0) -> Iterator[MetricSample]:
-        """Yield what the HPA may be served: a lag, or why there is none.
+    def samples(self, now: datetime, *, at_least: int = 0) -> Iterator[MetricSample]:
+        """Yield what the HPA may be served: a lag, or why there is none; and what the windows ask for.
 
         Args:
+            now: aware UTC.
             at_least: a lower bound that something other than the reading proved (a record that was pushed).
         """
+        selector = naming.target_metric_selector(self.ref, self.policy)
         for trigger in self.policy.triggers:
-            lag = self.tracker(trigger).lag
-            if lag.read_at is None and not at_least:
+            lag, falls_back = self.tracker(trigger).lag, self.memory.fallback
+            replicas = self.workload.scale.replicas
+            if falls_back is not None and not lag.complete:
+                value: int | None = max(asking_lag(trigger, lag), holding_value(trigger, falls_back, replicas))
+                read_at = now
+            elif lag.read_at is None and not at_least:
                 continue
-            value = served_value(trigger, lag, self.workload.scale.replicas)
+            else:
+                value = served_value(trigger, lag, replicas)
+                read_at = lag.read_at or self.memory.taken_over_at
             yield MetricSample(
                 namespace=self.ref.namespace,
                 name=naming.metric_name(trigger),
-                selector={naming.TARGET_LABEL: naming.target_label(self.ref)},
+                selector=selector,
                 value=max(value or 0, at_least) if at_least else value,
                 problem="" if value is not None else "; ".join(lag.problems) or "no reading yet",
-                read_at=lag.read_at or self.memory.taken_over_at,
+                read_at=read_at,
+            )
+        for schedule in self.policy.schedules:
+            yield MetricSample(
+                namespace=self.ref.namespace,
+                name=naming.schedule_metric_name(schedule),
+                selector=selector,
+                value=schedule.replicas if window_at(schedule, now).is_open else 0,
+                problem="",
+                read_at=now,
             )
 
     def note(self, evaluation: Evaluation) -> None:

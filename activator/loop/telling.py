@@ -69,7 +69,7 @@ def follow_episode(world: World, target: Target, now: datetime) -> None:
         return
     progress = Progress(
         ready_replicas=target.workload.ready_replicas,
-        handed_off=world.handoff.look(target.ref).scaling_active is True,
+        handed_off=world.handoff.look(target.ref, target.policy.scaled_object).scaling_active is True,
         commits=target.commits(),
     )
     target.episode, phases = advance(target.ref, target.episode, progress, now, world.new_ids)

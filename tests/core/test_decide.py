@@ -14,9 +14,12 @@ from activator.core.decide import SOONEST, decide, partition_cap, phase_of, push
 from activator.core.model import (
     Cluster,
     Decision,
+    Fallback,
+    FallbackBehavior,
     GroupState,
     Lag,
     Memory,
+    MetricType,
     Observation,
     OffsetReset,
     Phase,
@@ -24,10 +27,12 @@ from activator.core.model import (
     Push,
     PushSource,
     Reason,
+    ResourceMetric,
     SleepFrom,
     Trigger,
     WakeTo,
 )
+from activator.core.schedule import CronExpression, Schedule
 
 NINE = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 KAFKA = Cluster("kafka:9092")
@@ -49,7 +54,7 @@ def policy(*triggers: Trigger, **changes: Any) -> Policy:
         "initial_cooldown": timedelta(0),
         "max_replicas": 20,
     } | changes
-    return Policy(triggers=triggers or (ORDERS,), **given)
+    return Policy(**({"triggers": triggers or (ORDERS,)} | given))
 
 
 def lag(known: int, **changes: Any) -> Lag:
@@ -78,7 +83,8 @@ OUTAGE = Lag(known=0, complete=False, partitions=5, problems=("Kafka kafka:9092:
 def seen(replicas: int, *lags: Lag, **changes: Any) -> Observation:
     """Build an observation of a target whose replicas are ready, with an HPA on it."""
     given: dict[str, Any] = {"ready_replicas": replicas, "handed_off": True} | changes
-    return Observation(replicas=replicas, lags=lags or (lag(0),), **given)
+    base: dict[str, Any] = {"replicas": replicas, "lags": lags or (lag(0),)}
+    return Observation(**(base | given))
 
 
 def remembered(**changes: Any) -> Memory:
@@ -487,9 +493,115 @@ WITHOUT_HPA: dict[str, Row] = {
 }
 """What `core.behavior` says is tested with it; here only that each of its reasons can be the last word."""
 
+DAY = CronExpression("0 8 * * *", frozenset({0}), frozenset({8}), None, frozenset(range(1, 13)), None)
+EVENING = replace(DAY, text="0 18 * * *", hours=frozenset({18}))
+DAYTIME = Schedule(DAY, EVENING, "UTC", 4)
+FALLBACK = Fallback(3, timedelta(seconds=90))
+SILENT = remembered(readable_at=at(-90))
+
+ASKED_FOR: dict[str, Row] = {
+    "a window is open": Row(
+        policy(schedules=(DAYTIME,)),
+        seen(0),
+        1,
+        Reason.SCHEDULE,
+        "the window 0 8 * * * to 0 18 * * * (UTC) is open until 2026-01-05 18:00 UTC: asks for 4; "
+        "wakes to min-replica-count 1, the HPA does the rest",
+    ),
+    "a window is closed, and there is nothing else": Row(
+        policy(schedules=(replace(DAYTIME, start=EVENING, end=DAY),), triggers=()),
+        seen(0, lags=()),
+        0,
+        Reason.SCHEDULE,
+        "the window 0 18 * * * to 0 8 * * * (UTC) is closed until 2026-01-05 18:00 UTC",
+    ),
+    "forced": Row(
+        policy(force_active=True), seen(0), 1, Reason.FORCED, "force-activation is set; min-replica-count is 1"
+    ),
+    "only what the HPA follows": Row(
+        policy(triggers=(), resources=(ResourceMetric("cpu", MetricType.UTILIZATION, "50"),), idle_replicas=None),
+        seen(0, lags=()),
+        1,
+        Reason.LEFT_TO_HPA,
+        "cpu is followed by the HPA alone",
+    ),
+    "asleep and silent for long": Row(
+        policy(fallback=FALLBACK),
+        seen(0, OUTAGE),
+        3,
+        Reason.FALLBACK,
+        "not readable for 90 s: falls back to 3 (currentReplicasIfHigher 3)",
+        SILENT,
+    ),
+    "silent, but not for long": Row(
+        policy(fallback=FALLBACK), seen(0, OUTAGE), 0, Reason.UNREADABLE, None, remembered(readable_at=at(-89))
+    ),
+    "silent, and more than the fallback is known to be needed": Row(
+        policy(fallback=FALLBACK), seen(0, partial(40)), 4, Reason.FALLBACK, None, SILENT
+    ),
+    "awake with an HPA: it is served the fallback": Row(
+        policy(fallback=FALLBACK),
+        seen(1, OUTAGE),
+        1,
+        Reason.FALLBACK,
+        "not readable for 90 s: falls back to 3 (currentReplicasIfHigher 3); the HPA moves it within 1..5, it has 1",
+        SILENT,
+    ),
+    "awake without an HPA, static": Row(
+        policy(fallback=replace(FALLBACK, behavior=FallbackBehavior.STATIC)),
+        seen(5, OUTAGE, handed_off=False),
+        3,
+        Reason.FALLBACK,
+        None,
+        SILENT,
+    ),
+    "as many as there are": Row(
+        policy(fallback=replace(FALLBACK, behavior=FallbackBehavior.CURRENT)),
+        seen(5, OUTAGE, handed_off=False),
+        5,
+        Reason.FALLBACK,
+        None,
+        SILENT,
+    ),
+    "no more than the fallback": Row(
+        policy(fallback=replace(FALLBACK, behavior=FallbackBehavior.CURRENT_IF_LOWER)),
+        seen(5, OUTAGE, handed_off=False),
+        3,
+        Reason.FALLBACK,
+        None,
+        SILENT,
+    ),
+    "nothing may raise it": Row(
+        policy(pause_scale_out=True), seen(0, lag(9)), 0, Reason.SCALE_OUT_PAUSED, "paused-scale-out is set: stays at 0"
+    ),
+    "nothing may lower it": Row(
+        policy(pause_scale_in=True), seen(4), 4, Reason.SCALE_IN_PAUSED, "paused-scale-in is set: stays at 4"
+    ),
+    "paused at a count": Row(policy(paused=True, paused_replicas=7), seen(2), 7, Reason.PAUSED, "paused at 7"),
+    "paused at a count, and not alone": Row(
+        policy(paused=True, paused_replicas=7), seen(2, rival="HorizontalPodAutoscaler web"), 2, Reason.PAUSED, None
+    ),
+    "metric type Value": Row(
+        policy(replace(ORDERS, metric_type=MetricType.VALUE)),
+        seen(0, lag(20)),
+        1,
+        Reason.LAG,
+        f"{PLACE} lags 20, 10 in all: asks for 2; wakes to min-replica-count 1, the HPA does the rest",
+    ),
+    "shared evenly": Row(
+        policy(replace(ORDERS, ensure_even_distribution=True), wake_to=WakeTo.LAG),
+        seen(0, lag(21)),
+        5,
+        Reason.LAG,
+        f"{PLACE} lags 21, shared evenly by 5 partitions, 10 a replica: asks for 5",
+    ),
+}
+"""What a user asks for besides the lag of a topic."""
+
 ROWS = (
     {f"asleep: {name}": row for name, row in ASLEEP.items()}
     | {f"awake: {name}": row for name, row in AWAKE.items()}
+    | {f"asked for: {name}": row for name, row in ASKED_FOR.items()}
     | {f"without an HPA: {name}": row for name, row in WITHOUT_HPA.items()}
 )
 

@@ -28,7 +28,7 @@ from activator.ports import HandoffView, ManagedWorkload
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from activator.core.model import Fact, Policy, TargetRef, TargetState
+    from activator.core.model import Fact, Policy, ScaledObject, TargetRef, TargetState
     from activator.errors import SpecError
     from activator.ports import CatalogListener
 
@@ -216,12 +216,15 @@ class FakeApiServer:
         self.changed()
 
     def hpa_of(self, ref: TargetRef) -> StoredHpa | None:
-        """Our HPA of a target."""
-        return self.hpas.get((ref.namespace, naming.hpa_name(ref)))
+        """Our HPA of a target, whatever its name."""
+        ours = (hpa for hpa in self.hpas.values() if hpa.target == ref and hpa.policy is not None)
+        return next(ours, None)
 
     def hpa_condition(self, ref: TargetRef, *, active: bool, message: str = "") -> None:
         """Let the HPA controller set ScalingActive on our HPA of a target."""
-        key = (ref.namespace, naming.hpa_name(ref))
+        ours = self.hpa_of(ref)
+        assert ours is not None, ref
+        key = (ref.namespace, ours.name)
         self.hpas[key] = replace(self.hpas[key], scaling_active=active, message=message)
         self.changed()
 
@@ -412,11 +415,14 @@ class FakeHandoff:
         self._server = server
         self._identity = identity
 
-    def look(self, ref: TargetRef) -> HandoffView:
+    def look(self, ref: TargetRef, scaled_object: ScaledObject | None = None) -> HandoffView:
         """Tell what exists now."""
         ours = self._server.hpa_of(ref)
+        own = scaled_object.hpa_name if scaled_object else None
         rivals = sorted(
-            hpa.name for hpa in self._server.hpas.values() if hpa.target == ref and hpa.name != naming.hpa_name(ref)
+            hpa.name
+            for hpa in self._server.hpas.values()
+            if hpa.target == ref and hpa is not ours and (hpa.name != own or hpa.policy is None)
         )
         return HandoffView(
             rival=f"HorizontalPodAutoscaler {rivals[0]}" if rivals else None,
@@ -431,7 +437,7 @@ class FakeHandoff:
         cap = policy.max_replicas if partitions is None else min(policy.max_replicas, partitions)
         wanted = StoredHpa(
             namespace=ref.namespace,
-            name=naming.hpa_name(ref),
+            name=naming.hpa_name_of(ref, policy),
             target=ref,
             min_replicas=max(1, policy.min_replicas),
             max_replicas=max(policy.min_replicas, 1, cap),
@@ -455,7 +461,9 @@ class FakeHandoff:
             return
 
         def act() -> None:
-            if self._server.hpas.pop((ref.namespace, naming.hpa_name(ref)), None):
+            ours = self._server.hpa_of(ref)
+            if ours is not None:
+                del self._server.hpas[ours.namespace, ours.name]
                 self._server.changed()
 
         await self._server.answer("hpa.remove", ref, self._identity, act)

@@ -6,7 +6,7 @@ from activator.core.model import Outcome, Phase, Reason
 from activator.core.naming import ANNOTATION_PREFIX
 from tests.fakes.bed import Bed, ref
 from tests.fakes.kubernetes import conflict, server_error
-from tests.virtual_time import virtual
+from tests.virtual_time import now, virtual
 
 
 @virtual
@@ -27,7 +27,7 @@ async def test_kafka_away_for_a_minute_puts_nothing_to_sleep_and_wakes_nothing()
         await bed.until(121)
         assert bed.server.replicas(asleep) == 1
         await bed.until(130)
-        samples = list(bed.replica.activator.targets[awake].samples())
+        samples = list(bed.replica.activator.targets[awake].samples(now()))
         assert [sample.value for sample in samples] == [20]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
 
-    from activator.core.model import Policy, Scale, TargetRef, Workload
+    from activator.core.model import Policy, Scale, ScaledObject, TargetRef, Workload
     from activator.errors import SpecError
     from activator.ports import CatalogListener
     from tests.world.oracle import Oracle
@@ -344,7 +344,7 @@ class Handoff(FakeHandoff):
         super().__init__(server, process.name)
         self._catalog = catalog
 
-    def look(self, ref: TargetRef) -> HandoffView:
+    def look(self, ref: TargetRef, _scaled_object: ScaledObject | None = None) -> HandoffView:
         """Tell what is known."""
         return self._catalog.views.get(ref, HandoffView())
 
