@@ -80,7 +80,7 @@ def stage(bed: Testbed) -> Iterator[Stage]:
 
 def _roles() -> list[dict[str, Any]]:
     found = []
-    for file in ("base/rbac.yaml", "base/rbac-cluster.yaml", "components/secrets-reader/clusterrole.yaml"):
+    for file in ("base/rbac.yaml", "base/rbac-cluster.yaml", "components/secrets-reader/rbac.yaml"):
         documents = yaml.safe_load_all((REPOSITORY / "manifests" / file).read_text())
         found += [document for document in documents if document["kind"] == "ClusterRole"]
     return found
@@ -282,7 +282,8 @@ def change_password(stage: Stage, password: str) -> None:
     mechanism = admin.ScramMechanism.SCRAM_SHA_512  # type: ignore[attr-defined]  # exported, but not by its stubs
     info = admin.ScramCredentialInfo(mechanism, 4096)  # type: ignore[attr-defined]
     change = admin.UserScramCredentialUpsertion(USER, info, password.encode())  # type: ignore[attr-defined]
-    stage.bed.kafka.admin().alter_user_scram_credentials([change])[USER].result(30)
+    client = stage.bed.kafka.admin()  # held: what is under way ends with it
+    client.alter_user_scram_credentials([change])[USER].result(30)
 
 
 def test_a_password_is_rotated_under_load(stage: Stage) -> None:
