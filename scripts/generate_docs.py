@@ -15,6 +15,7 @@ from activator.core.naming import ANNOTATION_PREFIX
 from activator.doctor.checks import CHECKS, CHECKS_BEFORE
 from activator.settings import Settings, descriptions, environment_name
 from activator.specs.annotations import TABLE
+from activator.specs.credentials import PARAMETERS
 from activator.telemetry.attributes import attributes_markdown
 from activator.telemetry.metrics_table import metrics_markdown
 
@@ -91,7 +92,26 @@ def doctor_markdown() -> str:
     return before + _BEGIN + "\n".join([*rows, ""]) + _END + after
 
 
+def credentials_markdown() -> str:
+    """Return the reference of all parameters of credentials."""
+    lines = [
+        "# Credentials: parameters",
+        "",
+        "Made from `activator/specs/credentials.py`; do not edit.",
+        "Keys of a Secret that `wakegate.dev/authentication-secret` names, parameters of a TriggerAuthentication,",
+        "and files of a mounted Secret (`--kafka-credentials`): all the same, by KEDA's names.",
+        "How they are used: [authentication.md](authentication.md).",
+        "White space around a value is no part of it, and an empty one is absent.",
+        "",
+        "| parameter | meaning |",
+        "| --- | --- |",
+    ]
+    lines += [f"| `{name}` | {meaning} |" for name, meaning in PARAMETERS.items()]
+    return "\n".join([*lines, ""])
+
+
 PAGES = {
+    "credentials.md": credentials_markdown,
     "annotations.md": annotations_markdown,
     "settings.md": settings_markdown,
     "reasons.md": reasons_markdown,

@@ -163,7 +163,15 @@ def test_help_shows_every_flag_with_its_variable() -> None:
 
 
 def test_no_setting_holds_a_secret() -> None:
-    """A secret comes as a file, so that printing all settings gives nothing away."""
+    """A secret comes as a file or a folder of files, so that printing all settings gives nothing away."""
+    folders = {"kafka_credentials"}
     for name in DEFAULTS:
         names_secret = any(word in name for word in ("token", "password", "secret", "credential"))
-        assert not names_secret or name.endswith("_file")
+        assert not names_secret or name.endswith("_file") or name in folders
+
+
+def test_credentials_without_servers_to_show_them_to() -> None:
+    """They go to the default servers alone, so without those nobody would ever see them."""
+    with pytest.raises(SettingsError, match=r"^WAKEGATE_KAFKA_CREDENTIALS is for WAKEGATE_BOOTSTRAP_SERVERS"):
+        given("--kafka-credentials", "/etc/wakegate/kafka")
+    assert given("--kafka-credentials", "/c", "--bootstrap-servers", "kafka:9092").kafka_credentials == "/c"

@@ -61,22 +61,22 @@ class KafkaCredentials:
     """The broker's certificate is verified."""
 
 
-PARAMETERS = (
-    "sasl",
-    "username",
-    "password",
-    "saslTokenProvider",
-    "oauthTokenEndpointUri",
-    "scopes",
-    "oauthExtensions",
-    "tls",
-    "ca",
-    "cert",
-    "key",
-    "keyPassword",
-    "unsafeSsl",
-)
-"""Every parameter that is understood. Others in the same Secret are somebody else's."""
+PARAMETERS: Mapping[str, str] = {
+    "sasl": "`none` (default), `plaintext`, `scram_sha256`, `scram_sha512` or `oauthbearer`.",
+    "username": "Of every SASL mechanism; for `oauthbearer` the client ID.",
+    "password": "Of every SASL mechanism; for `oauthbearer` the client secret.",
+    "saslTokenProvider": "`bearer` (default).",
+    "oauthTokenEndpointUri": "`oauthbearer`: http(s) URL that is asked for tokens by the client credentials grant.",
+    "scopes": "`oauthbearer`: separated by commas or spaces. None are asked for where it is left out.",
+    "oauthExtensions": "`oauthbearer`: SASL extensions, `name=value,name=value`.",
+    "tls": "`enable` or `disable` (default). Must be said where `ca`, `cert` or `key` is given.",
+    "ca": "PEM of the authorities to trust besides those of the system; it holds for the token endpoint too.",
+    "cert": "PEM chain of the client certificate, its own first; needs `key`.",
+    "key": "PEM of its private key: PKCS#1, PKCS#8 or SEC1; RSA, EC or Ed25519.",
+    "keyPassword": "Of a key that is encrypted (PBES2, PBES1 or the legacy `Proc-Type: 4,ENCRYPTED`).",
+    "unsafeSsl": "`true`: the broker's certificate is not verified. `false` (default).",
+}
+"""Every parameter that is understood, and what it means. Others in the same Secret are somebody else's."""
 
 _MECHANISMS: Mapping[str, SaslMechanism | None] = {
     "none": None,

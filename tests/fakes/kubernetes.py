@@ -356,6 +356,12 @@ class FakeCatalog:
         managed = self._delivered.get(ref)
         return managed.workload.scale.uid if managed else None
 
+    def delivered(self, ref: TargetRef) -> ManagedWorkload:
+        """What was last delivered of a workload that is managed."""
+        managed = self._delivered[ref]
+        assert managed is not None
+        return managed
+
     def _deliver(self, listener: CatalogListener, seen: Mapping[TargetRef, StoredWorkload]) -> None:
         for ref, stored in seen.items():
             annotations = {k: v for k, v in stored.annotations.items() if k.startswith(naming.ANNOTATION_PREFIX)}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from activator.core.model import Outcome, Phase, Reason
 from activator.core.naming import ANNOTATION_PREFIX
+from activator.errors import SpecError
 from tests.fakes.bed import Bed, ref
 from tests.fakes.kubernetes import conflict, server_error
 from tests.virtual_time import now, virtual
@@ -116,6 +119,35 @@ async def test_a_typo_while_asleep_leaves_the_last_valid_policy_in_force() -> No
         bed.kafka.produce("orders")
         await bed.until(46)
         assert bed.server.replicas(orders) == 1
+
+
+@virtual
+async def test_credentials_that_turn_out_to_be_missing_and_are_made() -> None:
+    """Taken over before they were read: told as never valid, not as a last valid policy; then looked at at once."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="300")
+    bed.kafka.stop("no credentials")
+    async with bed:
+        await bed.until(5)
+        activator, taken = bed.replica.activator, bed.replica.catalog.delivered(orders)
+        missing = SpecError("Secret shop/kafka", None, "it does not exist")
+        activator.upsert(replace(taken, policy=None, problems=(missing,)))
+        activator.look(orders)
+        await bed.until(8)
+        _, state = bed.server.scale_targets[orders]
+        assert state.phase is Phase.INVALID
+        assert state.message == "Secret shop/kafka: it does not exist; nothing is changed until then"
+        (told,) = bed.recorder.notices
+        assert told.message == "Secret shop/kafka: it does not exist. It is not managed until this is corrected."
+        assert bed.server.replicas(orders) == 1
+
+        bed.kafka.heal()
+        activator.upsert(taken)
+        await bed.until(10)
+        _, state = bed.server.scale_targets[orders]
+        assert state.phase is Phase.AWAKE
+        await bed.until(40)
+        assert bed.server.replicas(orders) == 0
 
 
 @virtual

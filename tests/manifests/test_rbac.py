@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from activator.kubernetes.secrets import READER_ROLE
 from tests.manifests.support import MANIFESTS, OVERLAYS, namespace_of, of_kind, rendered
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = MANIFESTS.parent
 SOURCES = sorted([*(MANIFESTS / "base").glob("rbac*.yaml"), *(MANIFESTS / "components").glob("*/rbac*.yaml")])
+SECRETS_READER = MANIFESTS / "components" / "secrets-reader" / "rbac.yaml"
 REASON = re.compile(r"^\s+# (create|delete|get|list|patch|update|watch) +(\S+\.py): ", re.MULTILINE)
 
 
@@ -89,6 +91,17 @@ def test_every_role_is_bound_to_our_account(overlay: str) -> None:
     roles = {(role["kind"], role["metadata"]["name"]) for role in of_kind(objects, "Role", "ClusterRole")}
     bound = {(binding["roleRef"]["kind"], binding["roleRef"]["name"]) for binding in bindings}
     assert bound == roles | {("Role", "extension-apiserver-authentication-reader")}
+
+
+def test_secrets_are_read_by_name_where_a_namespace_binds_it() -> None:
+    """The role is bound to nobody, and lets its holder get, not list or watch: a binding of single names will do."""
+    (role,) = yaml.safe_load_all(SECRETS_READER.read_text())
+    assert {verb for _, _, verb in granted([role])} == {"get"}
+    component = yaml.safe_load((SECRETS_READER.parent / "kustomization.yaml").read_text())
+    assert component["resources"] == [SECRETS_READER.name]
+    example = yaml.safe_load((REPOSITORY / "examples" / "authentication" / "rolebinding.yaml").read_text())
+    assert example["kind"] == "RoleBinding"
+    assert example["roleRef"]["name"] == role["metadata"]["name"] == READER_ROLE
 
 
 def test_one_namespace_gets_the_same_rules() -> None:
