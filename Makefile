@@ -55,11 +55,13 @@ check: install  ## Lint, types, layers, and that generated files are fresh
 	$(BIN)/mypy $(CHECKED)
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m scripts.generate_docs --check
+	$(BIN)/python -m scripts.generate_chart --check
 	@if command -v kubectl >/dev/null; then $(BIN)/python -m scripts.render_manifests --check; \
 		else echo "kubectl is missing: whether manifests/rendered is fresh was not checked"; fi
 
-docs: install  ## Write the generated references below docs/
+docs: install  ## Write the generated references below docs/, and what of the chart is made from elsewhere
 	$(BIN)/python -m scripts.generate_docs
+	$(BIN)/python -m scripts.generate_chart
 
 LOCK = $(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --upgrade

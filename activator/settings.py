@@ -76,7 +76,8 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - what an empty host means everywhere
 
 
-def _namespaced(text: str) -> tuple[str, str]:
+def namespaced(text: str) -> tuple[str, str]:
+    """Return the two halves of NAMESPACE/NAME. Raises ValueError with what is allowed."""
     namespace, separator, name = text.strip().partition("/")
     if not (separator and namespace and name) or "/" in name:
         raise ValueError("NAMESPACE/NAME")
@@ -131,7 +132,7 @@ class Settings:
     nobody can verify."""
     metrics_api_certificate_lifetime: timedelta = _setting(timedelta(days=90), values.duration(timedelta(minutes=1)))
     """How long such a certificate holds: a duration, 90d; the next one is made after two thirds of it."""
-    metrics_api_service: tuple[str, str] = _setting(("wakegate-system", "wakegate-metrics"), _namespaced)
+    metrics_api_service: tuple[str, str] = _setting(("wakegate-system", "wakegate-metrics"), namespaced)
     """The Service in front of the metrics API, NAMESPACE/NAME: how we know that the APIService leads to us."""
     wake_token_file: str = _setting("")
     """File with the token that POST /wake asks for. By default there is none and POST /wake is refused."""
@@ -139,7 +140,7 @@ class Settings:
     """Who moves targets between 1 and N where they do not say: auto, hpa or direct."""
     leader_election: bool = _setting(True, _switch)
     """Whether a Lease decides which replica may put to sleep and write. False is for a single process only."""
-    lease: tuple[str, str] = _setting(("wakegate-system", "wakegate"), _namespaced)
+    lease: tuple[str, str] = _setting(("wakegate-system", "wakegate"), namespaced)
     """The Lease that decides who leads, NAMESPACE/NAME."""
     identity: str = _setting("")
     """Our name in the Lease. By default POD_NAME, else the host's name, with a random part behind it."""

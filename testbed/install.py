@@ -20,16 +20,20 @@ import yaml
 
 from testbed.bed import REPOSITORY
 from testbed.errors import TestbedError
+from testbed.helm import CHART, helm
 from testbed.stage import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from testbed.bed import Testbed
 
 NAMESPACE = "wakegate-system"
 API_SERVICE = "v1beta1.external.metrics.k8s.io"
 KUBECTL_SECONDS = 120
+RENDERED = "rendered.yaml"
+"""What Helm has made of the chart."""
 
 
 @dataclass
@@ -135,6 +139,10 @@ class Installation:
         """What all its Pods have written."""
         return "".join(self.bed.pod_log(self.namespace, pod["metadata"]["name"]) for pod in self.pods())
 
+    def _resources(self) -> list[str]:
+        overlay = REPOSITORY / "manifests" / "overlays" / self.overlay
+        return [os.path.relpath(overlay.resolve(), self.folder.resolve())]
+
     def _kustomization(self) -> dict[str, Any]:
         listen = {
             "WAKEGATE_LISTEN": self.http_port,
@@ -154,16 +162,53 @@ class Installation:
         ]
         # An ExternalName has no target port: the port that is asked for is the one that is connected to.
         port = [{"op": "replace", "path": "/spec/service/port", "value": self.metrics_api_port}]
-        overlay = REPOSITORY / "manifests" / "overlays" / self.overlay
+        service_port = [{"op": "replace", "path": "/spec/ports/0/port", "value": self.metrics_api_port}]
         return {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "resources": [os.path.relpath(overlay.resolve(), self.folder.resolve())],
+            "resources": self._resources(),
             "patches": [
                 {"target": {"kind": "Deployment"}, "patch": json.dumps(operations)},
                 {"target": {"kind": "APIService"}, "patch": json.dumps(port)},
+                {"target": {"kind": "Service", "name": "wakegate-metrics"}, "patch": json.dumps(service_port)},
             ],
         }
+
+
+@dataclass
+class Release(Installation):
+    """wakegate as the chart installs it: the same patches, put on what Helm has rendered.
+
+    Hooks are not post-rendered by Helm, so they are as shipped.
+
+    Attributes:
+        overlay: name of its folder in the run directory.
+        values: of the chart, by path.
+    """
+
+    overlay: str = "chart"
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def apply(self) -> None:
+        """Install it, or upgrade it. Raises TestbedError with Helm's words."""
+        given = [f"--set-json={name}={json.dumps(value)}" for name, value in self.values.items()]
+        self._helm("upgrade", "--install", "wakegate", str(CHART), f"--post-renderer={self._renderer()}", *given)
+
+    def uninstall(self) -> None:
+        """Delete the release; Helm waits for its hook. Raises TestbedError."""
+        self._helm("uninstall", "wakegate")
+
+    def _helm(self, *arguments: str) -> None:
+        helm(*arguments, "--namespace", self.namespace, kubeconfig=self.bed.control_plane.kubeconfig)
+
+    def _resources(self) -> list[str]:
+        return [RENDERED]
+
+    def _renderer(self) -> Path:
+        script = self.folder / "render"
+        script.write_text(f"#!/bin/sh\ncat > '{self.folder / RENDERED}' && kubectl kustomize '{self.folder}'\n")
+        script.chmod(0o755)
+        return script
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:

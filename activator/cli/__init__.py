@@ -22,6 +22,7 @@ BAD_INPUT = 2
 
 VERBS: dict[str, str] = {
     "run": "manage the annotated workloads of a Kubernetes cluster",
+    "release": "give every managed workload back, before wakegate is uninstalled",
     "local": "run the annotated workloads of a folder as processes, without a cluster",
     "status": "see whether wakegate runs, and what it does with every workload",
     "explain": "see why a workload has the replicas it has: record, reading, steps, PATCH, HPA",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import OrderedDict
@@ -97,6 +98,7 @@ class EventRecorder:
         self._buckets: _Recent[TargetRef, _Bucket] = _Recent()
         self._waiting: OrderedDict[_Key, _Waiting] = OrderedDict()
         self._news = asyncio.Event()
+        self._idle = asyncio.Event()
         self._failing = False
         self.dropped = 0
         """Events that were not written: too many waiting, too many about one target, or refused by the API server."""
@@ -115,7 +117,13 @@ class EventRecorder:
                 key, waiting = self._waiting.popitem(last=False)
                 await self._write_patiently(key, waiting)
             self._news.clear()
+            self._idle.set()
             await self._news.wait()
+
+    async def drained(self, within_seconds: float) -> None:
+        """Wait until everything recorded so far has been written, but no longer than this: before a process ends."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), within_seconds)
 
     def _take_evaluation(self, evaluation: Evaluation) -> None:
         before = self._held.get(evaluation.ref)
@@ -137,6 +145,7 @@ class EventRecorder:
         elif len(self._waiting) < QUEUED_AT_MOST and self._may_speak(happening.ref):
             self._waiting[happening.key] = _Waiting(happening, 1, self._monotonic())
             self._news.set()
+            self._idle.clear()
         else:
             self.dropped += 1
 

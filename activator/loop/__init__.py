@@ -2,7 +2,8 @@
 
 1. `target.py`     what is held of one target between two looks
 2. `activator.py`  who is due, who is woken, and the walk of one look
-3. `roster.py`     which workloads are managed, by which policy; `takeover.py`, `releasing.py`: how that begins and ends
+3. `roster.py`     which workloads are managed, by which policy; `takeover.py`, `releasing.py`: how that begins and
+                   ends; `giving_back.py`: how all of it ends at once
 4. `reading.py`    one batch read a cluster, and the probe of what may be markers only
 5. `acting.py`     the order of a wake, of a sleep, and of a target's release
 6. `guarding.py`   the offsets that a sleeping group must find when it wakes
@@ -14,6 +15,7 @@ handed in, so that a simulated day is a fast test.
 """
 
 from activator.loop.activator import Activator
+from activator.loop.giving_back import give_back_all
 from activator.loop.world import World
 
-__all__ = ["Activator", "World"]
+__all__ = ["Activator", "World", "give_back_all"]

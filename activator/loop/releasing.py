@@ -68,6 +68,11 @@ class Releasing:
         self._keeper = keeper
         self._releases: dict[TargetRef, Release] = {}
 
+    @property
+    def left(self) -> tuple[TargetRef, ...]:
+        """What has not been given back yet."""
+        return tuple(self._releases)
+
     def begin(self, ref: TargetRef, state: TargetState, policy: Policy | None = None) -> None:
         """Give a target back as soon as this replica leads."""
         if policy is None and state.last_valid:

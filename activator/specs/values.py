@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from enum import StrEnum
+from enum import StrEnum
+from typing import Generic, TypeVar
 
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
@@ -28,7 +26,7 @@ LARGEST_INTEGER = 2**31 - 1
 """Replica counts and thresholds end up in int32 fields of the Kubernetes API."""
 _LONGEST_INTEGER = 20
 
-Choice = TypeVar("Choice", bound="StrEnum")
+Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def text(value: str) -> str:
@@ -72,16 +70,18 @@ def _is_decimal(cleaned: str) -> bool:
     return cleaned.isascii() and cleaned.isdecimal() and len(cleaned) <= _LONGEST_INTEGER
 
 
-def integer(least: int) -> Callable[[str], int]:
-    """Return a parser of decimal integers that are at least `least` and fit into an int32."""
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """A parser of decimal integers that are at least `least` and fit into an int32."""
 
-    def parse(value: str) -> int:
+    least: int
+
+    def __call__(self, value: str) -> int:
+        """Return the integer."""
         cleaned = value.strip()
-        if not _is_decimal(cleaned) or not least <= int(cleaned) <= LARGEST_INTEGER:
-            raise ValueError(f"a whole number from {least} to {LARGEST_INTEGER}")
+        if not _is_decimal(cleaned) or not self.least <= int(cleaned) <= LARGEST_INTEGER:
+            raise ValueError(f"a whole number from {self.least} to {LARGEST_INTEGER}")
         return int(cleaned)
-
-    return parse
 
 
 def idle_count(value: str) -> int | None:
@@ -94,20 +94,32 @@ def idle_count(value: str) -> int | None:
     raise ValueError("0, or none to never sleep (an HPA cannot hold any other count while idle)")
 
 
-def duration(least: timedelta) -> Callable[[str], timedelta]:
-    """Return a parser of durations such as ``30``, ``30s``, ``5m``, at least `least` and at most a year."""
+def integer(least: int) -> Integer:
+    """Return a parser of integers."""
+    return Integer(least)
 
-    def parse(value: str) -> timedelta:
-        allowed = f"a duration such as 30, 30s, 5m or 1h, at least {least.total_seconds():g} s"
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A parser of durations such as ``30``, ``30s``, ``5m``, at least `least` and at most a year."""
+
+    least: timedelta
+
+    def __call__(self, value: str) -> timedelta:
+        """Return the duration."""
+        allowed = f"a duration such as 30, 30s, 5m or 1h, at least {self.least.total_seconds():g} s"
         found = _DURATION.fullmatch(value.strip())
         if found is None or len(found[1]) > _LONGEST_INTEGER:
             raise ValueError(allowed)
         count, unit = int(found[1]), _UNIT[found[2]]
-        if count > LONGEST_DURATION // unit or count * unit < least:
+        if count > LONGEST_DURATION // unit or count * unit < self.least:
             raise ValueError(f"{allowed}, and at most 365d")
         return count * unit
 
-    return parse
+
+def duration(least: timedelta) -> Duration:
+    """Return a parser of durations."""
+    return Duration(least)
 
 
 def switch(value: str) -> bool:
@@ -120,13 +132,20 @@ def switch(value: str) -> bool:
     raise ValueError("true or false")
 
 
-def one_of(choices: type[Choice]) -> Callable[[str], Choice]:
-    """Return a parser of the values of an enumeration."""
+@dataclass(frozen=True, slots=True)
+class OneOf(Generic[Choice]):
+    """A parser of the values of an enumeration."""
 
-    def parse(value: str) -> Choice:
+    choices: type[Choice]
+
+    def __call__(self, value: str) -> Choice:
+        """Return the member."""
         try:
-            return choices(value.strip())
+            return self.choices(value.strip())
         except ValueError:
-            raise ValueError(" or ".join(choices)) from None
+            raise ValueError(" or ".join(self.choices)) from None
 
-    return parse
+
+def one_of(choices: type[Choice]) -> OneOf[Choice]:
+    """Return a parser of the values of an enumeration."""
+    return OneOf(choices)

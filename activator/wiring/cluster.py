@@ -165,7 +165,7 @@ async def run(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    identity = settings.identity or _identity()
+    identity = settings.identity or process_identity()
     async with contextlib.AsyncExitStack() as exits:
         client = await KubernetesClient.from_environment()
         exits.push_async_callback(client.close)
@@ -275,6 +275,6 @@ def _watched(tail: KafkaTail) -> Iterator[tuple[str, str, int]]:
         yield servers, way, partitions
 
 
-def _identity() -> str:
+def process_identity() -> str:
     """Name this process: its Pod, else its host, and a random part, because a restarted container is another one."""
     return f"{os.environ.get('POD_NAME') or socket.gethostname()}_{secrets.token_hex(4)}"

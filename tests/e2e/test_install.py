@@ -40,6 +40,7 @@ NOT_SEEN: dict[Use, str] = {
         "create",
     ): "a server-side apply is logged as patch, and asks for create",
     ("wakegate.dev", "scaletargets", "create"): "the same",
+    ("coordination.k8s.io", "leases", "create"): "it is part of the installation; made anew where somebody deleted it",
     ("", "events", "patch"): "only where the same thing is told twice",
     ("", "configmaps", "list"): "Kubernetes' own role extension-apiserver-authentication-reader has it",
     ("", "configmaps", "watch"): "the same",

@@ -68,23 +68,22 @@ class Replica:
         self.leadership = FakeLeadership(bed.server, self.identity)
         self.activator: Activator
         self.tail = FakeWakeSource(bed.kafka, listener=self, now=now, delay=0.002)
-        self.activator = Activator(
-            World(
-                catalog=self.catalog,
-                reader=self.reader,
-                wakes=self.tail,
-                scaler=FakeScaler(bed.server, self.identity),
-                handoff=FakeHandoff(bed.server, self.identity),
-                leadership=self.leadership,
-                metrics=self.metrics,
-                states=FakeStateStore(bed.server, self.identity),
-                recorder=self.recorder,
-                now=now,
-                new_ids=bed.new_ids,
-                group_offsets=self.group_offsets,
-                parse=self.parse,
-            )
+        self.world = World(
+            catalog=self.catalog,
+            reader=self.reader,
+            wakes=self.tail,
+            scaler=FakeScaler(bed.server, self.identity),
+            handoff=FakeHandoff(bed.server, self.identity),
+            leadership=self.leadership,
+            metrics=self.metrics,
+            states=FakeStateStore(bed.server, self.identity),
+            recorder=self.recorder,
+            now=now,
+            new_ids=bed.new_ids,
+            group_offsets=self.group_offsets,
+            parse=self.parse,
         )
+        self.activator = Activator(self.world)
         self._task: asyncio.Task[None] | None = None
 
     def parse(self, annotations: Mapping[str, str], ref: TargetRef) -> tuple[Policy | None, tuple[SpecError, ...]]:

@@ -1,0 +1,83 @@
+"""What is joined to give every workload back: the API server alone, without Kafka and without listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from activator.core.model import TargetRef
+from activator.errors import ConflictError, NotFoundError, UnavailableError
+from activator.kafka.client import Connections
+from activator.kafka.connection import no_credentials
+from activator.kafka.tail import KafkaTail
+from activator.kubernetes.catalog import APPS
+from activator.kubernetes.client import KubernetesClient
+from activator.kubernetes.scale import KubernetesScaler
+from activator.loop import give_back_all
+from activator.wiring.cluster import Cluster, process_identity
+from activator.wiring.parts import Clock, Pushes, observability, running
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from activator.settings import Settings
+
+LAST_EVENTS_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+async def release(settings: Settings, deployment: tuple[str, str] | None, within: timedelta) -> None:
+    """Give back every workload that wakegate manages.
+
+    Args:
+        settings: as for `run`; the Lease is taken, so that no other replica acts meanwhile.
+        deployment: namespace and name of the Deployment that runs wakegate: put to zero first, or it would go on.
+        within: how long all of it may take.
+
+    Raises:
+        SettingsError: there is no cluster to be found.
+        UnavailableError: not all could be given back in time; the message names the rest.
+        WakegateError: the API server refuses what is needed.
+    """
+    identity = settings.identity or process_identity()
+    async with contextlib.AsyncExitStack() as exits:
+        client = await KubernetesClient.from_environment()
+        exits.push_async_callback(client.close)
+        cluster = Cluster(settings, Clock(), identity, client)
+        if deployment is not None:
+            await _stop(
+                KubernetesScaler(client, cluster.resources), TargetRef(deployment[0], "Deployment", deployment[1], APPS)
+            )
+        observed = await observability(exits, cluster.clock.now, settings.trace_held, cluster.events)
+        connections = Connections(credentials=no_credentials)
+        exits.push_async_callback(connections.close)
+        world = cluster.world(
+            connections, KafkaTail(connections, Pushes(observed.metrics), cluster.clock.now), observed
+        )
+        tasks = {"HPA watch": cluster.handoff.run, "Events": cluster.events.run}
+        async with running({"lease": cluster.election.run} if cluster.election else {}), running(tasks):
+            left = await give_back_all(world, within)
+            await cluster.events.drained(LAST_EVENTS_SECONDS)
+        if left:
+            names = ", ".join(map(str, left))
+            raise UnavailableError("giving back", f"not done within {within.total_seconds():g} s for {names}")
+        _log.info("every workload is given back")
+
+
+async def _stop(scaler: KubernetesScaler, deployment: TargetRef) -> None:
+    """Put wakegate's own Deployment to zero; one that is not there runs nothing."""
+    while True:
+        try:
+            seen = await scaler.get(deployment)
+            if seen.replicas:
+                await scaler.set(deployment, 0, seen)
+                _log.info("%s is put to zero, so that nobody takes over what is given back", deployment)
+        except NotFoundError:
+            _log.info("%s does not exist", deployment)
+        except ConflictError:
+            await asyncio.sleep(0.1)
+            continue
+        return

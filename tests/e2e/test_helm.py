@@ -1,0 +1,173 @@
+"""The chart, installed by Helm on the real API server: a round, an upgrade amid a wake, and gone without a trace.
+
+One story, as in `test_install.py`, in a namespace that enforces Pod Security `restricted`; then once more beside
+another metrics API.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from testbed.bed import Testbed, TestbedOptions
+from testbed.control_plane_flags import HpaTimes
+from testbed.install import API_SERVICE, NAMESPACE, Release
+from testbed.stage import Stage, until
+from tests.e2e.test_install import api_service, forbidden, leftovers
+from tests.e2e.test_round import PARTITIONS, check_records
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.stage import Consumer
+
+pytestmark = pytest.mark.real
+
+COLLECTIONS = (
+    "/api/v1/namespaces/{0}/secrets",
+    "/api/v1/namespaces/{0}/services",
+    "/api/v1/namespaces/{0}/pods",
+    "/apis/apps/v1/namespaces/{0}/deployments",
+    "/apis/batch/v1/namespaces/{0}/jobs",
+    "/apis/coordination.k8s.io/v1/namespaces/{0}/leases",
+    "/apis/policy/v1/namespaces/{0}/poddisruptionbudgets",
+    "/apis/rbac.authorization.k8s.io/v1/namespaces/{0}/roles",
+    "/apis/rbac.authorization.k8s.io/v1/namespaces/{0}/rolebindings",
+)
+"""Where an object of the release could be left."""
+
+
+@pytest.fixture(scope="module")
+def bed() -> Iterator[Testbed]:
+    """Kafka and a control plane of its own, because the whole cluster is managed."""
+    with Testbed(TestbedOptions(jaeger=False, hpa=HpaTimes(sync_period="2s", downscale_stabilization="5s"))) as made:
+        labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
+        made.control_plane.api.apply(namespace)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def release(bed: Testbed) -> Release:
+    """The chart with its default values."""
+    made = Release(bed)
+    made.apply()
+    until("both Pods are ready", lambda: len(made.ready_pods()) == 2, 120)
+    made.route_metrics_api()
+    until("the metrics API is available", made.metrics_api_is_available, 60)
+    return made
+
+
+@pytest.fixture(scope="module")
+def consumer(bed: Testbed, release: Release) -> Consumer:
+    """A consumer that has gone 0 -> 1 -> 5 -> 0 by an HPA."""
+    assert release.ready_pods()
+    stage = Stage.on(bed)
+    made = stage.consumer(work_milliseconds=60, cooldown_period="6", polling_interval="5", replicas=2)
+    play_round(made)
+    return made
+
+
+def play_round(consumer: Consumer) -> None:
+    """One record, then five hundred, then quiet."""
+    until("it sleeps", lambda: consumer.replicas() == 0, 90)
+    consumer.stage.produce(consumer)
+    until("one record wakes it", lambda: consumer.replicas() == 1, 10)
+    consumer.stage.produce(consumer, 500)
+    until("it goes to five", lambda: consumer.replicas() == PARTITIONS, 90)
+    until("everything is consumed", lambda: consumer.consumed() == 501, 120)
+    until("it sleeps again", lambda: consumer.replicas() == 0, 120)
+    check_records(consumer, rounds=1)
+
+
+@pytest.fixture(scope="module")
+def upgraded(release: Release, consumer: Consumer) -> Consumer:
+    """The same consumer, woken by a record at whose arrival `helm upgrade` replaced every Pod of wakegate."""
+    before = {pod["metadata"]["uid"] for pod in release.pods()}
+    consumer.stage.produce(consumer)
+    release.values = {"podAnnotations.operator": {"round": "two"}}
+    release.apply()
+    until("one record wakes it", lambda: consumer.replicas() == 1, 10)
+
+    def replaced() -> bool:
+        ready = {pod["metadata"]["uid"] for pod in release.ready_pods()}
+        assert ready, "no Pod is ready"
+        return len(ready) == 2 and not ready & before
+
+    until("both are replaced", replaced, 120)
+    release.route_metrics_api()
+    until("it is consumed", lambda: consumer.consumed() == 502, 60)
+    until("it sleeps again", lambda: consumer.replicas() == 0, 120)
+    return consumer
+
+
+@pytest.fixture(scope="module")
+def uninstalled(release: Release, upgraded: Consumer) -> Testbed:
+    """The release deleted while the consumer sleeps, its annotations where they were."""
+    assert upgraded.replicas() == 0
+    release.uninstall()
+    return release.bed
+
+
+def test_a_round_works_as_installed(consumer: Consumer, release: Release) -> None:
+    """By an HPA, with nothing forbidden to the account and under Pod Security restricted."""
+    assert {count for _, count, client in consumer.changes() if client == "wakegate"} == {0, 1}
+    assert forbidden(release) == set()
+
+
+def test_an_upgrade_amid_a_wake_loses_nothing(upgraded: Consumer) -> None:
+    """The record was consumed, and the consumer was woken once for it."""
+    check_records(upgraded, rounds=2)
+    wakes = [count for _, count, client in upgraded.changes() if client == "wakegate" and count == 1]
+    assert len(wakes) == 2
+
+
+def test_uninstalled_no_workload_is_left_at_zero(uninstalled: Testbed, upgraded: Consumer) -> None:
+    """It has the two replicas that it had before, its annotations still, and neither HPA nor ScaleTarget."""
+    assert uninstalled.control_plane.is_ready()
+    assert upgraded.replicas() == 2
+    assert upgraded.stage.hpas() == []
+    assert upgraded.scale_target() == {}
+    annotations = upgraded.stage.api.get(upgraded.path)["metadata"]["annotations"]
+    assert "wakegate.dev/topic" in annotations
+
+
+def test_uninstalled_nothing_is_left_but_the_crd(uninstalled: Testbed) -> None:
+    """No object of the release, of the hook or of wakegate's own; CRDs stay, as is Helm's custom."""
+    (left,) = [path for path in leftovers(uninstalled) if not path.endswith(f"/{NAMESPACE}")]
+    assert left.endswith("/scaletargets.wakegate.dev")
+    get = uninstalled.control_plane.api.get
+
+    def names() -> list[str]:
+        paths = [collection.format(NAMESPACE) for collection in COLLECTIONS]
+        return [f"{path}/{item['metadata']['name']}" for path in paths for item in get(path)["items"]]
+
+    until("the last Pods have gone", lambda: not names(), 60)
+
+
+@pytest.fixture(scope="module")
+def beside(uninstalled: Testbed) -> tuple[Release, Consumer]:
+    """Installed once more, by default values, where external.metrics.k8s.io belongs to another; a round played."""
+    another: dict[str, Any] = {"namespace": "keda", "name": "keda-metrics-apiserver", "port": 443}
+    uninstalled.control_plane.api.create_namespaces(["keda"])
+    uninstalled.control_plane.api.apply(api_service(another))
+    made = Release(uninstalled, "chart-beside")
+    made.apply()
+    until("both Pods are ready", lambda: len(made.ready_pods()) == 2, 120)
+    consumer = Stage.on(uninstalled).consumer(work_milliseconds=60, cooldown_period="6", polling_interval="5")
+    play_round(consumer)
+    return made, consumer
+
+
+def test_another_s_metrics_api_is_left_to_it(beside: tuple[Release, Consumer]) -> None:
+    """`auto` sees whose it is: the chart claims nothing, and wakegate moves 1..N itself; deleted, it is still there."""
+    release, consumer = beside
+    assert consumer.stage.hpas() == []
+    path = f"/apis/apiregistration.k8s.io/v1/apiservices/{API_SERVICE}"
+    get = release.bed.control_plane.api.get
+    assert get(path)["spec"]["service"]["name"] == "keda-metrics-apiserver"
+    assert forbidden(release) == set()
+    release.uninstall()
+    assert get(path)["spec"]["service"]["name"] == "keda-metrics-apiserver"
+    assert consumer.replicas() == 1
