@@ -49,6 +49,8 @@ class InstalledSettings:
     lease: tuple[str, str] = ("wakegate-system", "wakegate")
     leader_election: bool = True
     watch_namespace: tuple[str, ...] = ()
+    names_itself: bool = False
+    """WAKEGATE_IDENTITY is set."""
     problem: str = ""
     """Why they cannot be read as they are written; the rest is defaults then."""
 

@@ -372,6 +372,7 @@ def _installed_settings(installed: Installation) -> InstalledSettings:
         lease=settings.lease,
         leader_election=settings.leader_election,
         watch_namespace=settings.watch_namespace,
+        names_itself=bool(settings.identity),
         problem=installed.problem,
     )
 

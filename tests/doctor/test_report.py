@@ -25,12 +25,12 @@ Kubernetes
   ok       api-server: the API server answers at https://kubernetes:6443
   ok       kubernetes-version: Kubernetes 1.37
   ok       clock-skew: in step with the API server's: this machine's clock
-  ok       permissions: system:serviceaccount:wakegate-system:wakegate may do all of the 25 things it needs to
-  ok       front-proxy: the certificate of the API server's front proxy may be read
 
 Installation
-  ok       crd: CustomResourceDefinition scaletargets.wakegate.dev is served
   ok       deployment: Deployment wakegate-system/wakegate of image wakegate:0.1.0
+  ok       permissions: system:serviceaccount:wakegate-system:wakegate may do all of the 25 things it needs to
+  ok       front-proxy: the certificate of the API server's front proxy may be read
+  ok       crd: CustomResourceDefinition scaletargets.wakegate.dev is served
   ok       settings: the settings can be read
   warn     pods: 1 of 2 Pods are ready
            fix: kubectl -n wakegate-system describe pods -l app.kubernetes.io/name=wakegate
