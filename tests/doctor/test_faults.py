@@ -234,6 +234,14 @@ FAULTS = (
         "password",
     ),
     Fault(
+        "a key in a wrong form",
+        facts(credential_problems=("Secret shop/kafka, key key: it is PKCS#12",)),
+        "kafka-secrets",
+        FAIL,
+        "PKCS#12",
+        "correct that key",
+    ),
+    Fault(
         "advertised",
         facts(clusters=(cluster(brokers=(BrokerReach("b:1", "Kafka b:1: no"),)),)),
         "kafka-brokers",

@@ -7,14 +7,16 @@ doctor names it, mends it, and the next case begins when the doctor finds nothin
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import json
+import ssl
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,6 +33,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it exports 
 
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.doctor.checks import CHECKS, CHECKS_BEFORE, examine, problems
+from activator.web.certificates import SelfSigned
 from activator.wiring.inspection import Clock, Inspection, open_client
 from testbed import workloads
 from testbed.bed import REPOSITORY, Testbed, TestbedOptions
@@ -311,20 +314,50 @@ def closed_port(ground: Ground) -> None:
 
 
 def wrong_ca(ground: Ground) -> None:
-    """The APIService has a CA that did not sign our certificate."""
-    bundle = base64.b64encode(ground.stage.bed.kafka.authority.certificate.read_bytes()).decode()
-    ground.patches(APISERVICE, {"spec": {"caBundle": bundle, "insecureSkipTLSVerify": False}})
+    """Somebody answers behind the Service whose certificate the APIService's CA has not signed."""
+    stranger = SelfSigned([f"wakegate-metrics.{NAMESPACE}.svc"], Clock().now()).current()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    stranger.load_into(context)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    ground._mends += [server.server_close, server.shutdown]
+    port = server.server_port
+    ports = [{"name": "metrics-api", "port": port, "targetPort": port}]
+    ground.patches(SERVICE, {"spec": {"externalName": "localhost", "ports": ports}})
+    ground.patches(APISERVICE, {"spec": {"service": {"port": port}}})
 
 
-def key_in_binary(ground: Ground) -> None:
-    """The Secret with the certificate holds a PKCS#12 store."""
-    store = base64.b64encode(b"0\x82\x0a\x00\x02\x01\x03").decode()
-    metadata = {"name": "wakegate-wake-token", "namespace": NAMESPACE}
-    data = {"tls.crt": store, "tls.key": store}
-    ground.api.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
-    ground._mends.append(partial(ground.api.delete, f"/api/v1/namespaces/{NAMESPACE}/secrets/wakegate-wake-token"))
-    folder = "/etc/wakegate/wake"
-    ground.sets(metrics_api_tls_cert=f"{folder}/tls.crt", metrics_api_tls_key=f"{folder}/tls.key")
+def secret(ground: Ground, name: str, data: dict[str, str], *, readable: bool) -> None:
+    """Make a Secret with Kafka credentials, which wakegate may read or not."""
+    metadata = {"name": name, "namespace": ground.stage.namespace}
+    ground.api.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+    ground._mends.append(partial(ground.api.delete, f"/api/v1/namespaces/{ground.stage.namespace}/secrets/{name}"))
+    if not readable:
+        return
+    version = RBAC.removeprefix("/apis/")
+    rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [name], "verbs": ["get"]}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    subject = {"kind": "ServiceAccount", "name": "wakegate", "namespace": NAMESPACE}
+    role = {"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": [rule]}
+    binding = {**role, "kind": "RoleBinding", "roleRef": reference, "subjects": [subject]}
+    del binding["rules"]
+    ground.api.apply(role, binding)
+    for plural in ("roles", "rolebindings"):
+        path = f"{RBAC}/namespaces/{ground.stage.namespace}/{plural}/{name}"
+        ground._mends.append(partial(ground.api.delete, path))
+
+
+def key_in_wrong_form(ground: Ground) -> None:
+    """A Secret with Kafka credentials holds a key that is none."""
+    secret(ground, "broken", {"tls": "enable", "cert": "no certificate", "key": "MIIKPAIBAzCCCfI="}, readable=True)
+    ground.target(authentication_secret="broken")  # a name
+
+
+def secret_denied(ground: Ground) -> None:
+    """A Secret with Kafka credentials may not be read by wakegate."""
+    secret(ground, "private", {"sasl": "none"}, readable=False)
+    ground.target(authentication_secret="private")  # a name
 
 
 def kafka_away(ground: Ground) -> None:
@@ -413,7 +446,8 @@ FAULTS: tuple[tuple[Callable[[Ground], None], str, str], ...] = (
     (dead_api_service, "metrics-api-service", "apply the overlay"),
     (closed_port, "metrics-api-reachable", "TCP 6443"),
     (wrong_ca, "metrics-api-trust", "caBundle"),
-    (key_in_binary, "metrics-api-certificate", "PEM"),
+    (key_in_wrong_form, "kafka-secrets", "correct that key"),
+    (secret_denied, "kafka-secrets", "bind a Role"),
     (kafka_away, "kafka-reachable", "address"),
     (absent_topic, "topic-exists", "make the topic"),
     (topic_denied, "topic-describe", "DESCRIBE"),

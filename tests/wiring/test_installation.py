@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from activator.settings import read
-from activator.wiring.inspection import environment_of
+from activator.wiring.installation import environment_of
 from tests.manifests.support import OVERLAYS, namespace_of, of_kind, rendered
 
 
