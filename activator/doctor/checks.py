@@ -35,6 +35,7 @@ class Check:
 
 
 _API = ("api-server",)
+_THERE = ("api-server", "deployment")
 _PODS = ("api-server", "deployment", "pods")
 _LINKED = ("kafka-reachable", "kafka-credentials")
 
@@ -42,18 +43,18 @@ CHECKS: tuple[Check, ...] = (
     Check("api-server", KUBERNETES, "does the API server answer", cluster_checks.api_server),
     Check("kubernetes-version", KUBERNETES, "is it new enough", cluster_checks.version, _API),
     Check("clock-skew", KUBERNETES, "do the clocks agree", cluster_checks.clock, _API),
-    Check("permissions", KUBERNETES, "may the ServiceAccount do what it needs to", cluster_checks.permissions, _API),
-    Check("front-proxy", KUBERNETES, "may it read how the API server is known", cluster_checks.front_proxy, _API),
-    Check("crd", INSTALLATION, "are ScaleTargets served, with every field", cluster_checks.crd, _API),
     Check("deployment", INSTALLATION, "is wakegate installed", cluster_checks.deployment, _API),
-    Check("settings", INSTALLATION, "can its settings be read", cluster_checks.settings, (*_API, "deployment")),
+    Check("permissions", INSTALLATION, "may its account do what it needs to", cluster_checks.permissions, _THERE),
+    Check("front-proxy", INSTALLATION, "may it read how the API server is known", cluster_checks.front_proxy, _THERE),
+    Check("crd", INSTALLATION, "are ScaleTargets served, with every field", cluster_checks.crd, _THERE),
+    Check("settings", INSTALLATION, "can its settings be read", cluster_checks.settings, _THERE),
     # Without the front proxy's certificate no Pod becomes ready, and a wrong setting ends each at once.
     Check(
         "pods",
         INSTALLATION,
         "are its Pods ready",
         cluster_checks.pods,
-        (*_API, "deployment", "settings", "front-proxy"),
+        (*_THERE, "settings", "front-proxy"),
     ),
     Check("leader", INSTALLATION, "does one replica lead", cluster_checks.leader, (*_PODS, "settings", "permissions")),
     Check("metrics-api-owner", METRICS_API, "whose is external.metrics.k8s.io", metrics_api_checks.owner, _API),
@@ -62,7 +63,7 @@ CHECKS: tuple[Check, ...] = (
         METRICS_API,
         "are certificate and key of a Secret good",
         metrics_api_checks.certificate,
-        (*_API, "deployment", "settings"),
+        (*_THERE, "settings"),
     ),
     Check("metrics-api-service", METRICS_API, "does the Service lead to somebody", metrics_api_checks.service, _PODS),
     Check(
@@ -79,6 +80,7 @@ CHECKS: tuple[Check, ...] = (
         metrics_api_checks.reachable,
         (*_PODS, "metrics-api-certificate", "front-proxy"),
     ),
+    Check("kafka-secrets", KAFKA, "can all Kafka credentials be read and used", kafka_checks.secrets),
     Check("kafka-reachable", KAFKA, "does each cluster answer", kafka_checks.reachable),
     Check("kafka-credentials", KAFKA, "does each cluster take our credentials", kafka_checks.credentials),
     Check("kafka-brokers", KAFKA, "are all brokers reached at their own address", kafka_checks.brokers, _LINKED),

@@ -191,11 +191,14 @@ def pods(facts: Facts) -> Verdict:
             "nothing wakes, and nothing is put to sleep",
             fix=f"kubectl -n {facts.namespace} scale deployment/{found['metadata']['name']} --replicas=2",
         )
-    if ready >= wanted:
+    updated = (found.get("status") or {}).get("updatedReplicas", wanted)
+    if ready >= wanted and updated >= wanted:
         return ok(f"{ready} of {wanted} Pods are ready")
+    # An upgrade takes no old Pod away before a new one is ready: all are, and yet it may be stuck.
+    rollout = f", {updated} of the newest version" if ready >= wanted else ""
     say = warn if ready else fail
     return say(
-        f"{ready} of {wanted} Pods are ready",
+        f"{ready} of {wanted} Pods are ready{rollout}",
         *_why_not_ready(facts),
         fix=f"kubectl -n {facts.namespace} describe pods -l app.kubernetes.io/name=wakegate",
     )
@@ -226,21 +229,41 @@ def leader(facts: Facts) -> Verdict:
     lease = facts.lease
     if isinstance(lease, Unknown):
         return skipped(f"Lease {place}: {lease.reason}")
-    consequence = "waking works, but nothing is put to sleep and nothing is written"
-    fix = f"kubectl -n {facts.namespace} logs deployment/wakegate | grep lease"
+    if why := _why_nobody_leads(lease, facts.now):
+        return fail(
+            f"nobody leads: Lease {place} {why}",
+            "waking works, but nothing is put to sleep and nothing is written",
+            fix=f"kubectl -n {facts.namespace} logs deployment/wakegate | grep lease",
+        )
+    holder = lease["spec"]["holderIdentity"] if lease else ""
+    if _is_no_pod_of_ours(facts, holder):
+        namespace, name = facts.settings.lease
+        return warn(
+            f"{holder} leads, which is no Pod of the Deployment",
+            "another wakegate runs against this cluster, or somebody has written the Lease",
+            fix=f"end it, or delete the Lease: kubectl -n {namespace} delete lease {name}",
+        )
+    return ok(f"{holder} leads")
+
+
+def _why_nobody_leads(lease: Document | None, now: datetime) -> str:
+    """Say of a Lease why nobody holds it, as the end of a sentence; empty: somebody does."""
     if lease is None:
-        return fail(f"nobody leads: Lease {place} is not there", consequence, fix=fix)
+        return "is not there"
     spec = lease.get("spec") or {}
     if not spec.get("holderIdentity"):
-        return fail(f"nobody leads: Lease {place} was given back and not taken again", consequence, fix=fix)
-    age = facts.now - _renewed(lease)
-    if age > timedelta(seconds=spec.get("leaseDurationSeconds") or 15) + _DATE_PRECISION:
-        return fail(
-            f"nobody leads: Lease {place} was not renewed for {age.total_seconds():.0f} s",
-            f"held last by {spec['holderIdentity']}; {consequence}",
-            fix=fix,
-        )
-    return ok(f"{spec['holderIdentity']} leads")
+        return "was given back and not taken again"
+    age = now - _renewed(lease)
+    if age <= timedelta(seconds=spec.get("leaseDurationSeconds") or 15) + _DATE_PRECISION:
+        return ""
+    return f"was not renewed for {age.total_seconds():.0f} s by {spec['holderIdentity']}"
+
+
+def _is_no_pod_of_ours(facts: Facts, holder: str) -> bool:
+    """A replica calls itself by its Pod's name and a random part, unless WAKEGATE_IDENTITY says otherwise."""
+    if isinstance(facts.pods, Unknown) or not facts.pods or facts.settings.names_itself:
+        return False
+    return holder.rpartition("_")[0] not in {pod["metadata"]["name"] for pod in facts.pods}
 
 
 def _without_election(facts: Facts) -> Verdict:

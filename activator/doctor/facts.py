@@ -49,6 +49,10 @@ class InstalledSettings:
     lease: tuple[str, str] = ("wakegate-system", "wakegate")
     leader_election: bool = True
     watch_namespace: tuple[str, ...] = ()
+    shared_certificate: str = ""
+    """Name of the Secret through which all replicas share a certificate that they make."""
+    names_itself: bool = False
+    """WAKEGATE_IDENTITY is set."""
     problem: str = ""
     """Why they cannot be read as they are written; the rest is defaults then."""
 
@@ -90,6 +94,8 @@ class KafkaCluster:
     """One Kafka cluster as it was seen from where the doctor runs."""
 
     bootstrap_servers: str
+    credential: str = ""
+    """Key of the credentials that it was shown, as in `core.model.Cluster`; empty: the operator's own, or none."""
     problem: str = ""
     """Why nobody was reached; empty: somebody was."""
     denied: bool = False
@@ -109,6 +115,7 @@ class TopicOfTarget(NamedTuple):
     bootstrap_servers: str
     topic: str
     group: str
+    credential: str = ""
 
 
 class FieldOwner(NamedTuple):
@@ -162,5 +169,8 @@ class Facts:
     """The Service that the APIService is to lead to."""
     certificate: Certificate | Unknown | None
     """None: each replica makes its own."""
+    credential_problems: tuple[str, ...] = ()
+    """Why Kafka credentials cannot be used: which key of which Secret, and what is wrong with it; never its value."""
     clusters: tuple[KafkaCluster, ...]
+    """Those whose credentials could be used."""
     targets: tuple[Target, ...] | Unknown

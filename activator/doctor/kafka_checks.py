@@ -17,6 +17,18 @@ _NONE = "no Kafka cluster is named: neither by WAKEGATE_BOOTSTRAP_SERVERS nor by
 _ACLS = "docs/security.md#kafka-acls"
 
 
+def secrets(facts: Facts) -> Verdict:
+    """Every Secret with Kafka credentials may be read and can be used."""
+    if facts.credential_problems:
+        return fail(
+            f"Kafka credentials that cannot be used: {len(facts.credential_problems)}",
+            *facts.credential_problems,
+            fix="correct that key of the Secret, or let wakegate read it: bind a Role with get on that Secret to its "
+            "ServiceAccount, in the workload's namespace",
+        )
+    return ok("no Kafka credentials are in a form that cannot be used")
+
+
 def reachable(facts: Facts) -> Verdict:
     """Some broker of each cluster answers."""
     if not facts.clusters:
@@ -164,10 +176,10 @@ def _each(
     facts: Facts, look: Callable[[KafkaCluster, TopicOfTarget], Access | None]
 ) -> Iterator[tuple[Target, TopicOfTarget, KafkaCluster, Access]]:
     """Walk the triggers of which something could be found out; each topic or group once a target."""
-    clusters = {cluster.bootstrap_servers: cluster for cluster in facts.clusters}
+    clusters = {(cluster.bootstrap_servers, cluster.credential): cluster for cluster in facts.clusters}
     for target in () if isinstance(facts.targets, Unknown) else facts.targets:
         for trigger in target.triggers:
-            cluster = clusters.get(trigger.bootstrap_servers)
+            cluster = clusters.get((trigger.bootstrap_servers, trigger.credential))
             if cluster is not None and (access := look(cluster, trigger)) is not None:
                 yield target, trigger, cluster, access
 
@@ -177,7 +189,9 @@ def _well(facts: Facts, text: str) -> Verdict:
         return skipped(f"the annotated workloads: {facts.targets.reason}")
     if not any(target.triggers for target in facts.targets):
         return skipped("no workload is annotated yet")
-    if silent := [cluster.bootstrap_servers for cluster in facts.clusters if cluster.problem]:
+    asked = {(cluster.bootstrap_servers, cluster.credential) for cluster in facts.clusters if not cluster.problem}
+    named = {(trigger.bootstrap_servers, trigger.credential) for target in facts.targets for trigger in target.triggers}
+    if silent := sorted({servers for servers, _ in named - asked}):
         return skipped(f"{', '.join(silent)} could not be asked; nothing is wrong elsewhere")
     return ok(text)
 

@@ -12,7 +12,7 @@ from activator.doctor.needs import API_SERVICE_NAME
 from activator.doctor.verdict import Verdict, fail, ok, skipped, warn
 
 if TYPE_CHECKING:
-    from activator.doctor.facts import Document, Facts
+    from activator.doctor.facts import Certificate, Document, Facts
 
 EXPIRY_WARNED = timedelta(days=14)
 
@@ -105,8 +105,8 @@ def _diagnosis(facts: Facts, reason: str, message: str) -> tuple[str, Verdict]:
         return "trust", fail(
             "the API server does not trust our certificate",
             message,
-            fix="put the CA of that certificate into spec.caBundle of the APIService (OpenShift: annotation "
-            "inject-cabundle), or, where each replica makes its own, insecureSkipTLSVerify: true without a caBundle",
+            fix="see whose certificate it is that answers there, and put its CA into spec.caBundle of the APIService "
+            "(with WAKEGATE_METRICS_API_SHARED_CERTIFICATE the leader does it itself; OpenShift: inject-cabundle)",
         )
     if _REFUSED.search(message):
         return "port", fail(
@@ -128,12 +128,17 @@ def certificate(facts: Facts) -> Verdict:
     """A certificate from a Secret can be used, is for the Service, and does not expire soon."""
     found = facts.certificate
     if found is None:
-        return ok("each replica makes its own certificate")
+        shared = facts.settings.shared_certificate
+        return ok(f"the leader makes one for all replicas, Secret {shared}" if shared else "each replica makes its own")
     if isinstance(found, Unknown):
         return skipped(f"the certificate of the metrics API: {found.reason}")
     fix = "give tls.crt and tls.key as PEM, unencrypted, the certificate first and then its chain"
     if found.problem:
         return fail(f"{found.source} cannot be used", found.problem, fix=fix)
+    return _of_whom_and_until(facts, found)
+
+
+def _of_whom_and_until(facts: Facts, found: Certificate) -> Verdict:
     namespace, name = facts.settings.metrics_api_service
     wanted = f"{name}.{namespace}.svc"
     if wanted not in found.names:

@@ -27,6 +27,7 @@ API_SERVICE_NAME = "v1beta1.external.metrics.k8s.io"
 
 _INSTALLED: tuple[tuple[str, str], ...] = (
     ("", "namespaces"),
+    ("", "secrets"),
     ("", "serviceaccounts"),
     ("", "services"),
     ("apps", "deployments"),
@@ -41,8 +42,16 @@ _INSTALLED: tuple[tuple[str, str], ...] = (
 """What the overlay for Kubernetes makes."""
 
 
-def of_account(lease: tuple[str, str], watch_namespace: tuple[str, ...]) -> Iterator[Permission]:
-    """Name everything that the account is to be allowed, in the namespaces that it manages (none named: in all)."""
+def of_account(
+    lease: tuple[str, str], watch_namespace: tuple[str, ...], shared_certificate: tuple[str, str] | None = None
+) -> Iterator[Permission]:
+    """Name everything that the account is to be allowed.
+
+    Args:
+        lease: namespace and name.
+        watch_namespace: the namespaces that it manages; none: all of them.
+        shared_certificate: namespace and name of the Secret that replicas share a certificate through, if they do.
+    """
     for namespace in watch_namespace or ("",):
         for group, resources, verbs in _MANAGED:
             for resource, verb in product(resources, verbs):
@@ -53,7 +62,16 @@ def of_account(lease: tuple[str, str], watch_namespace: tuple[str, ...]) -> Iter
     yield Permission(leases, "leases", "update", *lease)
     if not watch_namespace:  # of the cluster itself: an installation for one namespace does without
         yield Permission("apiregistration.k8s.io", "apiservices", "get", name=API_SERVICE_NAME)
+    if shared_certificate is not None:
+        yield Permission("", "secrets", "get", *shared_certificate)
+        yield Permission("", "secrets", "update", *shared_certificate)
+        yield Permission("apiregistration.k8s.io", "apiservices", "patch", name=API_SERVICE_NAME)
     yield FRONT_PROXY
+
+
+def of_secret(namespace: str, name: str) -> Permission:
+    """Name what is needed of a Secret with Kafka credentials."""
+    return Permission("", "secrets", "get", namespace, name)
 
 
 def of_installer() -> Iterator[Permission]:

@@ -27,13 +27,13 @@ _INTERNAL = "__"
 
 async def look(client: ClusterClient, topics: Collection[str], groups: Collection[str]) -> KafkaCluster:
     """Find out everything about these topics and groups; what goes wrong is part of the answer."""
-    servers = client.cluster.bootstrap_servers
+    servers, credential = client.cluster.bootstrap_servers, client.cluster.credential
     try:
         rows = await client.rows_of_any(Metadata(sorted(topics), with_operations=True))
     except DeniedError as error:
-        return KafkaCluster(servers, problem=str(error), denied=True)
+        return KafkaCluster(servers, credential, problem=str(error), denied=True)
     except UnavailableError as error:
-        return KafkaCluster(servers, problem=str(error))
+        return KafkaCluster(servers, credential, problem=str(error))
     brokers = [row for row in rows if isinstance(row, BrokerRow)]
     client.learn_all(brokers)
     asked = await asyncio.gather(*(_ask_broker(client, broker) for broker in brokers))
@@ -42,6 +42,7 @@ async def look(client: ClusterClient, topics: Collection[str], groups: Collectio
     whole = all(not reach.problem for reach, _ in asked)
     return KafkaCluster(
         servers,
+        credential,
         brokers=tuple(reach for reach, _ in asked),
         topics=found,
         groups=await _groups(client, sorted(groups), set(names), all_listed=whole),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from activator.errors import SpecError
     from activator.kubernetes.client import Document, KubernetesClient
 
-    Parse = Callable[[Mapping[str, str]], tuple[Policy | None, tuple[SpecError, ...]]]
+    Parse = Callable[[Mapping[str, str], TargetRef], tuple[Policy | None, tuple[SpecError, ...]]]
 
 APPS = "apps/v1"
 WORKLOADS = (("Deployment", "deployments"), ("StatefulSet", "statefulsets"))
@@ -155,13 +155,15 @@ async def targets(
     found, policies = [], []
     for ref, document in workloads:
         annotations = document["metadata"]["annotations"]
-        policy, problems = parse({k: v for k, v in annotations.items() if k.startswith(ANNOTATION_PREFIX)})
+        policy, problems = parse({k: v for k, v in annotations.items() if k.startswith(ANNOTATION_PREFIX)}, ref)
         policies += [policy] if policy else []
         found.append(
             Target(
                 name=str(ref),
                 triggers=tuple(
-                    TopicOfTarget(trigger.cluster.bootstrap_servers, trigger.topic, trigger.group)
+                    TopicOfTarget(
+                        trigger.cluster.bootstrap_servers, trigger.topic, trigger.group, trigger.cluster.credential
+                    )
                     for trigger in (policy.triggers if policy else ())
                 ),
                 problems=tuple(map(str, problems)),

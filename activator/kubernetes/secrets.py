@@ -118,7 +118,7 @@ class SecretStore(Generic[Options]):
         """Look again and again until cancelled, and at once at what is new."""
         while True:
             self._new.clear()
-            await self._look()
+            await self.look()
             try:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._new.wait()
@@ -140,7 +140,7 @@ class SecretStore(Generic[Options]):
 
     # ------------------------------------------------------------------------------------------------------ one look
 
-    async def _look(self) -> None:
+    async def look(self) -> None:
         """Read every object that some credentials need, once, and take in what came of it."""
         entries = list(self._entries.values())
         told = await self._read({path for entry in entries if (path := _source_path(entry.source))})

@@ -117,7 +117,7 @@ def of_dashboard(overview: Document, now: datetime) -> Status:
 
 def lines(status: Status) -> Iterator[Line]:
     """Tell it to a person: what is wrong comes last, where the eye is."""
-    width = max(len(part.name) for part in status.components)
+    width = max(len(name) for name in ("workloads", *(part.name for part in status.components)))
     for part in status.components:
         yield part.level, f"{part.name:<{width}}  {part.level.value:<7}  {part.text}"
     total = sum(status.phases.values())

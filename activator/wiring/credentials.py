@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from activator.errors import SettingsError, UnavailableError
 from activator.kafka.connection import NOBODY
@@ -11,10 +11,16 @@ from activator.kafka.connection import NOBODY
 if TYPE_CHECKING:
     from activator.core.model import Cluster
     from activator.kafka.connection import SecurityOptions
-    from activator.kafka.credential_folder import CredentialFolder
     from activator.kubernetes.secrets import SecretStore
 
 _log = logging.getLogger(__name__)
+
+
+class OwnCredentials(Protocol):
+    """The operator's own credentials, wherever they were read."""
+
+    def options(self) -> SecurityOptions:
+        """Return what they say now. Raises SettingsError: they cannot be used."""
 
 
 class CredentialLookup:
@@ -26,7 +32,7 @@ class CredentialLookup:
         bootstrap_servers: the operator's default, and so the only addresses that `folder` is shown to.
     """
 
-    def __init__(self, store: SecretStore[SecurityOptions], folder: CredentialFolder, bootstrap_servers: str) -> None:
+    def __init__(self, store: SecretStore[SecurityOptions], folder: OwnCredentials, bootstrap_servers: str) -> None:
         self._store = store
         self._folder = folder
         self._own = frozenset(filter(None, bootstrap_servers.split(",")))
@@ -37,9 +43,13 @@ class CredentialLookup:
         """Return the options of a cluster. Raises UnavailableError, DeniedError: they are not to be had."""
         if cluster.credential:
             return self._store.options(cluster.credential)
-        if self._own.issuperset(cluster.bootstrap_servers.split(",")):
+        if self.is_own(cluster):
             return self._of_folder()
         return NOBODY
+
+    def is_own(self, cluster: Cluster) -> bool:
+        """Whether a cluster is shown the operator's own."""
+        return not cluster.credential and self._own.issuperset(cluster.bootstrap_servers.split(","))
 
     def _of_folder(self) -> SecurityOptions:
         """Return the operator's own; where the files have become unusable, those that were read last stay in force."""

@@ -8,24 +8,29 @@ import os
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from activator.core.model import Cluster, TargetRef
-from activator.doctor.facts import Certificate, Facts, InstalledSettings, KafkaCluster, Unknown
-from activator.doctor.needs import API_SERVICE_NAME, of_account, of_installer
-from activator.errors import NotFoundError, SettingsError, UnavailableError, WakegateError
-from activator.kafka import access
-from activator.kafka.client import Connections
-from activator.kafka.connection import no_credentials
+from activator.doctor.facts import Certificate, Facts, InstalledSettings, Unknown
+from activator.doctor.needs import API_SERVICE_NAME, of_installer
+from activator.errors import NotFoundError, UnavailableError, WakegateError
 from activator.kubernetes import inspection, paths, scale_target_object
 from activator.kubernetes.client import KubernetesClient
 from activator.kubernetes.lookup import Lookup
-from activator.settings import ENVIRONMENT_PREFIX, Settings
-from activator.settings import read as read_settings
 from activator.specs.annotations import AnnotationDefaults, parse
+from activator.specs.authentication import refusal
 from activator.views import status
 from activator.views.explain import Explanation
 from activator.web import certificate_facts
+from activator.wiring.installation import (
+    Installation,
+    environment_of,
+    installation_of,
+    installed_settings,
+    needs,
+    secret_of,
+)
+from activator.wiring.kafka_inspection import KafkaInspection, look_at_kafka, nobody
 from activator.wiring.parts import Clock
 
 if TYPE_CHECKING:
@@ -35,30 +40,12 @@ if TYPE_CHECKING:
     from activator.core.model import Policy
     from activator.doctor.facts import Document, Target
     from activator.errors import SpecError
+    from activator.settings import Settings
     from activator.web.dashboard_client import DashboardClient
 
 DEFAULT_NAMESPACE = "wakegate-system"
 _CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/scaletargets.wakegate.dev"
 _API_SERVICE = f"/apis/apiregistration.k8s.io/v1/apiservices/{API_SERVICE_NAME}"
-_CLUSTERS_AT_ONCE = 8
-_REFERENCE = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
-
-
-@dataclass(frozen=True, slots=True)
-class Installation:
-    """The installed Deployment and the settings that it runs with."""
-
-    namespace: str
-    deployment: Document | Unknown | None
-    settings: Settings
-    problem: str = ""
-    """Why the settings cannot be read; they are the defaults then."""
-    account: str = "wakegate"
-
-    @property
-    def account_name(self) -> str:
-        """User name of its ServiceAccount at the API server."""
-        return f"system:serviceaccount:{self.namespace}:{self.account}"
 
 
 @dataclass(slots=True)
@@ -87,14 +74,14 @@ class Inspection:
         if self.in_pod:
             namespace = self.namespace or self.environment["POD_NAMESPACE"]
             deployment = await self._find((namespace,))
-            return _installation(namespace, deployment, self.environment)
+            return installation_of(namespace, deployment, self.environment)
         deployment = await self._find((self.namespace,) if self.namespace else ())
         if isinstance(deployment, Unknown | None):
-            return _installation(self.namespace or DEFAULT_NAMESPACE, deployment, self.environment)
+            return installation_of(self.namespace or DEFAULT_NAMESPACE, deployment, self.environment)
         namespace = deployment["metadata"]["namespace"]
         config = await inspection.read(self.client, paths.member("v1", "configmaps", namespace, "wakegate"))
         data = config.get("data") or {} if isinstance(config, dict) else {}
-        return _installation(namespace, deployment, environment_of(deployment, data))
+        return installation_of(namespace, deployment, environment_of(deployment, data))
 
     async def facts(self) -> Facts:
         """Gather everything about an installation."""
@@ -106,8 +93,10 @@ class Inspection:
         installed = await self.installation()
         settings = installed.settings
         ours = await inspection.user_name(self.client) == installed.account_name
-        wanted = of_account(settings.lease, settings.watch_namespace)
+        account = "" if ours else installed.account_name
         targets, policies = await self._targets(settings)
+        kafka = KafkaInspection(self.client, installed, account, in_pod=self.in_pod)
+        await kafka.look(policies)
         return Facts(
             server=self.client.server,
             version=await self._version(),
@@ -115,8 +104,8 @@ class Inspection:
             ahead=ahead,
             namespace=installed.namespace,
             account=installed.account_name,
-            settings=_installed_settings(installed),
-            permissions=await inspection.allowed(self.client, wanted, "" if ours else installed.account_name),
+            settings=installed_settings(installed),
+            permissions=await inspection.allowed(self.client, needs(settings), account),
             crd=await self._crd(),
             deployment=installed.deployment,
             pods=await inspection.items(self.client, "v1", "pods", (installed.namespace,), inspection.SELECTOR),
@@ -124,7 +113,8 @@ class Inspection:
             api_service=await inspection.read(self.client, _API_SERVICE),
             service=await self._member("v1", "services", settings.metrics_api_service),
             certificate=await self._certificate(installed),
-            clusters=await look_at_kafka(settings.bootstrap_servers, policies),
+            credential_problems=tuple(kafka.problems),
+            clusters=tuple(kafka.clusters),
             targets=targets,
         )
 
@@ -142,7 +132,7 @@ class Inspection:
             now=date,
             namespace=installed.namespace,
             account=installed.account_name,
-            settings=_installed_settings(installed),
+            settings=installed_settings(installed),
             crd=await self._crd(),
             deployment=installed.deployment,
             pods=await inspection.items(self.client, "v1", "pods", (installed.namespace,), inspection.SELECTOR),
@@ -183,7 +173,9 @@ class Inspection:
 
     async def facts_before(self, bootstrap_servers: str) -> Facts:
         """Gather what matters before an installation."""
-        clusters = await look_at_kafka(bootstrap_servers, ())
+        clusters = await look_at_kafka(
+            {Cluster(bootstrap_servers): (set(), set())} if bootstrap_servers else {}, nobody
+        )
         try:
             date = await self.client.date()
         except UnavailableError as error:
@@ -253,7 +245,7 @@ class Inspection:
             return None
         if self.in_pod:
             return await asyncio.to_thread(_certificate_in_files, Path(chain), Path(key))
-        name = _secret_of(installed.deployment, chain)
+        name = secret_of(installed.deployment, chain)
         if name is None:
             return Unknown(f"{chain} is in no Secret that the Deployment mounts; ask from a Pod")
         source = f"Secret {installed.namespace}/{name}"
@@ -274,8 +266,12 @@ class Inspection:
             dry_run=settings.dry_run,
         )
 
-        def read(annotations: Mapping[str, str]) -> tuple[Policy | None, tuple[SpecError, ...]]:
-            return parse(annotations, defaults)
+        trusted = frozenset({*settings.bootstrap_servers.split(","), *settings.allowed_bootstrap_servers} - {""})
+
+        def read(annotations: Mapping[str, str], ref: TargetRef) -> tuple[Policy | None, tuple[SpecError, ...]]:
+            policy, problems = parse(annotations, defaults, ref.namespace)
+            refused = (refusal(trigger.cluster, trusted) for trigger in policy.triggers) if policy else ()
+            return policy, (*problems, *filter(None, refused))
 
         found = await inspection.targets(self.client, settings.watch_namespace, read)
         return (found, ()) if isinstance(found, Unknown) else found
@@ -312,85 +308,9 @@ async def _memory(dashboard: DashboardClient, ref: TargetRef) -> tuple[Document 
         return None, str(error)
 
 
-async def look_at_kafka(bootstrap_servers: str, policies: tuple[Policy, ...]) -> tuple[KafkaCluster, ...]:
-    """Look at the operator's cluster and at every other that a workload names."""
-    topics: dict[Cluster, set[str]] = {Cluster(bootstrap_servers): set()} if bootstrap_servers else {}
-    groups: dict[Cluster, set[str]] = {}
-    for trigger in (trigger for policy in policies for trigger in policy.triggers):
-        topics.setdefault(trigger.cluster, set()).add(trigger.topic)
-        groups.setdefault(trigger.cluster, set()).add(trigger.group)
-    connections = Connections(credentials=no_credentials, client_id="wakegate-doctor")
-    limit = asyncio.Semaphore(_CLUSTERS_AT_ONCE)
-
-    async def look(cluster: Cluster) -> KafkaCluster:
-        async with limit:
-            return await access.look(connections.client(cluster), topics[cluster], groups.get(cluster, set()))
-
-    try:
-        return tuple(await asyncio.gather(*map(look, topics)))
-    finally:
-        await connections.close()
-
-
-def environment_of(deployment: Document, config: Mapping[str, str]) -> dict[str, str]:
-    """Put together the environment of a Deployment's Pods, as far as it is ours and known before they run."""
-    metadata = deployment["metadata"]
-    container = deployment["spec"]["template"]["spec"]["containers"][0]
-    known = {"POD_NAMESPACE": metadata["namespace"]}
-    if container.get("envFrom"):
-        known |= config
-    for variable in container.get("env") or ():
-        if (value := _value(variable, metadata["namespace"])) is not None:
-            # Kubernetes expands what stands before; a reference to what is not known stays as it is.
-            known[variable["name"]] = _REFERENCE.sub(lambda match: known.get(match[1], match[0]), value)
-    return {name: value for name, value in known.items() if name.startswith(ENVIRONMENT_PREFIX)}
-
-
-def _value(variable: Mapping[str, Any], namespace: str) -> str | None:
-    if "value" in variable:
-        return str(variable["value"])
-    path = (variable.get("valueFrom") or {}).get("fieldRef", {}).get("fieldPath")
-    return namespace if path == "metadata.namespace" else None
-
-
-def _installation(
-    namespace: str, deployment: Document | Unknown | None, environment: Mapping[str, str]
-) -> Installation:
-    spec = {} if isinstance(deployment, Unknown | None) else deployment["spec"]["template"]["spec"]
-    account = spec.get("serviceAccountName", "wakegate")
-    try:
-        return Installation(namespace, deployment, read_settings(environment=environment), account=account)
-    except SettingsError as error:
-        return Installation(namespace, deployment, Settings(), problem=str(error), account=account)
-
-
-def _installed_settings(installed: Installation) -> InstalledSettings:
-    settings = installed.settings
-    return InstalledSettings(
-        handoff=settings.handoff,
-        metrics_api_service=settings.metrics_api_service,
-        lease=settings.lease,
-        leader_election=settings.leader_election,
-        watch_namespace=settings.watch_namespace,
-        problem=installed.problem,
-    )
-
-
-def _secret_of(deployment: Document | Unknown | None, path: str) -> str | None:
-    """Tell which Secret a file of the Pod comes from."""
-    if isinstance(deployment, Unknown | None):
-        return None
-    spec = deployment["spec"]["template"]["spec"]
-    secrets = {item["name"]: item["secret"].get("secretName") for item in spec.get("volumes") or () if "secret" in item}
-    mounts = spec["containers"][0].get("volumeMounts") or ()
-    return next(
-        (secrets.get(mount["name"]) for mount in mounts if path.startswith(f"{mount['mountPath'].rstrip('/')}/")), None
-    )
-
-
 async def open_client() -> KubernetesClient:
     """Connect to the cluster of the kubeconfig or the service account. Raises SettingsError."""
     return await KubernetesClient.from_environment()
 
 
-__all__ = ["Clock", "Inspection", "Installation", "environment_of", "look_at_kafka", "open_client"]
+__all__ = ["Clock", "Inspection", "local_explanation", "open_client"]

@@ -29,13 +29,13 @@ CRD: dict[str, Any] = {
 }
 
 
-def deployment(*, replicas: int = 2, ready: int = 2) -> dict[str, Any]:
+def deployment(*, replicas: int = 2, ready: int = 2, updated: int = 2) -> dict[str, Any]:
     """The Deployment as the API server has it."""
     container = {"name": "activator", "image": "wakegate:0.1.0"}
     return {
         "metadata": {"name": "wakegate", "namespace": "wakegate-system"},
         "spec": {"replicas": replicas, "template": {"spec": {"containers": [container]}}},
-        "status": {"readyReplicas": ready},
+        "status": {"readyReplicas": ready, "updatedReplicas": updated},
     }
 
 

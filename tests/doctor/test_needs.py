@@ -6,24 +6,25 @@ from itertools import product
 
 import pytest
 
-from activator.doctor.needs import of_account, of_installer
-from tests.manifests.support import namespace_of, of_kind, rendered
+from activator.doctor.needs import of_installer
+from activator.settings import read
+from activator.wiring.installation import environment_of, needs
+from tests.manifests.support import OVERLAYS, of_kind, rendered
 
 
-@pytest.mark.parametrize(("overlay", "watched"), [("kubernetes", ()), ("beside", ()), ("namespaced", ("wakegate",))])
-def test_every_permission_is_granted_and_asked_for(overlay: str, watched: tuple[str, ...]) -> None:
-    """The doctor asks for each verb that a role of ours grants, and for none that it does not."""
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_permission_is_granted_and_asked_for(overlay: str) -> None:
+    """The doctor asks for each verb that a role of an overlay grants, and for none that it does not."""
     objects = rendered(overlay)
+    (deployment,) = [item for item in of_kind(objects, "Deployment") if item["metadata"]["name"] == "wakegate"]
+    settings = read(environment=environment_of(deployment, {}))
     granted = {
         (group, resource, verb)
         for role in of_kind(objects, "Role", "ClusterRole")
         for rule in role["rules"]
         for group, resource, verb in product(rule["apiGroups"], rule["resources"], rule["verbs"])
     }
-    asked = {
-        (permission.group, permission.resource, permission.verb)
-        for permission in of_account((namespace_of(objects), "wakegate"), watched)
-    }
+    asked = {(permission.group, permission.resource, permission.verb) for permission in needs(settings)}
     # The one ConfigMap is granted by Kubernetes' own Role, to which an overlay only binds.
     assert asked == granted | {("", "configmaps", "get")}
 

@@ -25,12 +25,12 @@ Kubernetes
   ok       api-server: the API server answers at https://kubernetes:6443
   ok       kubernetes-version: Kubernetes 1.37
   ok       clock-skew: in step with the API server's: this machine's clock
-  ok       permissions: system:serviceaccount:wakegate-system:wakegate may do all of the 25 things it needs to
-  ok       front-proxy: the certificate of the API server's front proxy may be read
 
 Installation
-  ok       crd: CustomResourceDefinition scaletargets.wakegate.dev is served
   ok       deployment: Deployment wakegate-system/wakegate of image wakegate:0.1.0
+  ok       permissions: system:serviceaccount:wakegate-system:wakegate may do all of the 25 things it needs to
+  ok       front-proxy: the certificate of the API server's front proxy may be read
+  ok       crd: CustomResourceDefinition scaletargets.wakegate.dev is served
   ok       settings: the settings can be read
   warn     pods: 1 of 2 Pods are ready
            fix: kubectl -n wakegate-system describe pods -l app.kubernetes.io/name=wakegate
@@ -40,12 +40,13 @@ Installation
 Metrics API
   ok       metrics-api-owner: external.metrics.k8s.io belongs to Service keda/keda-metrics-apiserver, which is left \
 alone: wakegate itself moves 1..N
-  ok       metrics-api-certificate: each replica makes its own certificate
+  ok       metrics-api-certificate: each replica makes its own
   skipped  metrics-api-service: external.metrics.k8s.io does not lead to wakegate
   skipped  metrics-api-trust: external.metrics.k8s.io does not lead to wakegate
   skipped  metrics-api-reachable: external.metrics.k8s.io does not lead to wakegate
 
 Kafka
+  ok       kafka-secrets: no Kafka credentials are in a form that cannot be used
   fail     kafka-reachable: Kafka clusters that do not answer from here: 1 of 1
            Kafka kafka:9092: Connection refused
            fix: see that the address is right and its listener open; where only Pods reach it, ask from one: \
@@ -68,7 +69,7 @@ Workloads
   ok       rivals: no workload is driven by another autoscaler
   ok       gitops: nobody else manages spec.replicas
 
-status: fail (12 ok, 1 warn, 2 fail, 12 skipped)"""
+status: fail (13 ok, 1 warn, 2 fail, 12 skipped)"""
 
 SHORT = """\
   warn     pods: 1 of 2 Pods are ready
