@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import statistics
 import sys
 import time
 from dataclasses import dataclass
@@ -135,6 +137,7 @@ class Strike:
             answered_seconds=answered_at - undone_at,
             woken_seconds=None if self._woken_at is None else max(0.0, self._woken_at - self._due_from(answered_at)),
             normal_seconds=None if normal_at is None else normal_at - answered_at,
+            load=os.getloadavg()[0],
             violations=tuple(self._violations),
         )
 
@@ -200,6 +203,8 @@ class Strike:
         found: dict[str, tuple[str, str]] = {}
         if self._probe.under_way or scene.steady.under_way:
             found["records"] = ("late", "records have not been acknowledged")
+        elif scene.observer.seen_at < self._probe.sent[-1].acked_at:
+            found["observer"] = ("late", "the API server has not said who is awake since the record was acknowledged")
         for target in scene.targets:
             # A record that was acknowledged after the last look cannot have been seen to wake anybody.
             waiting = [record for record in target.unread(now) if record.acked_at < scene.observer.seen_at]
@@ -272,4 +277,6 @@ def _add_facts(report: Report, scene: Scene, sleeps: dict[str, list[float]]) -> 
         "wakes after the offsets had expired": len(expired),
         "records that Kafka refused": len(scene.sender.failures),
         "faults that had nothing to strike": len(report.skipped),
+        "cores": os.cpu_count(),
+        "load average, median": round(statistics.median([outcome.load for outcome in report.outcomes] or [0.0]), 1),
     }

@@ -126,3 +126,14 @@ def test_nobody_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "SLEEPER_SECONDS", 0.1)
     with pytest.raises(AssertionError, match="a target sleeps before"):
         strike(monkeypatch, scene)
+
+
+def test_an_observer_that_hears_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wake that nobody has seen is not taken for one: the last look must be younger than the record."""
+
+    class Blind(FakeScene):
+        def send(self, target: Target, count: int = 1) -> None:
+            super().send(target, count)
+            self.observer.seen_at = 0.0
+
+    assert [(one.what, one.target) for one in strike(monkeypatch, Blind()).violations] == [("late", "observer")]
