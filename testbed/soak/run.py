@@ -44,6 +44,7 @@ class Bounds:
         faults: at most so many.
         minutes: at most so long, beginning when everything runs; the fault under way is finished.
         normal_seconds: a wake and a fresh reading are late after this.
+        kinds: only kinds of fault whose names begin so.
         run_directory: where logs go; default a temporary folder.
     """
 
@@ -51,6 +52,7 @@ class Bounds:
     faults: int = 500
     minutes: float = 65.0
     normal_seconds: float = 10.0
+    kinds: str = ""
     run_directory: Path | None = None
 
 
@@ -81,7 +83,7 @@ def soak(bounds: Bounds) -> Report:
 
 def _strike_all(scene: Scene, bounds: Bounds, report: Report) -> None:
     deadline = time.monotonic() + bounds.minutes * 60
-    for fault in plan.draw(bounds.seed):
+    for fault in plan.draw(bounds.seed, bounds.kinds):
         if len(report.outcomes) >= bounds.faults or time.monotonic() > deadline:
             return
         try:
@@ -102,7 +104,7 @@ class Strike:
     def __init__(self, scene: Scene, fault: Fault, normal_seconds: float) -> None:
         self._scene = scene
         self._fault = fault
-        self._limit = normal_seconds
+        self._limit = normal_seconds + fault.grace_seconds
         self._violations: list[Violation] = []
         self._woken_at: float | None = None
         self._probe: Target
@@ -142,10 +144,13 @@ class Strike:
         )
 
     def _sleeper(self) -> Target:
+        targets = self._scene.sleepers
+        if self._fault.kind.startswith("credentials-"):
+            targets = [target for target in targets if target.secured]
         return until(
             f"a target sleeps before {self._fault}",
             lambda: choose_sleeper(
-                self._scene.sleepers,
+                targets,
                 self._scene.observer,
                 self._fault.choice,
                 time.time(),

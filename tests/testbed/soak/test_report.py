@@ -13,7 +13,7 @@ from testbed.soak.report import Outcome, Report
 if TYPE_CHECKING:
     from pathlib import Path
 
-FAULT = Fault(1, "kafka-cut", 2, 3.0, 0.4, 1, record_meanwhile=False, choice=0.0)
+FAULT = Fault(1, "kafka-cut", 2, 3.0, 0.0, 0.4, 1, record_meanwhile=False, choice=0.0)
 GOOD = Outcome(
     FAULT,
     probe="orders",

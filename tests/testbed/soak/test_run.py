@@ -66,7 +66,7 @@ def strike(monkeypatch: pytest.MonkeyPatch, scene: FakeScene, kind: str = "kafka
     monkeypatch.setattr(effects, "strike", lambda *_: lambda: None)
     monkeypatch.setattr(run, "NEVER_SECONDS", 1.0)
     monkeypatch.setattr(run, "LOOK_SECONDS", 0.02)
-    fault = Fault(1, kind, 1, 0.1, 0.1, 1, record_meanwhile=True, choice=0.0)
+    fault = Fault(1, kind, 1, 0.1, 0.0, 0.1, 1, record_meanwhile=True, choice=0.0)
     return Strike(cast("Scene", scene), fault, LIMIT_SECONDS).run()
 
 
@@ -113,7 +113,7 @@ def test_what_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = FakeScene()
     monkeypatch.setattr(run, "NEVER_SECONDS", 1.0)
     monkeypatch.setattr(effects, "strike", lambda *_: never)
-    fault = Fault(1, "leader-kill", 1, 0.1, 0.1, 1, record_meanwhile=False, choice=0.0)
+    fault = Fault(1, "leader-kill", 1, 0.1, 0.0, 0.1, 1, record_meanwhile=False, choice=0.0)
     outcome = Strike(cast("Scene", scene), fault, 5.0).run()
     assert [violation.what for violation in outcome.violations] == ["not-restored"]
     assert outcome.normal_seconds is not None
