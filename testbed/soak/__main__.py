@@ -7,6 +7,7 @@ import random
 import sys
 from pathlib import Path
 
+from testbed.soak import plan
 from testbed.soak.run import Bounds, say, soak
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts" / "soak"
@@ -22,9 +23,23 @@ def main() -> int:
     text = "a wake or a fresh reading is late after this (%(default)s)"
     parser.add_argument("--normal-seconds", type=float, default=bounds.normal_seconds, help=text)
     parser.add_argument("--logs", type=Path, help="keep the parts' logs in this new folder (default: a temporary one)")
+    parser.add_argument("--kinds", default="", metavar="PREFIX", help="only kinds of fault whose names begin so")
     arguments = parser.parse_args()
+    if not plan.kinds_of(arguments.kinds):
+        parser.error(
+            f"no kind begins with {arguments.kinds!r}: there are {', '.join(kind.name for kind in plan.KINDS)}"
+        )
     seed = random.SystemRandom().randrange(1_000_000) if arguments.seed is None else arguments.seed
-    report = soak(Bounds(seed, arguments.faults, arguments.minutes, arguments.normal_seconds, arguments.logs))
+    report = soak(
+        Bounds(
+            seed=seed,
+            faults=arguments.faults,
+            minutes=arguments.minutes,
+            normal_seconds=arguments.normal_seconds,
+            kinds=arguments.kinds,
+            run_directory=arguments.logs,
+        )
+    )
     path = ARTIFACTS / f"seed-{seed}.json"
     report.write(path)
     say(f"\n{report.table()}\nwritten: artifacts/soak/{path.name}")

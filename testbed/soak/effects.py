@@ -74,7 +74,7 @@ def _kafka(scene: Scene, fault: Fault, _: Target) -> Callable[[], None]:
         return _stop(nodes, scene.kafka.wait_ready)
     if what in {"kill", "replace"}:
         return _end(nodes, scene.kafka.wait_ready, orderly=what == "replace")
-    return _network(scene, [scene.kafka_proxies[number - 1] for number in numbers], _way(what), fault.delay_seconds)
+    return _network(scene, scene.proxies_of(numbers), _way(what), fault.delay_seconds)
 
 
 def _api(scene: Scene, fault: Fault, _: Target) -> Callable[[], None]:
@@ -173,6 +173,15 @@ def _offsets(scene: Scene, _: Fault, probe: Target) -> Callable[[], None]:
     return undo
 
 
+def _credentials(scene: Scene, fault: Fault, _: Target) -> Callable[[], None]:
+    """Change the password at Kafka and break what was let in with the old one; undone, the Secret has it too."""
+    password = f"soak-{fault.number}"
+    scene.change_password(password)
+    scene.network.turn(scene.secured_proxies, "cut")
+    scene.network.turn(scene.secured_proxies, "pass")
+    return partial(scene.write_secret, password)
+
+
 def _until_ready(replicas: list[Wakegate]) -> None:
     for replica in replicas:
         until(f"{replica.process.name} is ready", replica.is_ready, REPLICA_SECONDS)
@@ -198,6 +207,7 @@ EFFECTS: tuple[tuple[str, Callable[[Scene, Fault, Target], Callable[[], None]]],
     ("kubelet-", _kubelet),
     ("consumer-", _consumer),
     ("offsets-", _offsets),
+    ("credentials-", _credentials),
 )
 """The first prefix that fits decides."""
 

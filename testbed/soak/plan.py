@@ -19,13 +19,18 @@ class Kind:
         weight: how many times it is in each round.
         holds: how long it may last, in seconds; one of them is drawn.
         reason: what it stands for.
+        grace_seconds: how much later than after others all may be normal, because ours looks no more often than that.
     """
 
     name: str
     weight: int
     holds: tuple[float, ...]
     reason: str
+    grace_seconds: float = 0.0
 
+
+SECRET_SECONDS = 10.0
+"""Secrets are looked at every eight seconds, and then Kafka is asked again."""
 
 KINDS = (
     Kind("kafka-node-stop", 5, (1, 4, 8), "a node that stalls; past 3 s its partitions get other leaders"),
@@ -61,6 +66,7 @@ KINDS = (
     Kind("consumer-kill", 3, (0.5,), "a consumer that dies"),
     Kind("consumer-stop", 3, (2, 8), "a consumer that stalls; past 6 s its group puts it out"),
     Kind("offsets-delete", 3, (0,), "the committed offsets of a sleeping group are gone"),
+    Kind("credentials-roll", 2, (1, 4), "a password is changed at Kafka, and in its Secret only later", SECRET_SECONDS),
 )
 """The nodes' and replicas' own ends, the network between, and what they keep."""
 
@@ -77,6 +83,7 @@ class Fault:
         kind: its kind's name.
         node: 1..3, for those that strike one Kafka node.
         hold_seconds: how long it lasts.
+        grace_seconds: see its kind.
         delay_seconds: how late each piece of data is, for the slow ones.
         hours: how far a clock is off, for those that set one.
         record_meanwhile: the record that must wake a sleeper is produced while it lasts, not after it.
@@ -87,6 +94,7 @@ class Fault:
     kind: str
     node: int
     hold_seconds: float
+    grace_seconds: float
     delay_seconds: float
     hours: int
     record_meanwhile: bool
@@ -99,12 +107,22 @@ class Fault:
         return f"{self.kind}{place}{extent} for {self.hold_seconds:g} s"
 
 
-def draw(seed: int) -> Iterator[Fault]:
-    """Draw faults without end, in rounds: each round has every kind as often as its weight says, shuffled."""
+def kinds_of(prefix: str) -> list[Kind]:
+    """The kinds whose names begin so."""
+    return [kind for kind in KINDS if kind.name.startswith(prefix)]
+
+
+def draw(seed: int, prefix: str = "") -> Iterator[Fault]:
+    """Draw faults without end, in rounds: each round has every kind as often as its weight says, shuffled.
+
+    Args:
+        seed: of all that is drawn.
+        prefix: only kinds whose names begin so; there must be one.
+    """
     dice = random.Random(seed)  # noqa: S311 - repeatable, nothing secret
     number = 0
     while True:
-        round_ = [kind for kind in KINDS for _ in range(kind.weight)]
+        round_ = [kind for kind in kinds_of(prefix) for _ in range(kind.weight)]
         dice.shuffle(round_)
         for kind in round_:
             number += 1
@@ -113,6 +131,7 @@ def draw(seed: int) -> Iterator[Fault]:
                 kind=kind.name,
                 node=dice.randint(1, NODES),
                 hold_seconds=dice.choice(kind.holds),
+                grace_seconds=kind.grace_seconds,
                 delay_seconds=dice.choice(DELAYS_SECONDS),
                 hours=dice.choice((-1, 1)),
                 record_meanwhile=dice.random() < 0.5,  # noqa: PLR2004 - as often as not

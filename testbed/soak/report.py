@@ -27,6 +27,7 @@ class Outcome:
         woken_seconds: from then (or from the record's acknowledgement, the later) until the target was seen awake.
         normal_seconds: from when what was struck answered until every target with unread records was awake and every
             replica of ours served a reading that was made after it; None: not within the time that is waited.
+        load: the machine's load average then: on two cores, ten times as much makes everything ten times as slow.
         violations: what must not have happened.
     """
 
@@ -37,6 +38,7 @@ class Outcome:
     answered_seconds: float
     woken_seconds: float | None
     normal_seconds: float | None
+    load: float
     violations: tuple[Violation, ...] = ()
 
     def line(self) -> str:
@@ -45,7 +47,7 @@ class Outcome:
         woken = "not woken" if self.woken_seconds is None else f"woken after {self.woken_seconds:.1f} s"
         slept = f"{self.probe} (asleep {self.slept_seconds:.0f} s)"
         said = f"#{self.fault.number:<4}{self.fault}: {normal}; {slept} {woken}"
-        return "\n".join([said, *(f"     {violation}" for violation in self.violations)])
+        return "\n".join([f"{said} (load {self.load:.0f})", *(f"     {violation}" for violation in self.violations)])
 
 
 @dataclass

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import statistics
 import sys
 import time
 from dataclasses import dataclass
@@ -42,6 +44,7 @@ class Bounds:
         faults: at most so many.
         minutes: at most so long, beginning when everything runs; the fault under way is finished.
         normal_seconds: a wake and a fresh reading are late after this.
+        kinds: only kinds of fault whose names begin so.
         run_directory: where logs go; default a temporary folder.
     """
 
@@ -49,6 +52,7 @@ class Bounds:
     faults: int = 500
     minutes: float = 65.0
     normal_seconds: float = 10.0
+    kinds: str = ""
     run_directory: Path | None = None
 
 
@@ -79,7 +83,7 @@ def soak(bounds: Bounds) -> Report:
 
 def _strike_all(scene: Scene, bounds: Bounds, report: Report) -> None:
     deadline = time.monotonic() + bounds.minutes * 60
-    for fault in plan.draw(bounds.seed):
+    for fault in plan.draw(bounds.seed, bounds.kinds):
         if len(report.outcomes) >= bounds.faults or time.monotonic() > deadline:
             return
         try:
@@ -100,7 +104,7 @@ class Strike:
     def __init__(self, scene: Scene, fault: Fault, normal_seconds: float) -> None:
         self._scene = scene
         self._fault = fault
-        self._limit = normal_seconds
+        self._limit = normal_seconds + fault.grace_seconds
         self._violations: list[Violation] = []
         self._woken_at: float | None = None
         self._probe: Target
@@ -135,14 +139,18 @@ class Strike:
             answered_seconds=answered_at - undone_at,
             woken_seconds=None if self._woken_at is None else max(0.0, self._woken_at - self._due_from(answered_at)),
             normal_seconds=None if normal_at is None else normal_at - answered_at,
+            load=os.getloadavg()[0],
             violations=tuple(self._violations),
         )
 
     def _sleeper(self) -> Target:
+        targets = self._scene.sleepers
+        if self._fault.kind.startswith("credentials-"):
+            targets = [target for target in targets if target.secured]
         return until(
             f"a target sleeps before {self._fault}",
             lambda: choose_sleeper(
-                self._scene.sleepers,
+                targets,
                 self._scene.observer,
                 self._fault.choice,
                 time.time(),
@@ -200,6 +208,8 @@ class Strike:
         found: dict[str, tuple[str, str]] = {}
         if self._probe.under_way or scene.steady.under_way:
             found["records"] = ("late", "records have not been acknowledged")
+        elif scene.observer.seen_at < self._probe.sent[-1].acked_at:
+            found["observer"] = ("late", "the API server has not said who is awake since the record was acknowledged")
         for target in scene.targets:
             # A record that was acknowledged after the last look cannot have been seen to wake anybody.
             waiting = [record for record in target.unread(now) if record.acked_at < scene.observer.seen_at]
@@ -272,4 +282,6 @@ def _add_facts(report: Report, scene: Scene, sleeps: dict[str, list[float]]) -> 
         "wakes after the offsets had expired": len(expired),
         "records that Kafka refused": len(scene.sender.failures),
         "faults that had nothing to strike": len(report.skipped),
+        "cores": os.cpu_count(),
+        "load average, median": round(statistics.median([outcome.load for outcome in report.outcomes] or [0.0]), 1),
     }

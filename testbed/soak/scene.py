@@ -8,9 +8,11 @@ import ssl
 import sys
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
+from confluent_kafka import admin
 
 from testbed import kubeconfig
 from testbed.bed import Testbed, TestbedOptions
@@ -24,7 +26,7 @@ from testbed.soak.targets import PARTITIONS, Ledger, Observer, Sender, Target
 from testbed.stage import Stage, install_crd, until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import Self
 
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
     from testbed.kafka import KafkaCluster
     from testbed.stage import Wakegate
 
-LISTENER = "PROXIED"
+LISTENER, SECURED_LISTENER = "PROXIED", "SECURED"
+USER, FIRST_PASSWORD, SECRET = "soak", "soak-0", "kafka-login"
+SCRAM_ITERATIONS = 4096
+ADMIN_SECONDS = 15.0
 KAFKA_PROPERTIES = {
     "offsets.retention.minutes": "1",
     "offsets.retention.check.interval.ms": "5000",
@@ -45,19 +50,30 @@ KAFKA_PROPERTIES = {
 FORGOTTEN_SECONDS = 68.0
 """Retention, the interval at which it is looked at, and a little more."""
 IDENTITIES = ("wakegate-a", "wakegate-b")
+
+
+class Kind(NamedTuple):
+    """A kind of sleeper."""
+
+    protocol: str
+    reset: str
+    extra: str = ""
+    """`deep`: left asleep until its offsets are forgotten; `secured`: ours logs in to Kafka for it."""
+
+
 SLEEPERS = (
-    ("classic", "earliest", False),
-    ("classic", "latest", False),
-    ("consumer", "earliest", False),
-    ("consumer", "latest", False),
-    ("classic", "latest", False),
-    ("classic", "earliest", False),
-    ("classic", "latest", True),
-    ("consumer", "latest", True),
-    ("classic", "earliest", True),
+    Kind("classic", "earliest"),
+    Kind("classic", "latest"),
+    Kind("consumer", "earliest"),
+    Kind("consumer", "latest"),
+    Kind("classic", "latest"),
+    Kind("classic", "earliest", "secured"),
+    Kind("consumer", "latest", "secured"),
+    Kind("classic", "latest", "deep"),
+    Kind("consumer", "latest", "deep"),
+    Kind("classic", "earliest", "deep"),
 )
-"""Group protocol, reset policy, whether it is left asleep until its offsets are forgotten."""
-TIMES = {"cooldown_period": "3", "polling_interval": "3"}
+COOLDOWN, BUSY_COOLDOWN = "3", "10"
 STEADY_RECORDS = 5
 FALL_ASLEEP_SECONDS = 180.0
 REPLICA_SECONDS = 60.0
@@ -75,6 +91,7 @@ class Scene:
         self.stage: Stage
         self.network: Network
         self.kafka_proxies: list[Proxy] = []
+        self.secured_proxies: list[Proxy] = []
         self.api_proxies: list[Proxy] = []
         self.replicas: list[Wakegate] = []
         self.sleepers: list[Target] = []
@@ -134,7 +151,7 @@ class Scene:
         request = urllib.request.Request(url, headers={"X-Remote-User": "soak"})
         try:
             with urllib.request.urlopen(  # noqa: S310 - the same
-                request, timeout=SERVED_SECONDS, context=self._front_proxy()
+                request, timeout=SERVED_SECONDS, context=self._front_proxy
             ) as answer:
                 items = json.loads(answer.read())["items"]
         except (OSError, ValueError):
@@ -152,28 +169,59 @@ class Scene:
                     found.append((child.create_time(), child.pid, child))
         return [child for _, _, child in sorted(found)]
 
+    def proxies_of(self, nodes: Iterable[int]) -> list[Proxy]:
+        """What stands before these Kafka nodes, 1..3, on either listener."""
+        return [proxies[number - 1] for number in nodes for proxies in (self.kafka_proxies, self.secured_proxies)]
+
+    def change_password(self, password: str) -> None:
+        """Have Kafka let the user in with this password only."""
+        mechanism = admin.ScramMechanism.SCRAM_SHA_512  # type: ignore[attr-defined]  # exported, but not by its stubs
+        info = admin.ScramCredentialInfo(mechanism, SCRAM_ITERATIONS)  # type: ignore[attr-defined]
+        change = admin.UserScramCredentialUpsertion(USER, info, password.encode())  # type: ignore[attr-defined]
+        self.kafka.admin().alter_user_scram_credentials([change])[USER].result(ADMIN_SECONDS)
+
+    def write_secret(self, password: str) -> None:
+        """Write what ours logs in with."""
+        data = {"sasl": "scram_sha512", "username": USER, "password": password, "tls": "disable"}
+        metadata = {"name": SECRET, "namespace": self.stage.namespace}
+        self.stage.api.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+
     def set_clock(self, replica: Wakegate, hours: int) -> None:
         """Say how far its clock is off from its next start on."""
         replica.process.env["SOAK_CLOCK_OFFSET_SECONDS"] = str(hours * 3600)
 
     def _start_parts(self) -> None:
-        ports = self._exits.enter_context(ReservedPorts(NODES + len(IDENTITIES))).ports
-        listener = Listener("PLAINTEXT", name=LISTENER, advertised_ports=dict(enumerate(ports[:NODES], start=1)))
+        ports = iter(self._exits.enter_context(ReservedPorts(2 * NODES + len(IDENTITIES))).ports)
+        nodes = range(1, NODES + 1)
+        listeners = (
+            Listener("PLAINTEXT", name=LISTENER, advertised_ports={node: next(ports) for node in nodes}),
+            Listener(
+                "SASL_PLAINTEXT",
+                name=SECURED_LISTENER,
+                users={USER: FIRST_PASSWORD},
+                advertised_ports={node: next(ports) for node in nodes},
+            ),
+        )
         options = TestbedOptions(
             kafka_nodes=NODES,
             kafka_properties=KAFKA_PROPERTIES,
-            kafka_listeners=(listener,),
+            kafka_listeners=listeners,
             hpa=HpaTimes.stock(),
             jaeger=False,
             run_directory=self._run_directory,
         )
         self.bed = self._exits.enter_context(Testbed(options))
         install_crd(self.bed)
-        upstream = [int(address.rsplit(":")[-1]) for address in self.kafka.bootstrap_servers_of(LISTENER).split(",")]
+        self.kafka_proxies, self.secured_proxies = (self._before(listener) for listener in listeners)
         api_port = int(self.plane.url.rsplit(":")[-1])
-        self.kafka_proxies = [Proxy(port, behind) for port, behind in zip(ports, upstream, strict=False)]
-        self.api_proxies = [Proxy(port, api_port) for port in ports[NODES:]]
-        self.network = self._exits.enter_context(Network([*self.kafka_proxies, *self.api_proxies]))
+        self.api_proxies = [Proxy(port, api_port) for port in ports]
+        self.network = self._exits.enter_context(
+            Network([*self.kafka_proxies, *self.secured_proxies, *self.api_proxies])
+        )
+
+    def _before(self, listener: Listener) -> list[Proxy]:
+        behind = [int(address.rsplit(":")[-1]) for address in self.kafka.bootstrap_servers_of(listener.name).split(",")]
+        return [Proxy(port, behind[node - 1]) for node, port in listener.advertised_ports.items()]
 
     def _start_replicas(self) -> None:
         self.stage = Stage.on(self.bed)
@@ -181,7 +229,7 @@ class Scene:
         known = kubeconfig.read(self.plane.kubeconfig)
         for identity, proxy in zip(IDENTITIES, self.api_proxies, strict=True):
             through = kubeconfig.Credentials(f"https://{LOOPBACK}:{proxy.port}", known.ca_pem, known.token)
-            replica = self.stage.wakegate(identity, bootstrap_servers=self._proxied())
+            replica = self.stage.wakegate(identity, bootstrap_servers=_addresses(self.kafka_proxies))
             replica.process.env["KUBECONFIG"] = str(through.write(self.bed.run_directory / f"{identity}.kubeconfig"))
             replica.process.command = [sys.executable, "-m", "testbed.soak.replica", "run"]
             self.replicas.append(replica)
@@ -191,13 +239,14 @@ class Scene:
             replica.process.wait_ready(replica.is_ready, within_seconds=REPLICA_SECONDS)
 
     def _deploy(self) -> None:
-        for number, (protocol, reset, deep) in enumerate(SLEEPERS):
-            name = f"{'deep' if deep else 'sleeper'}-{number}-{protocol}-{reset}"
-            self.sleepers.append(self._consumer(name, protocol, reset, TIMES, deep=deep))
-        self.busy = self._consumer("busy", "classic", "earliest", {**TIMES, "cooldown_period": "10"})
+        self.write_secret(FIRST_PASSWORD)
+        for number, kind in enumerate(SLEEPERS):
+            name = f"{kind.extra or 'plain'}-{number}-{kind.protocol}-{kind.reset}"
+            self.sleepers.append(self._consumer(name, kind, COOLDOWN))
+        self.busy = self._consumer("busy", Kind("classic", "earliest"), BUSY_COOLDOWN)
         self.stage.quiet_target(
             "steady",
-            bootstrap_servers=self._proxied(),
+            bootstrap_servers=_addresses(self.kafka_proxies),
             cooldown_period="3",
             polling_interval="2",
             lag_threshold="1000000",
@@ -208,31 +257,36 @@ class Scene:
         self.observer = self._exits.enter_context(Observer(self.plane.api, self.stage.namespace))
         self.sender.send(self.steady, STEADY_RECORDS)
 
-    def _consumer(
-        self, name: str, protocol: str, reset: str, times: Mapping[str, str], *, deep: bool = False
-    ) -> Target:
+    def _consumer(self, name: str, kind: Kind, cooldown: str) -> Target:
+        secured = kind.extra == "secured"
+        proxies = self.secured_proxies if secured else self.kafka_proxies
         consumer = self.stage.consumer(
             name,
             partitions=PARTITIONS,
-            auto_offset_reset=reset,
-            group_protocol=protocol,
-            bootstrap_servers=self._proxied(),
-            cooldown_period=times["cooldown_period"],
-            polling_interval=times["polling_interval"],
+            auto_offset_reset=kind.reset,
+            group_protocol=kind.protocol,
+            bootstrap_servers=_addresses(proxies),
+            cooldown_period=cooldown,
+            polling_interval="3",
         )
-        return Target(name, self.stage.topic_of(consumer), PARTITIONS, Ledger(consumer.ledger_path), deep)
-
-    def _proxied(self) -> str:
-        return ",".join(f"{LOOPBACK}:{proxy.port}" for proxy in self.kafka_proxies)
+        if secured:
+            consumer.annotate(authentication_secret=SECRET)
+        ledger = Ledger(consumer.ledger_path)
+        return Target(name, self.stage.topic_of(consumer), PARTITIONS, ledger, kind.extra == "deep", secured)
 
     def _all_asleep(self) -> bool:
         return all(self.observer.replicas.get(target.name) == 0 for target in self.sleepers)
 
+    @cached_property
     def _front_proxy(self) -> ssl.SSLContext:
         """Show what the aggregator shows; whom we talk to is known by the port."""
-        context = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         pair = self.plane.front_proxy_client
         context.load_cert_chain(pair.certificate, pair.key)
         return context
+
+
+def _addresses(proxies: Iterable[Proxy]) -> str:
+    return ",".join(f"{LOOPBACK}:{proxy.port}" for proxy in proxies)

@@ -65,6 +65,7 @@ class Target:
         partitions: of the topic.
         ledger: what was read; None for one whose consumers never read anything.
         deep: left asleep until Kafka has forgotten its group's offsets.
+        secured: ours has to log in to Kafka for it.
         sent: records that Kafka has acknowledged.
     """
 
@@ -73,6 +74,7 @@ class Target:
     partitions: int
     ledger: Ledger | None
     deep: bool = False
+    secured: bool = False
     sent: list[Sent] = field(default_factory=list)
     under_way: int = 0
     _next: int = 0

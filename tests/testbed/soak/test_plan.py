@@ -25,6 +25,12 @@ def test_each_round_has_every_kind_as_often_as_its_weight() -> None:
     assert [fault.number for fault in faults] == list(range(1, 2 * ROUND + 1))
 
 
+def test_only_some_kinds() -> None:
+    """By the beginning of their names."""
+    drawn = {fault.kind for fault in islice(plan.draw(3, "etcd-"), 20)}
+    assert drawn == {"etcd-stop", "etcd-kill"} == {kind.name for kind in plan.kinds_of("etcd-")}
+
+
 def test_what_is_drawn_is_within_its_kind() -> None:
     """A fault lasts as long as its kind may, and strikes a node that there is."""
     holds = {kind.name: kind.holds for kind in plan.KINDS}
@@ -45,7 +51,7 @@ def test_every_kind_can_be_done() -> None:
 
 def test_a_fault_in_words() -> None:
     """Kind, place and extent, as in a line of progress."""
-    fault = plan.Fault(1, "kafka-node-delay", 2, 4.0, 0.4, 1, record_meanwhile=False, choice=0.0)
+    fault = plan.Fault(1, "kafka-node-delay", 2, 4.0, 0.0, 0.4, 1, record_meanwhile=False, choice=0.0)
     assert str(fault) == "kafka-node-delay node 2 by 0.4 s for 4 s"
-    clock = plan.Fault(2, "leader-clock", 2, 0.5, 0.4, -1, record_meanwhile=False, choice=0.0)
+    clock = plan.Fault(2, "leader-clock", 2, 0.5, 0.0, 0.4, -1, record_meanwhile=False, choice=0.0)
     assert str(clock) == "leader-clock -1 h for 0.5 s"

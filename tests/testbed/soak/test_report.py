@@ -13,7 +13,7 @@ from testbed.soak.report import Outcome, Report
 if TYPE_CHECKING:
     from pathlib import Path
 
-FAULT = Fault(1, "kafka-cut", 2, 3.0, 0.4, 1, record_meanwhile=False, choice=0.0)
+FAULT = Fault(1, "kafka-cut", 2, 3.0, 0.0, 0.4, 1, record_meanwhile=False, choice=0.0)
 GOOD = Outcome(
     FAULT,
     probe="orders",
@@ -22,6 +22,7 @@ GOOD = Outcome(
     answered_seconds=0.1,
     woken_seconds=0.4,
     normal_seconds=2.0,
+    load=3.0,
 )
 LATE = Violation("late", "wakegate-a", "serves no lag")
 BAD = replace(GOOD, fault=replace(FAULT, number=2), normal_seconds=None, violations=(LATE,))
@@ -29,7 +30,7 @@ BAD = replace(GOOD, fault=replace(FAULT, number=2), normal_seconds=None, violati
 
 def test_a_line_of_progress() -> None:
     """Which fault, how long until all was normal, who was woken, and each violation below it."""
-    assert GOOD.line() == "#1   kafka-cut for 3 s: normal after 2.0 s; orders (asleep 12 s) woken after 0.4 s"
+    assert GOOD.line() == "#1   kafka-cut for 3 s: normal after 2.0 s; orders (asleep 12 s) woken after 0.4 s (load 3)"
     assert BAD.line().splitlines()[1].strip() == "VIOLATION late: wakegate-a: serves no lag"
 
 

@@ -66,7 +66,7 @@ def strike(monkeypatch: pytest.MonkeyPatch, scene: FakeScene, kind: str = "kafka
     monkeypatch.setattr(effects, "strike", lambda *_: lambda: None)
     monkeypatch.setattr(run, "NEVER_SECONDS", 1.0)
     monkeypatch.setattr(run, "LOOK_SECONDS", 0.02)
-    fault = Fault(1, kind, 1, 0.1, 0.1, 1, record_meanwhile=True, choice=0.0)
+    fault = Fault(1, kind, 1, 0.1, 0.0, 0.1, 1, record_meanwhile=True, choice=0.0)
     return Strike(cast("Scene", scene), fault, LIMIT_SECONDS).run()
 
 
@@ -113,7 +113,7 @@ def test_what_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = FakeScene()
     monkeypatch.setattr(run, "NEVER_SECONDS", 1.0)
     monkeypatch.setattr(effects, "strike", lambda *_: never)
-    fault = Fault(1, "leader-kill", 1, 0.1, 0.1, 1, record_meanwhile=False, choice=0.0)
+    fault = Fault(1, "leader-kill", 1, 0.1, 0.0, 0.1, 1, record_meanwhile=False, choice=0.0)
     outcome = Strike(cast("Scene", scene), fault, 5.0).run()
     assert [violation.what for violation in outcome.violations] == ["not-restored"]
     assert outcome.normal_seconds is not None
@@ -126,3 +126,14 @@ def test_nobody_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "SLEEPER_SECONDS", 0.1)
     with pytest.raises(AssertionError, match="a target sleeps before"):
         strike(monkeypatch, scene)
+
+
+def test_an_observer_that_hears_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wake that nobody has seen is not taken for one: the last look must be younger than the record."""
+
+    class Blind(FakeScene):
+        def send(self, target: Target, count: int = 1) -> None:
+            super().send(target, count)
+            self.observer.seen_at = 0.0
+
+    assert [(one.what, one.target) for one in strike(monkeypatch, Blind()).violations] == [("late", "observer")]
