@@ -74,7 +74,7 @@ constraints: install  ## Lock the newest allowed versions with their hashes
 	$(LOCK) --extra dev --constraint constraints.txt --output-file constraints-dev.txt pyproject.toml
 
 bench: install  ## Benchmarks on the real parts; each measures its floor in the same run
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks all
 
 clean:  ## Remove what the other verbs made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis artifacts build *.egg-info

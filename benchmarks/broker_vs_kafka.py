@@ -1,6 +1,6 @@
 """The embedded broker beside a real Kafka, measured by the same clients in the same run.
 
-    python -m benchmarks.broker_vs_kafka [--rounds 3] [--output json]
+    python -m benchmarks broker_vs_kafka [--rounds 3] [--output json]
 
 Brokers take turns within each round and begin alternately, so that a busy machine is busy for both. What the embedded
 broker must keep is in `TARGETS`; the exit code is 1 where it does not. Kafka comes from the testbed (Java and Maven).
@@ -8,7 +8,6 @@ broker must keep is in `TARGETS`; the exit code is 1 where it does not. Kafka co
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import statistics
@@ -30,6 +29,7 @@ from confluent_kafka.cimpl import NewTopic
 from benchmarks.broker_process import serve
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator
 
 TOPICS = 1_000
@@ -311,19 +311,17 @@ def report(figures: dict[str, dict[str, list[float]]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Measure, report, and say by the exit code whether every target is kept."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this benchmark's options."""
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count (default 3), after one to warm up")
     parser.add_argument("--output", choices=["text", "json"], default="text")
-    arguments = parser.parse_args()
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure, report, and say by the exit code whether every target is kept."""
     figures = measure(arguments.rounds)
     if arguments.output == "json":
         sys.stdout.write(json.dumps({"figures": figures, "kept": verdicts(figures)}, indent=2) + "\n")
     else:
         sys.stdout.write(report(figures) + "\n")
     return 0 if all(verdicts(figures).values()) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -74,6 +74,12 @@ class Sleeper:
             self.ends[number % PARTITIONS] += 1
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this benchmark's options."""
+    parser.add_argument("--targets", type=int, default=100, help="sleeping targets (100)")
+    parser.add_argument("--cycles", type=int, default=10, help="sleeps of each target that outlast the retention (10)")
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Run so many cycles of each target."""
     figures, dice = Figures("cycles"), random.Random(1)  # noqa: S311 - a repeatable order, nothing secret

@@ -5,7 +5,7 @@ a bare aiohttp handler that answers 202, a bare pass-through from aiohttp to aio
 single events, and the gateway with batches. Kafka is the embedded broker in a process of its own, or
 `--bootstrap-servers`. Run it on an idle machine: the ratios hold, the absolute numbers are those of the machine.
 
-    python -m benchmarks.gateway_ingress --seconds 10
+    python -m benchmarks gateway_ingress --seconds 10
 """
 
 from __future__ import annotations
@@ -230,14 +230,14 @@ async def process(*arguments: str, port: int) -> AsyncIterator[int]:
         await started.wait()
 
 
-async def run(options: argparse.Namespace) -> list[Result]:
+async def _drive_all(options: argparse.Namespace) -> list[Result]:
     """Drive the servers one after another."""
     servers = options.bootstrap_servers or f"127.0.0.1:{_KAFKA_PORT}"
     gateway = (
         "-m", "gateway", "--bootstrap-servers", servers, "--listen", f"127.0.0.1:{_PORT}",
         "--management-listen", f"127.0.0.1:{_MANAGEMENT_PORT}", "--log-level", "error",
     )  # fmt: skip
-    me = ("-m", "benchmarks.gateway_ingress", "--bootstrap-servers", servers, "--serve")
+    me = ("-m", "benchmarks", "gateway_ingress", "--bootstrap-servers", servers, "--serve")
     plan = [
         ("aiohttp alone", (*me, "bare"), single_request(), 1, options.connections),
         ("aiohttp -> aiokafka", (*me, "pass-through"), single_request(), 1, options.connections),
@@ -256,9 +256,8 @@ async def run(options: argparse.Namespace) -> list[Result]:
     return results
 
 
-def main() -> None:
-    """Run, print the table, and say whether the goals are met."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this benchmark's options."""
     parser.add_argument("--seconds", type=float, default=10.0, help="how long each server is driven")
     parser.add_argument("--connections", type=int, default=256)
     parser.add_argument("--batch", type=int, default=100)
@@ -266,17 +265,16 @@ def main() -> None:
         "--bootstrap-servers", default="", help="a Kafka with the topic orders, instead of the embedded one"
     )
     parser.add_argument("--serve", choices=SERVERS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run, print the table, and say whether the goals are met."""
     if options.serve:
         asyncio.run(SERVERS[options.serve](options.bootstrap_servers))
         return
     print(f"{'':<34}{'events/s':>10}{'p50 ms':>9}{'p99 ms':>9}{'CPU us/ev':>12}{'refused':>9}")  # noqa: T201
-    _, through, single, batched = asyncio.run(run(options))
+    _, through, single, batched = asyncio.run(_drive_all(options))
     print(  # noqa: T201
         f"gateway / pass-through: {single.rate / through.rate:.0%} (goal 70 %); "
         f"batches / single: {batched.rate / single.rate:.1f} x (goal 5 x)"
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,35 +1,56 @@
-"""What it costs to watch sleepers: CPU seconds and memory of the process over some idle minutes."""
+"""What many targets cost: half of them asleep, half awake with real HPAs that ask through the aggregator, traced.
+
+The floor, on the same parts in the same run: a process that reads the same lags, all in one batch an interval.
+"""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-import psutil
-
+from benchmarks import bare, processes
+from benchmarks.crowd import crowd, start_watching
 from benchmarks.figures import Figures
-from benchmarks.sleepers import sleeping
+from testbed.stage import until
 
 if TYPE_CHECKING:
     import argparse
+
+    from benchmarks.crowd import Crowd
+
+SETTLE_SECONDS = 75.0
+FLOOR_SECONDS = 120.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this benchmark's options."""
+    parser.add_argument("--targets", type=int, default=3000, help="half of them asleep (3000)")
+    parser.add_argument("--partitions", type=int, default=4, help="of each topic (4)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long it is watched (10)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Let it idle, and look at its process before and after."""
     figures = Figures("idle")
-    with sleeping(arguments.targets) as (_, wakegate):
-        process = psutil.Process(wakegate.process.pid)
-        before, begin = process.cpu_times(), time.monotonic()
-        most = 0
-        while time.monotonic() - begin < arguments.minutes * 60:
-            most = max(most, process.memory_info().rss)
-            time.sleep(5)
-        after, wall = process.cpu_times(), time.monotonic() - begin
-        connections = len([c for c in process.net_connections() if c.status == psutil.CONN_ESTABLISHED])
-    cpu = after.user + after.system - before.user - before.system
-    figures.add("targets", str(arguments.targets))
-    figures.add("CPU", f"{cpu:.2f} s in {wall:.0f} s: {cpu / wall:.4f} core")
-    figures.add("RSS", f"{most / 2**20:.0f} MiB at most")
-    figures.add("open connections", str(connections))
-    figures.raw |= {"cpu_seconds": cpu, "wall_seconds": wall, "rss_bytes": most, "connections": connections}
+    with crowd(partitions=arguments.partitions, jaeger=True) as made:
+        sleepers, awake = half_asleep(made, arguments.targets)
+        wakegate = start_watching(made, sleepers)
+        until("every awake target has its HPA", lambda: len(made.stage.hpas()) >= awake, 60 + awake)
+        time.sleep(SETTLE_SECONDS)
+        cost = processes.watch(wakegate.process.pid or 0, arguments.minutes * 60)
+        topics = [made.topic(name) for name in made.names]
+        with bare.running(bare.sweeps, made.stage.bed.kafka.bootstrap_servers, topics, 30) as floor:
+            least = processes.watch(floor.process_id, min(FLOOR_SECONDS, arguments.minutes * 60))
+    figures.add("targets", f"{sleepers} asleep, {awake} awake, {arguments.partitions} partitions each")
+    cost.add_to(figures, "wakegate")
+    least.add_to(figures, "floor, bare reads")
+    figures.add("CPU / floor, RSS / floor", f"{cost.cores / least.cores:.1f}, {cost.rss_bytes / least.rss_bytes:.1f}")
     figures.tell()
+
+
+def half_asleep(made: Crowd, targets: int) -> tuple[int, int]:
+    """Make targets of which half sleep; return how many sleep and how many are awake, which they stay."""
+    awake = targets // 2
+    made.add(targets - awake)
+    made.add(awake, replicas=1, cooldown_period="86400")
+    return targets - awake, awake

@@ -11,83 +11,77 @@ import statistics
 import threading
 import time
 from datetime import UTC, datetime
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from benchmarks.crowd import crowd, start_watching
 from benchmarks.figures import Figures
-from benchmarks.sleepers import sleeping
 from testbed.stage import until
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
-    from testbed.stage import Stage
+    from benchmarks.crowd import Crowd
 
-_FLOOR_SAMPLES = 100
+FLOOR_SAMPLES = 100
+PAUSE_SECONDS = (0.05, 0.45)
+"""Between two records: at any moment of whatever has a period."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this benchmark's options."""
+    parser.add_argument("--targets", type=int, default=1000, help="sleeping targets (1000)")
+    parser.add_argument("--wakes", type=int, default=300, help="of which so many are woken, one by one (300)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Wake random sleepers one by one."""
-    figures = Figures("wake")
-    with sleeping(arguments.targets) as (stage, _):
-        fetches, patches = _bare_fetch(stage), _bare_patch(stage)
-        wakes = [_one_wake(stage, number) for number in _drawn(arguments.targets, arguments.wakes)]
+    figures, dice = Figures("wake"), random.Random(1)  # noqa: S311 - a repeatable order, nothing secret
+    with crowd() as made:
+        names = made.add(arguments.targets)
+        bare = made.bystanders(FLOOR_SAMPLES)
+        start_watching(made, len(names))
+        time.sleep(10)  # the first looks at all of them are done
+        fetches, patches = _bare_fetch(made), _bare_patch(made, bare)
+        drawn = dice.sample(names, min(arguments.wakes, len(names)))
+        acknowledged = _produce(made, [made.topic(name) for name in drawn], dice)
+        until("all are awake", lambda: all(made.answered(drawn).values()), 30)
+        answered = made.answered(drawn)
+    wakes = [(answered[name][0] - acknowledged[made.topic(name)]).total_seconds() for name in drawn]
     figures.add_latencies("wake: ack -> 200", wakes)
     figures.add_latencies("floor: ack -> a bare waiting fetch returns", fetches)
     figures.add_latencies("floor: a bare PATCH of /scale", patches)
     floor = statistics.median(fetches) + statistics.median(patches)
     figures.add("p50 / (bare fetch p50 + bare PATCH p50)", f"{statistics.median(wakes) / floor:.2f}")
+    figures.add("woken by more than one PATCH", str(sum(len(times) > 1 for times in answered.values())))
     figures.tell()
 
 
-def _drawn(targets: int, wakes: int) -> list[int]:
-    """Draw targets at random; a target that was woken sleeps again before its next turn."""
-    order = random.Random(1)  # noqa: S311 - a repeatable order, nothing secret
-    rounds = -(-wakes // targets)
-    return [number for _ in range(rounds) for number in order.sample(range(targets), targets)][:wakes]
+def _produce(made: Crowd, topics: Sequence[str], dice: random.Random) -> dict[str, datetime]:
+    """Produce one record after the other; return the moment at which the last one of each topic was acknowledged."""
+    acknowledged: dict[str, datetime] = {}
+    producer = Producer({"bootstrap.servers": made.stage.bed.kafka.bootstrap_servers, "linger.ms": 0})
+    for topic in topics:
+        producer.list_topics(topic, timeout=10)  # the connection and the metadata are not part of what is measured
+    for topic in topics:
+        time.sleep(dice.uniform(*PAUSE_SECONDS))
+        producer.produce(
+            topic, b"x", on_delivery=lambda *_, topic=topic: acknowledged.update({topic: datetime.now(UTC)})
+        )
+        producer.flush(10)
+    return acknowledged
 
 
-def _one_wake(stage: Stage, number: int) -> float:
-    name = f"t{number}"
-    path = f"/apis/apps/v1/namespaces/{stage.namespace}/deployments/{name}"
-    until("it sleeps", lambda: not stage.api.get(path)["spec"].get("replicas"), 60)
-    acknowledged = _produce(stage, f"{stage.namespace}-{name}")
-    until("it is awake", lambda: stage.api.get(path)["spec"].get("replicas") == 1, 30)
-    answered = [
-        event.completed_at
-        for event in stage.bed.control_plane.audit_events()
-        if event.is_scale_write
-        and event.name == name
-        and event.namespace == stage.namespace
-        and event.status == HTTPStatus.OK
-        and event.requested_replicas == 1
-    ]
-    return (answered[-1] - acknowledged).total_seconds()
-
-
-def _produce(stage: Stage, topic: str) -> datetime:
-    """Produce one record and return the moment of its acknowledgement."""
-    acknowledged: list[datetime] = []
-    producer = Producer({"bootstrap.servers": stage.bed.kafka.bootstrap_servers, "linger.ms": 0})
-    producer.list_topics(topic, timeout=10)  # the connection and the metadata are not part of what is measured
-    producer.produce(topic, b"x", on_delivery=lambda *_: acknowledged.append(datetime.now(UTC)))
-    producer.flush(10)
-    return acknowledged[0]
-
-
-def _bare_fetch(stage: Stage) -> list[float]:
-    topic = f"{stage.namespace}-floor"
-    stage.bed.kafka.create_topic(topic, partitions=1)
+def _bare_fetch(made: Crowd) -> list[float]:
+    """Let one consumer wait for records, and time each from its acknowledgement."""
+    topic = f"{made.stage.namespace}-floor"
+    made.stage.bed.kafka.create_topic(topic, partitions=1)
+    servers = made.stage.bed.kafka.bootstrap_servers
     consumer = Consumer(
-        {
-            "bootstrap.servers": stage.bed.kafka.bootstrap_servers,
-            "group.id": "floor",
-            "fetch.wait.max.ms": 1000,
-            "enable.auto.commit": False,
-        }
+        {"bootstrap.servers": servers, "group.id": "floor", "fetch.wait.max.ms": 1000, "enable.auto.commit": False}
     )
     consumer.assign([TopicPartition(topic, 0, 0)])
     consumer.poll(1.0)
@@ -101,34 +95,21 @@ def _bare_fetch(stage: Stage) -> list[float]:
 
     reader = threading.Thread(target=read)
     reader.start()
-    acknowledged = []
-    for number in range(_FLOOR_SAMPLES):
-        time.sleep(0.05)
-        acknowledged.append(_produce(stage, topic))
-        until("it is read", partial(_longer, seen, number), 10)
+    dice = random.Random(2)  # noqa: S311 - as above
+    acknowledged = [_produce(made, [topic], dice)[topic] for _ in range(FLOOR_SAMPLES)]
+    until("all are read", lambda: len(seen) == FLOOR_SAMPLES, 10)
     done.set()
     reader.join()
     consumer.close()
     return [max(0.0, (at - ack).total_seconds()) for at, ack in zip(seen, acknowledged, strict=True)]
 
 
-def _longer(seen: list[datetime], than: int) -> bool:
-    return len(seen) > than
-
-
-def _bare_patch(stage: Stage) -> list[float]:
-    """PATCH the scale of a Deployment of its own, which nobody manages, over a connection that is warm."""
-    from testbed import workloads  # noqa: PLC0415 - only this floor needs it
-
-    stage.api.create_namespaces([f"{stage.namespace}-floor"])
-    manifest = workloads.deployment("floor", {"image": workloads.PAUSE}, namespace=f"{stage.namespace}-floor")
-    stage.api.apply(manifest)
-    path = f"/apis/apps/v1/namespaces/{stage.namespace}-floor/deployments/floor/scale"
-    for number in range(_FLOOR_SAMPLES):
-        stage.api.patch(path, {"spec": {"replicas": number % 2}})
+def _bare_patch(made: Crowd, names: Sequence[str]) -> list[float]:
+    """PATCH the scale of Deployments that nobody manages, one by one over a warm connection, by the server's clock."""
+    made.patch_scale(names, 1, at_once=1)
     events = [
         event
-        for event in stage.bed.control_plane.audit_events()
-        if event.is_scale_write and event.name == "floor" and event.status == HTTPStatus.OK
+        for event in made.stage.bed.control_plane.audit_events()
+        if event.is_scale_write and event.user_agent == "floor" and event.status == HTTPStatus.OK
     ]
     return [(event.completed_at - event.received_at).total_seconds() for event in events]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from testbed import builds
 from testbed.control_plane import ControlPlane
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import CONTROLLERS, HpaTimes
 from testbed.errors import ApiError, TestbedError
 from testbed.jaeger import Jaeger
 from testbed.kafka import KafkaCluster
@@ -43,6 +43,7 @@ class TestbedOptions:
         kafka_listeners: secured listeners beside PLAINTEXT.
         control_plane: whether to start etcd, the API server and the controllers.
         hpa: the HPA controller's times.
+        controllers: which controllers run.
         jaeger: whether to start Jaeger.
         kubelet: whether Pods run, as local processes.
         run_directory: where configuration, data and logs go; default a new temporary folder.
@@ -56,6 +57,7 @@ class TestbedOptions:
     kafka_listeners: Sequence[Listener] = ()
     control_plane: bool = True
     hpa: HpaTimes = field(default_factory=HpaTimes)
+    controllers: Sequence[str] = CONTROLLERS
     jaeger: bool = True
     kubelet: bool = True
     run_directory: Path | None = None
@@ -179,7 +181,7 @@ class Testbed:
             )
         if self.options.control_plane:
             self.control_plane = parts["control plane"] = ControlPlane(
-                self.run_directory / "control-plane", hpa=self.options.hpa
+                self.run_directory / "control-plane", hpa=self.options.hpa, controllers=self.options.controllers
             )
         for part in parts.values():
             # Nothing they hold is wanted any more: an orderly end would only cost each test run some seconds.

@@ -41,12 +41,14 @@ class ControlPlane:
     Args:
         run_directory: where certificates, data and logs go.
         hpa: the HPA controller's times; `HpaTimes.stock()` for Kubernetes' own.
+        controllers: which controllers run.
         api_server_flags: added to kube-apiserver's command line.
         controller_manager_flags: added to kube-controller-manager's command line.
     """
 
     run_directory: Path
     hpa: HpaTimes = field(default_factory=HpaTimes)
+    controllers: Sequence[str] = control_plane_flags.CONTROLLERS
     api_server_flags: Sequence[str] = ()
     controller_manager_flags: Sequence[str] = ()
 
@@ -196,7 +198,9 @@ class ControlPlane:
             grace_seconds=API_SERVER_STOP_SECONDS,
         )
         manager_kubeconfig = self.kubeconfig_for_user("controller-manager")
-        manager_flags = control_plane_flags.controller_manager(self._files, manager_kubeconfig, self.hpa)
+        manager_flags = control_plane_flags.controller_manager(
+            self._files, manager_kubeconfig, self.hpa, self.controllers
+        )
         self.controller_manager = ManagedProcess(
             "kube-controller-manager",
             [binaries / "kube-controller-manager", *manager_flags, *self.controller_manager_flags],

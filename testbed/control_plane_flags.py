@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from testbed.ports import LOOPBACK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from testbed.certificates import KeyPair
@@ -179,14 +179,16 @@ def api_server(ports: ControlPlanePorts, files: ControlPlaneFiles) -> list[str]:
     ]
 
 
-def controller_manager(files: ControlPlaneFiles, kubeconfig: Path, hpa: HpaTimes) -> list[str]:
+def controller_manager(
+    files: ControlPlaneFiles, kubeconfig: Path, hpa: HpaTimes, controllers: Sequence[str] = CONTROLLERS
+) -> list[str]:
     """Flags of kube-controller-manager: each controller calls under its own service account, as in a real cluster."""
     return [
         f"--kubeconfig={kubeconfig}",
         f"--authentication-kubeconfig={kubeconfig}",
         f"--authorization-kubeconfig={kubeconfig}",
         "--leader-elect=false",
-        f"--controllers={','.join(CONTROLLERS)}",
+        f"--controllers={','.join(controllers)}",
         f"--service-account-private-key-file={files.service_accounts.key}",
         f"--root-ca-file={files.ca}",
         "--use-service-account-credentials=true",

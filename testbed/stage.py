@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 import time
 import urllib.error
@@ -90,14 +91,19 @@ class Wakegate:
         found = [line for line in lines if line.startswith("wakegate_tail_partitions{") and 'way="waiting"' not in line]
         return int(sum(float(line.rsplit(" ", 1)[1]) for line in found))
 
-    def late(self, bound_seconds: float) -> int:
-        """How many of its looks were later than this bound, which must be one of the histogram's."""
-        counts: dict[str, float] = {}
+    def lateness(self) -> dict[float, float]:
+        """How many of its looks were no later than each bound in seconds, which are those of the histogram."""
+        counts: dict[float, float] = {}
         for line in self.get("/metrics")[1].splitlines():
             if line.startswith("wakegate_look_lateness_seconds_bucket{le="):
                 edge, count = line.removeprefix("wakegate_look_lateness_seconds_bucket{le=").split("} ")
-                counts[edge.strip('"')] = float(count)
-        return int(counts["+Inf"] - counts[f"{bound_seconds:.1f}"])
+                counts[float(edge.strip('"'))] = float(count)
+        return counts
+
+    def late(self, bound_seconds: float) -> int:
+        """How many of its looks were later than this bound, which must be one of the histogram's."""
+        counts = self.lateness()
+        return int(counts[math.inf] - counts[bound_seconds])
 
     def start(self) -> None:
         """Start it and wait until it is ready."""

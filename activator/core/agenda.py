@@ -29,13 +29,23 @@ class Agenda:
     def __init__(self) -> None:
         self._deadlines: dict[TargetRef, datetime] = {}
         self._heap: list[tuple[datetime, TargetRef]] = []
+        self._ahead: list[tuple[datetime, datetime, TargetRef]] = []
+        """From when on a target may be looked at in company, and the deadline that this belongs to."""
         self._pushes: dict[TargetRef, Push] = {}
 
-    def schedule(self, ref: TargetRef, at: datetime) -> None:
-        """Look at a target at a moment, instead of at the moment that was set before."""
+    def schedule(self, ref: TargetRef, at: datetime, *, in_company_from: datetime | None = None) -> None:
+        """Look at a target at a moment, instead of at the moment that was set before.
+
+        Args:
+            ref: the target.
+            at: when.
+            in_company_from: from when on it may be looked at together with others that are due; None: not before `at`.
+        """
         if self._deadlines.get(ref) != at:
             self._deadlines[ref] = at
             heapq.heappush(self._heap, (at, ref))
+            if in_company_from is not None:
+                heapq.heappush(self._ahead, (in_company_from, at, ref))
 
     def bring_forward(self, ref: TargetRef, at: datetime) -> None:
         """Look at a target at a moment, unless it is due sooner already."""
@@ -68,6 +78,20 @@ class Agenda:
             at, ref = heapq.heappop(self._heap)
             del self._deadlines[ref]
             yield Due(ref, at, self._pushes.pop(ref, None))
+
+    def take_along(self, now: datetime, at_most: int) -> Iterator[Due]:
+        """Take targets that may be looked at in company now, although they are due later.
+
+        Deadlines that are spread over an interval cost a read each. Those that were taken together are due together
+        the next time, and so the spread shrinks to a few batches by itself.
+        """
+        taken = 0
+        while taken < at_most and self._ahead and self._ahead[0][0] <= now:
+            _, at, ref = heapq.heappop(self._ahead)
+            if self._deadlines.get(ref) == at:
+                del self._deadlines[ref]
+                taken += 1
+                yield Due(ref, at, self._pushes.pop(ref, None))
 
     def _drop_superseded(self) -> bool:
         """Drop entries at the front that are no target's deadline any more; tell whether any entry is left."""

@@ -13,6 +13,8 @@ from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from activator.errors import SettingsError
 from activator.kubernetes.lazy_import import import_lazily
@@ -26,6 +28,8 @@ log = logging.getLogger(__name__)
 
 CREDENTIALS_CHECKED_EVERY = timedelta(seconds=60)
 """How often a kubeconfig's token is looked at again; exec plugins run only when their token is about to expire."""
+_LARGEST_LINE = 2**21
+"""Bytes: a watch tells an object as one line, and etcd takes 1.5 MiB."""
 _CREDENTIALS_DEADLINE = timedelta(seconds=20)
 """An exec plugin may ask a cloud provider for a token."""
 
@@ -74,13 +78,28 @@ def _check_there_is_one(kubeconfig: str) -> None:
 
 
 def new_api_client(configuration: Configuration, connections: int) -> ApiClient:
-    """Make a REST client with a connection pool of its own and wakegate's User-Agent."""
+    """Make a REST client with a connection pool of its own and wakegate's User-Agent. Needs a running event loop."""
+    import aiohttp  # noqa: PLC0415 - see the module's docstring
     from kubernetes_asyncio.client import ApiClient  # noqa: PLC0415 - see the module's docstring
 
     configuration.connection_pool_maxsize = connections
+    configuration.proxy = configuration.proxy or _proxy(str(configuration.host))
     api = ApiClient(configuration)
     api.user_agent = f"wakegate/{_version()}"
+    # The session that it has made trusts the environment: before every single request a thread looks into ~/.netrc and
+    # another asks for the proxy. That is two thirds of what a PATCH costs us, and a wake waits for it.
+    connector = api.rest_client.pool_manager.connector
+    api.rest_client.pool_manager.detach()
+    api.rest_client.pool_manager = aiohttp.ClientSession(connector=connector, read_bufsize=_LARGEST_LINE)
     return api
+
+
+def _proxy(server: str) -> str | None:
+    """Return the proxy that the environment names for the API server (HTTPS_PROXY, NO_PROXY), as aiohttp would."""
+    address = urlsplit(server)
+    if address.hostname is None or proxy_bypass(address.hostname):
+        return None
+    return getproxies().get(address.scheme)
 
 
 def _refresher(load_and_set: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from activator.core.agenda import Agenda
-from activator.core.decide import decide, push_is_proof
+from activator.core.decide import HPA_SYNC_PERIOD, decide, push_is_proof
 from activator.core.model import Handover, Outcome, Reason
 from activator.errors import WakegateError
 from activator.loop import acting, guarding, notices, reading, telling
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from activator.core.agenda import Due
     from activator.core.model import Cluster, Push, Scale, TargetRef, TraceIds, Workload
     from activator.loop.target import Target
     from activator.loop.world import World
@@ -33,6 +34,11 @@ LONGEST_BACK_OFF = timedelta(seconds=5)
 """A failed act is tried again no later than this, so that everything is normal 10 s after a dependency is back."""
 CLOSE_LOOKS = ((timedelta(seconds=30), timedelta(seconds=1)), (timedelta(minutes=10), timedelta(seconds=5)))
 """While a wake has no commit yet: for how long after it, and how often, its target is looked at."""
+TAKEN_ALONG = 64
+"""Targets looked at before they are due because another one is: more of them would make a batch that holds up those
+that are due."""
+COMPANY = 0.2
+"""By which share of its interval a regular look may come sooner, in company."""
 NON_LEADER_LOOK = timedelta(seconds=15)
 LEADERSHIP_LOOK_SECONDS = 1.0
 
@@ -123,7 +129,7 @@ class Activator:
 
     def _begin_due(self, tasks: asyncio.TaskGroup) -> None:
         """Begin a look at every target that is due: at once where a push proves work, else in a batch per cluster."""
-        for due in self._agenda.take_due(self._world.now()):
+        for due in self._take_due():
             target = self._roster.targets.get(due.ref)
             if target is None:
                 continue
@@ -137,6 +143,14 @@ class Activator:
             if clusters not in self._reading:
                 self._reading.add(clusters)
                 tasks.create_task(self._read(tasks, clusters, self._waiting.pop(clusters)))
+
+    def _take_due(self) -> list[Due]:
+        """Take who is due, and in their company who would be soon: a read of many costs little more than one of one."""
+        now = self._world.now()
+        due = list(self._agenda.take_due(now))
+        if any(one.push is None for one in due):  # a wake alone waits for nobody
+            due += self._agenda.take_along(now, TAKEN_ALONG)
+        return due
 
     async def _read(
         self, tasks: asyncio.TaskGroup, clusters: tuple[Cluster, ...], batch: dict[TargetRef, Push | None]
@@ -243,7 +257,8 @@ class Activator:
         look_again_at = act.decision.look_again_at
         if applied and target.woken and guarding.is_guarded(self._world, target):
             look_again_at = now  # offsets that expired since the last look are committed before a consumer asks
-        self._agenda.schedule(target.ref, self._next_look(target, look_again_at))
+        at = self._next_look(target, look_again_at)
+        self._agenda.schedule(target.ref, at, in_company_from=_in_company_from(target, at, now))
         self._keeper.offer(target.ref, target.workload.scale.uid, target.state(now))
 
     async def _follow_up(self, target: Target, act: acting.Act, now: datetime) -> None:
@@ -314,6 +329,18 @@ class Activator:
             if led:
                 await self._releasing.run_due()
             await asyncio.sleep(LEADERSHIP_LOOK_SECONDS)
+
+
+def _in_company_from(target: Target, at: datetime, now: datetime) -> datetime | None:
+    """Say from when on a regular look may come, together with others; None: this one has a moment of its own.
+
+    Where we move 1..N ourselves, looks keep the HPA's rhythm.
+    """
+    if not target.asleep and target.handoff is Handover.DIRECT:
+        return None
+    polling = target.policy.polling_interval
+    regular = polling if target.asleep else min(polling, HPA_SYNC_PERIOD)
+    return at - regular * COMPANY if at - now >= regular else None
 
 
 def _proves(target: Target, push: Push) -> bool:

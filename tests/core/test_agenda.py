@@ -129,6 +129,19 @@ def test_a_target_may_be_scheduled_while_the_due_are_taken() -> None:
     assert agenda.next_deadline() == at(10)
 
 
+def test_who_may_come_in_company_is_taken_along_from_that_moment_on() -> None:
+    """The longest waiting first and no more than asked for; who was brought forward has a moment of its own."""
+    agenda = Agenda()
+    agenda.schedule(ORDERS, at(30), in_company_from=at(24))
+    agenda.schedule(MAILS, at(29), in_company_from=at(23))
+    agenda.schedule(BILLS, at(40), in_company_from=at(10))
+    agenda.bring_forward(BILLS, at(35))
+    assert list(agenda.take_along(at(22), 9)) == []
+    assert list(agenda.take_along(at(24), 1)) == [Due(MAILS, at(29))]
+    assert list(agenda.take_along(at(24), 9)) == [Due(ORDERS, at(30))]
+    assert agenda.next_deadline() == at(35)
+
+
 TARGETS = st.sampled_from([ORDERS, MAILS, BILLS])
 SECONDS = st.integers(0, 20)
 ACTIONS = st.one_of(

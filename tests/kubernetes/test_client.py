@@ -261,3 +261,17 @@ async def test_a_warm_connection_is_used_again_and_again(scripted: Scripted, mon
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert len({id(request.transport) for request in api.requests[:5]}) == 1
+
+
+async def test_a_call_over_a_warm_connection_needs_no_thread(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wake would wait for its turn: a hop to a thread and back costs as much as the request itself."""
+    async with scripted(ok(FOUND)) as (client, _):
+        await client.get(ORDERS)
+        hops: list[object] = []
+        monkeypatch.setattr(
+            asyncio.get_running_loop(), "run_in_executor", lambda *arguments: hops.append(arguments[1:])
+        )
+        await client.merge_patch(ORDERS, {})
+        assert hops == []

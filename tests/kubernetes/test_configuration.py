@@ -126,3 +126,30 @@ async def test_a_pod_without_service_account_is_told_what_is_missing() -> None:
     """automountServiceAccountToken: false is the usual reason."""
     with pytest.raises(SettingsError, match="service account cannot be used: Service token file does not exist"):
         await configuration.load({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        pytest.param({}, None, id="none"),
+        pytest.param({"HTTPS_PROXY": "http://proxy:3128"}, "http://proxy:3128", id="for TLS"),
+        pytest.param({"HTTP_PROXY": "http://proxy:3128"}, None, id="for another scheme"),
+        pytest.param(
+            {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "api.shop.example"}, None, id="not for this host"
+        ),
+    ],
+)
+async def test_the_environment_may_name_a_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], proxy: str | None
+) -> None:
+    """It is asked once and for this server, not before every request."""
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    server = "https://api.shop.example:6443"
+    loaded = await configuration.load(kubeconfig(tmp_path / "config", {"token": "sesame"}, server=server))
+    api = configuration.new_api_client(loaded, 1)
+    assert api.rest_client.proxy == proxy
+    await api.close()
