@@ -6,8 +6,8 @@ import asyncio
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from activator.local.broker_config import BrokerConfig
-from activator.local.broker_server import EmbeddedBroker
+from activator.local.broker.config import BrokerConfig
+from activator.local.broker.server import EmbeddedBroker
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -200,8 +200,8 @@ async def kafka(_servers: str) -> None:
     """Serve the embedded broker."""
     from datetime import UTC, datetime  # noqa: PLC0415 - this process alone
 
-    from activator.local.broker_config import BrokerConfig  # noqa: PLC0415
-    from activator.local.broker_server import EmbeddedBroker  # noqa: PLC0415
+    from activator.local.broker.config import BrokerConfig  # noqa: PLC0415
+    from activator.local.broker.server import EmbeddedBroker  # noqa: PLC0415
 
     start = datetime(2026, 1, 1, tzinfo=UTC)
     async with EmbeddedBroker(now=lambda: start, host="127.0.0.1", port=_KAFKA_PORT, config=BrokerConfig()) as broker:

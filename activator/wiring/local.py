@@ -16,8 +16,8 @@ from activator.kafka.commits import KafkaGroupOffsets
 from activator.kafka.connection import no_credentials
 from activator.kafka.lag import KafkaLagReader
 from activator.kafka.tail import KafkaTail
-from activator.local.broker_protocol import ApiError, ErrorCode
-from activator.local.broker_server import EmbeddedBroker
+from activator.local.broker.protocol import ApiError, ErrorCode
+from activator.local.broker.server import EmbeddedBroker
 from activator.local.catalog import FolderCatalog
 from activator.local.manifests import with_bootstrap_servers
 from activator.local.process import Reaper

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from activator.local.broker_server import EmbeddedBroker
+from activator.local.broker.server import EmbeddedBroker
 from activator.local.sample_producer import send
 from activator.wiring import Clock
 from tests.cli.test_demo import assert_gone, descendants, output, read_until, wakegate

@@ -7,12 +7,12 @@ import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from activator.local.broker_server import EmbeddedBroker
+from activator.local.broker.server import EmbeddedBroker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from activator.local.broker_config import BrokerConfig
+    from activator.local.broker.config import BrokerConfig
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.local.broker_config import BrokerConfig
-from activator.local.broker_protocol import ApiKey, ErrorCode
+from activator.local.broker.config import BrokerConfig
+from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.conformance.broker_thread import BrokerThread
 from tests.conformance.raw_client import RawClient
 from tests.conformance.world import World
@@ -16,7 +16,7 @@ from tests.conformance.world import World
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from activator.local.broker_protocol import Body
+    from activator.local.broker.protocol import Body
 
 MIN_SESSION_TIMEOUT_MS = 1_000
 KAFKA_RETENTION_CHECK_MS = 300_000

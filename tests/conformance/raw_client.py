@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from activator.local.broker_messages import APIS
-from activator.local.broker_protocol import ApiKey
-from activator.local.broker_wire import skip_tagged_fields
+from activator.local.broker.messages import APIS
+from activator.local.broker.protocol import ApiKey
+from activator.local.broker.wire import skip_tagged_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from activator.local.broker_protocol import Body
+    from activator.local.broker.protocol import Body
 
 CLIENT_ID = "conformance"
 ANSWER_SECONDS = 20.0

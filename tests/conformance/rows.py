@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from activator.local.broker_protocol import ApiKey, ErrorCode
+from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.conformance.world import UNKNOWN, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from activator.local.broker_protocol import Body
+    from activator.local.broker.protocol import Body
 
 NONE = ErrorCode.NONE
 

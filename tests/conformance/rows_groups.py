@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from activator.local.broker_protocol import ApiKey, ErrorCode
+from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.conformance import world as w
 from tests.conformance.rows import NONE, Row, nothing, partition_says, says
 from tests.conformance.world import NOBODY, UNKNOWN, World
@@ -12,7 +12,7 @@ from tests.conformance.world import NOBODY, UNKNOWN, World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from activator.local.broker_protocol import Body
+    from activator.local.broker.protocol import Body
 
 JOINED, SYNCED = World.join, World.join_and_sync
 

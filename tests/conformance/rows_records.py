@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from activator.local.broker_protocol import ApiKey, ErrorCode
+from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.conformance import world as w
 from tests.conformance.raw_client import batch_of
 from tests.conformance.rows import NONE, Row, partition_says, says, unknown_says
@@ -13,7 +13,7 @@ from tests.conformance.world import FIRST_MS, UNKNOWN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from activator.local.broker_protocol import Body
+    from activator.local.broker.protocol import Body
     from tests.conformance.world import World
 
 BATCH = batch_of([b"one", b"two"])

@@ -17,7 +17,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from activator.local.broker_protocol import ErrorCode
+from activator.local.broker.protocol import ErrorCode
 from tests.conformance.world import FIRST_MS, UNKNOWN, World
 
 if TYPE_CHECKING:

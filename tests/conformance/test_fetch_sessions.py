@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.local.broker_protocol import ApiKey, ErrorCode
+from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.conformance import world as w
 from tests.conformance.raw_client import RawClient, batch_of, partitions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from activator.local.broker_protocol import Body
+    from activator.local.broker.protocol import Body
     from tests.conformance.world import World
 
 VERSION = 11

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.local.broker_protocol import ApiKey, ErrorCode
+from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.conformance import world as w
 from tests.conformance.conftest import MIN_SESSION_TIMEOUT_MS
 from tests.conformance.raw_client import RawClient
@@ -15,7 +15,7 @@ from tests.conformance.raw_client import RawClient
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from activator.local.broker_protocol import Body
+    from activator.local.broker.protocol import Body
     from tests.conformance.world import World
 
 JOIN_VERSION, JOIN_VERSION_WITHOUT_ID = 9, 3

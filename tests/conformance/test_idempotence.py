@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.local.broker_protocol import ApiKey, ErrorCode
+from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.conformance.raw_client import batch_of
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.local.broker_messages import APIS
-from activator.local.broker_wire import BYTES, RECORDS, STRING, UUID, Array, Fixed
+from activator.local.broker.messages import APIS
+from activator.local.broker.wire import BYTES, RECORDS, STRING, UUID, Array, Fixed
 
 if TYPE_CHECKING:
-    from activator.local.broker_messages import Api
-    from activator.local.broker_wire import Field, Type
+    from activator.local.broker.messages import Api
+    from activator.local.broker.wire import Field, Type
 
 _FIXED = {"?": "BOOLEAN", "b": "INT8", "h": "INT16", "i": "INT32", "q": "INT64", UUID.format: "UUID"}
 _VARIABLE = {id(STRING): "STRING", id(BYTES): "BYTES", id(RECORDS): "RECORDS"}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.local.broker_messages import APIS
-from activator.local.broker_protocol import ApiKey, ErrorCode
+from activator.local.broker.messages import APIS
+from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.conformance.raw_client import ConnectionClosedError, RawClient
 
 if TYPE_CHECKING:

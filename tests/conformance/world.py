@@ -8,11 +8,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from activator.local.broker_protocol import ApiKey, ErrorCode
+from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.conformance.raw_client import batch_of, partitions_of, sole
 
 if TYPE_CHECKING:
-    from activator.local.broker_protocol import Body
+    from activator.local.broker.protocol import Body
     from tests.conformance.raw_client import RawClient
 
 FIRST_MS = 1_000_000_000_000

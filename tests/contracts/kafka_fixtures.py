@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.kafka import cluster_tail, leaders
-from activator.local.broker_server import EmbeddedBroker
+from activator.local.broker.server import EmbeddedBroker
 from tests.contracts.kafka_worlds import FakeWorld, LiveWorld
 
 if TYPE_CHECKING:

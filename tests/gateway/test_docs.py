@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import gateway
-from activator.local.broker_server import EmbeddedBroker
+from activator.local.broker.server import EmbeddedBroker
 from gateway.metrics import Metrics
 from gateway.routes import Rules
 from gateway.routes_file import ROUTE_KEYS, RULE_KEYS, read_routes

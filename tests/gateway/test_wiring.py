@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.errors import SettingsError
-from activator.local.broker_faults import Delay, Fault
-from activator.local.broker_protocol import ApiKey
-from activator.local.broker_server import EmbeddedBroker
+from activator.local.broker.faults import Delay, Fault
+from activator.local.broker.protocol import ApiKey
+from activator.local.broker.server import EmbeddedBroker
 from gateway import __main__ as command
 from gateway.settings import Settings
 from gateway.wiring import Gateway

@@ -8,7 +8,7 @@ import pytest
 
 from activator.core.model import Cluster
 from activator.kafka.client import Connections
-from activator.local.broker_server import EmbeddedBroker
+from activator.local.broker.server import EmbeddedBroker
 from tests.contracts.kafka_fixtures import short_looks, utc_now
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from activator.kafka import client as client_module
 from activator.kafka.client import ClusterClient, Connections
 from activator.kafka.connection import SecurityOptions
 from activator.kafka.requests import BrokerRow, DescribeGroups, ListOffsets, Metadata
-from activator.local.broker_faults import Delay, Fault
-from activator.local.broker_protocol import ApiKey
+from activator.local.broker.faults import Delay, Fault
+from activator.local.broker.protocol import ApiKey
 
 if TYPE_CHECKING:
-    from activator.local.broker_server import EmbeddedBroker
+    from activator.local.broker.server import EmbeddedBroker
 
 NODE = 1
 

@@ -12,14 +12,14 @@ from activator.kafka import commits
 from activator.kafka.client import Connections
 from activator.kafka.commits import KafkaGroupOffsets
 from activator.kafka.connection import SecurityOptions
-from activator.local.broker_faults import DropConnection, Fail, Fault
-from activator.local.broker_protocol import ApiKey, ErrorCode
+from activator.local.broker.faults import DropConnection, Fail, Fault
+from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.contracts.kafka_worlds import eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from activator.local.broker_server import EmbeddedBroker
+    from activator.local.broker.server import EmbeddedBroker
 
 PASSING = [
     pytest.param(Fault(ApiKey.OFFSET_COMMIT, Fail(ErrorCode.NOT_COORDINATOR), times=2), id="moved"),

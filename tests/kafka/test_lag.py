@@ -10,8 +10,8 @@ import pytest
 from activator.core.model import PartitionOffsets, Reading, Trigger, TriggerOffsets, Unreadable
 from activator.kafka.lag import KafkaLagReader
 from activator.kafka.requests import DescribeGroups, FindCoordinators, OffsetFetchGroups
-from activator.local.broker_faults import Delay, DropConnection, EndOffset, Fail, Fault
-from activator.local.broker_protocol import ApiKey, ErrorCode
+from activator.local.broker.faults import Delay, DropConnection, EndOffset, Fail, Fault
+from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.contracts.kafka_worlds import NOW, LiveWorld, eventually
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from activator.core.model import Cluster
     from activator.kafka.client import Connections
-    from activator.local.broker_server import EmbeddedBroker
+    from activator.local.broker.server import EmbeddedBroker
 
 
 @pytest.fixture

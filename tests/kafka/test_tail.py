@@ -14,10 +14,10 @@ from activator.kafka.cluster_tail import Watched
 from activator.kafka.fetch import INITIAL_EPOCH, NO_SESSION, Fetch
 from activator.kafka.requests import BrokerRow, Metadata
 from activator.kafka.tail import KafkaTail
-from activator.local.broker_config import BrokerConfig
-from activator.local.broker_faults import Fail, Fault
-from activator.local.broker_protocol import ApiKey, ErrorCode
-from activator.local.broker_server import EmbeddedBroker
+from activator.local.broker.config import BrokerConfig
+from activator.local.broker.faults import Fail, Fault
+from activator.local.broker.protocol import ApiKey, ErrorCode
+from activator.local.broker.server import EmbeddedBroker
 from tests.contracts.kafka_fixtures import utc_now
 from tests.contracts.kafka_worlds import NOW, OTHER_REF, REF, LiveWorld, Pushes, eventually
 

@@ -14,10 +14,10 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.partitioner import DefaultPartitioner
 
 from activator.kafka.connection import Address, SecurityOptions
-from activator.local.broker_config import BrokerConfig
-from activator.local.broker_faults import Delay, DropConnection, Fail, Fault
-from activator.local.broker_protocol import ApiKey, ErrorCode
-from activator.local.broker_server import EmbeddedBroker
+from activator.local.broker.config import BrokerConfig
+from activator.local.broker.faults import Delay, DropConnection, Fail, Fault
+from activator.local.broker.protocol import ApiKey, ErrorCode
+from activator.local.broker.server import EmbeddedBroker
 from gateway.cloudevents.kafka import Record
 from gateway.producer import control
 from gateway.producer.outcome import Failure, Outcome, Reason, Receipt
