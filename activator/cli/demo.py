@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import logging
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 RUSH = 900
 MANIFEST = "pizza-orders.yaml"
 HOST = "127.0.0.1"
+_EVENT = (
+    "-H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /me' -H 'ce-type: pizza.ordered' "
+    "-H 'Content-Type: text/plain'"
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +44,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--orders", type=_count, default=RUSH, metavar="N", help=f"orders in the rush (default {RUSH})")
     parser.add_argument(
         "--broker-port", type=_port, default=9092, metavar="PORT", help="port of the embedded Kafka (default 9092)"
+    )
+    parser.add_argument(
+        "--gateway-port", type=_port, default=8082, metavar="PORT", help="port of the event gateway (default 8082)"
     )
     parser.add_argument(
         "--metrics-port", type=_port, default=8080, metavar="PORT", help="port of /metrics (default 8080)"
@@ -62,22 +71,29 @@ def execute(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="wakegate-demo-") as folder:
         # The interpreter that runs this has what the consumer needs; the first `python` on PATH may not.
         runnable = manifest.replace('"python"', json.dumps(sys.executable))
-        Path(folder, MANIFEST).write_text(runnable, encoding="utf-8")
+        manifests, token_file = Path(folder, "manifests"), Path(folder, "wake-token")
+        manifests.mkdir()
+        Path(manifests, MANIFEST).write_text(runnable, encoding="utf-8")
+        token_file.write_text(secrets.token_urlsafe(), encoding="ascii")  # the folder is its owner's alone
         options = LocalOptions(
-            folder=Path(folder),
+            folder=manifests,
             environment=os.environ,
             broker_port=arguments.broker_port,
             listen=(HOST, arguments.metrics_port),
             listen_flag="--metrics-port",
             dashboard_listen=(HOST, arguments.dashboard_port),
             dashboard_flag="--dashboard-port",
+            wake_token_file=token_file,
+            # A fetch that waits in Kafka's own process would be first, always; here the gateway is what is shown.
+            tail=False,
         )
-        return asyncio.run(_demo(options, arguments))
+        return asyncio.run(_demo(options, arguments, token_file))
 
 
-async def _demo(options: LocalOptions, arguments: argparse.Namespace) -> int:
+async def _demo(options: LocalOptions, arguments: argparse.Namespace, token_file: Path) -> int:
     from activator.local import demo, verdict  # noqa: PLC0415
     from activator.local.console import terminal  # noqa: PLC0415
+    from activator.local.gateway_process import gateway  # noqa: PLC0415
     from activator.local.timeline import Timeline  # noqa: PLC0415
     from activator.wiring import Clock, local  # noqa: PLC0415
 
@@ -87,12 +103,26 @@ async def _demo(options: LocalOptions, arguments: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     shown = local.Terminal(timeline.output, timeline.say, timeline)
-    async with local.start(options, clock, shown) as mode:
-        for line in _beginning(mode, timeline.legend):
+    async with contextlib.AsyncExitStack() as exits:
+        console.quiet = True  # what cannot start is one sentence, and the beginning comes first
+        mode = await exits.enter_async_context(local.start(options, clock, shown))
+        gateway_url = await exits.enter_async_context(
+            gateway(
+                port=arguments.gateway_port,
+                port_flag="--gateway-port",
+                bootstrap_servers=mode.bootstrap_servers,
+                wake_url=f"http://{HOST}:{mode.server.port}/wake",
+                wake_token_file=token_file,
+                environment=os.environ,
+                say=timeline.say,
+            )
+        )
+        console.quiet = False
+        for line in _beginning(mode, gateway_url, timeline.legend):
             console.print(line)
         story = demo.Story(
             timeline=timeline,
-            bootstrap_servers=mode.bootstrap_servers,
+            gateway=gateway_url,
             now=clock.now,
             processes=lambda: mode.replicas.processes,
             rush=arguments.orders,
@@ -109,14 +139,14 @@ async def _demo(options: LocalOptions, arguments: argparse.Namespace) -> int:
         measured = telling.result()
         checks = verdict.judge(measured, most=demo.MOST_REPLICAS)
         timeline.verdict(verdict.headline(checks, measured), checks)
-        for line in _end(mode, serve=arguments.serve):
+        for line in _end(mode, gateway_url, serve=arguments.serve):
             console.print(line)
         if arguments.serve:
             await mode.wait(stop)
     return 0 if not measured.interrupted and all(check.kept for check in checks) else 1
 
 
-def _beginning(mode: LocalMode, legend: str) -> list[str]:
+def _beginning(mode: LocalMode, gateway: str, legend: str) -> list[str]:
     """Say what runs where, before anything happens."""
     return [
         "A consumer that costs nothing while nobody orders: it sleeps at 0 replicas,",
@@ -124,6 +154,7 @@ def _beginning(mode: LocalMode, legend: str) -> list[str]:
         "All of it runs on this computer and ends with this command.",
         "",
         f"  dashboard http://{HOST}:{mode.dashboard.port}/",
+        f"  gateway   {gateway}/topics/pizzaOrders, takes CloudEvents and wakes the consumer",
         f"  Kafka     {mode.bootstrap_servers}, in memory; topic pizzaOrders, 5 partitions",
         f"  metrics   http://{HOST}:{mode.server.port}/metrics",
         "  consumer  Deployment pizza, 0 to 5 replicas, each a process",
@@ -135,7 +166,7 @@ def _beginning(mode: LocalMode, legend: str) -> list[str]:
     ]
 
 
-def _end(mode: LocalMode, *, serve: bool) -> list[str]:
+def _end(mode: LocalMode, gateway: str, *, serve: bool) -> list[str]:
     """Say what to do next: three commands."""
     wakegate = "wakegate" if shutil.which("wakegate") else f"{_shown(sys.executable)} -m activator"
     if not serve:
@@ -146,13 +177,10 @@ def _end(mode: LocalMode, *, serve: bool) -> list[str]:
             f"  {wakegate} demo --yaml     what was run: annotations are all it takes",
             f"  {wakegate} local FOLDER    the same with your own YAML and consumer",
         ]
-    python = _shown(sys.executable)
-    port = mode.bootstrap_servers.rpartition(":")[2]
-    servers = "" if port == "9092" else f" --bootstrap-servers {mode.bootstrap_servers}"
     return [
         "",
         "It stays until Ctrl-C. In another terminal:",
-        f"  {python} -m activator.local.sample_producer{servers} --count 300",
+        f"  curl -i {gateway}/topics/pizzaOrders {_EVENT} -d margherita",
         f"  curl -s http://{HOST}:{mode.server.port}/metrics | grep ^wakegate_",
         f"  {wakegate} demo --yaml",
         "",

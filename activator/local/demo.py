@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from aiokafka import AIOKafkaProducer
-
-from activator.local.sample_producer import order
+from activator.errors import UnavailableError
+from activator.local.orders import Orders
 from activator.local.verdict import Measured
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from activator.local.timeline import Timeline
 
 TOPIC = "pizzaOrders"
-PARTITIONS = 5
 MOST_REPLICAS = 5
 SAMPLE_SECONDS = 0.1
 PAUSE_SECONDS = 1.0
@@ -34,7 +32,7 @@ class Story:
 
     Args:
         timeline: draws it and knows what has happened.
-        bootstrap_servers: where the orders go.
+        gateway: URL of the event gateway, where the orders go.
         now: the clock.
         processes: how many processes there are just now, those that are ending included.
         rush: how many orders come at once.
@@ -42,7 +40,7 @@ class Story:
     """
 
     timeline: Timeline
-    bootstrap_servers: str
+    gateway: str
     now: Callable[[], datetime]
     processes: Callable[[], int]
     rush: int
@@ -55,13 +53,17 @@ class Story:
         started = self.now()
         wakes: list[float] = []
         interrupted = ""
-        async with self._producer() as producer, self._counting():
+        async with Orders(self.gateway, TOPIC) as orders, self._counting():
             for title, count in self._chapters():
                 await self.timeline.until(lambda: self.timeline.settled, _SLEEP_SECONDS)
                 await asyncio.sleep(PAUSE_SECONDS)
                 self.timeline.chapter(title)
                 woken = len(self.timeline.woken_at)
-                acknowledged = await self._send(producer, count)
+                try:
+                    acknowledged = await self._send(orders, count)
+                except UnavailableError as error:
+                    interrupted = str(error)
+                    break
                 interrupted = await self._until_asleep(count)
                 if len(self.timeline.woken_at) > woken:
                     wakes.append(max(0.0, (self.timeline.woken_at[woken] - acknowledged).total_seconds()))
@@ -89,15 +91,11 @@ class Story:
         ]
         return whole[:1] + whole[2:3] if self.short else whole
 
-    async def _send(self, producer: Any, count: int) -> datetime:
-        """Send so many orders; return when the first of them was acknowledged."""
-        await producer.send_and_wait(TOPIC, order(self.produced), partition=self.produced % PARTITIONS)
+    async def _send(self, orders: Orders, count: int) -> datetime:
+        """Send so many orders; return when the first of them was answered 202."""
+        await orders.send([self.produced])
         acknowledged = self.now()
-        sent = []
-        for number in range(self.produced + 1, self.produced + count):
-            sent.append(await producer.send(TOPIC, order(number), partition=number % PARTITIONS))
-            await asyncio.sleep(0)  # Kafka and the loop that is shown run in this process, too
-        await asyncio.gather(*sent)
+        await orders.send(range(self.produced + 1, self.produced + count))
         self.produced += count
         return acknowledged
 
@@ -109,15 +107,6 @@ class Story:
         if not await timeline.until(lambda: timeline.replicas == 0, _SLEEP_SECONDS):
             return f"it did not go back to sleep within {_SLEEP_SECONDS:.0f} s"
         return ""
-
-    @contextlib.asynccontextmanager
-    async def _producer(self) -> AsyncIterator[Any]:
-        producer: Any = AIOKafkaProducer(  # type: ignore[no-untyped-call]
-            bootstrap_servers=self.bootstrap_servers, enable_idempotence=True
-        )
-        async with producer:
-            await producer.partitions_for(TOPIC)
-            yield producer
 
     @contextlib.asynccontextmanager
     async def _counting(self) -> AsyncIterator[None]:

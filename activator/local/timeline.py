@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from activator.core.model import Evaluation, GroupState, Notice, Outcome, Severity
+from activator.core.model import Evaluation, GroupState, Notice, Outcome, PushSource, Severity
 from activator.local.sample_consumer import DONE
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BAR_WIDTH = 20
 LINE_EVERY_SECONDS = 1.0
 _INDENT = " " * 9
+_TOLD_BY = {PushSource.TAIL: "the record was seen", PushSource.GATEWAY: "the gateway told of the record"}
 
 
 class Timeline:
@@ -148,7 +149,8 @@ class Timeline:
         took = ""
         if before == 0 and fact.applied and fact.seen.pushed:
             seconds = (fact.applied.ended_at - fact.seen.pushed.seen_at).total_seconds()
-            took = f"WOKE {max(0.0, seconds) * 1000:.0f} ms after the record was seen: "
+            source = _TOLD_BY[fact.seen.pushed.source]
+            took = f"WOKE {max(0.0, seconds) * 1000:.0f} ms after {source}: "
         style = "bold green" if after > before else "bold blue"
         self._print(f"{before} -> {after}  {took}{fact.decision.text}", style)
 

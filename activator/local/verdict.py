@@ -20,7 +20,7 @@ class Measured:
 
     seconds: float
     wakes_seconds: tuple[float, ...]
-    """Of each wake: from the producer's acknowledgement of the record to the replica being asked for."""
+    """Of each wake: from the gateway's 202 for the record to the replica being asked for."""
     produced: int
     consumed: int
     """Records that were done at least once."""
@@ -51,7 +51,7 @@ def judge(measured: Measured, *, most: int) -> tuple[Check, ...]:
     twice = f", {measured.twice} of them twice" if measured.twice else ", none twice"
     return (
         Check(
-            "wake p50, order acked -> scaled to 1",
+            "wake p50, 202 -> scaled to 1",
             f"<= {WAKE_P50_SECONDS * 1000:.0f} ms",
             "no wake was seen" if p50 is None else f"{p50 * 1000:.1f} ms ({_milliseconds(measured.wakes_seconds)})",
             p50 is not None and p50 <= WAKE_P50_SECONDS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 SECONDS = 90.0
-FREE = ("--broker-port", "0", "--metrics-port", "0", "--dashboard-port", "0")
+FREE = ("--broker-port", "0", "--gateway-port", "0", "--metrics-port", "0", "--dashboard-port", "0")
 SHORT = (*FREE, "--short", "--orders", "150")
 
 
@@ -66,6 +67,14 @@ def descendants(process: asyncio.subprocess.Process) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
+async def order_as_told(told: str) -> None:
+    """Run the curl that the demo names; 202 is the answer."""
+    (command,) = (line.strip() for line in told.splitlines() if line.strip().startswith("curl -i "))
+    curl = await asyncio.create_subprocess_exec(*shlex.split(command), stdout=asyncio.subprocess.PIPE)
+    answer, _ = await curl.communicate()
+    assert answer.startswith(b"HTTP/1.1 202"), answer
+
+
 async def assert_gone(started: list[psutil.Process]) -> None:
     """Wait until none of some processes runs."""
     _, alive = await asyncio.to_thread(psutil.wait_procs, started, 10)
@@ -76,10 +85,12 @@ async def test_the_whole_story() -> None:
     """0 -> 5 -> 0 with the verdict first, every promise kept, three next commands last, and no process left."""
     async with wakegate("demo", *SHORT) as process:
         beginning = await read_until(process, "One order arrives")
-        await read_until(process, "-> 5")  # by way of 3 on a slow machine
+        rush = await read_until(process, "-> 5")  # by way of 3 on a slow machine
         started = descendants(process)
         code, rest, errors = await output(process)
     assert "\x1b" not in beginning + rest
+    assert "0 -> 1  WOKE" in rush
+    assert "after the gateway told of the record" in rush
     lines = rest.splitlines()
     (at,) = (number for number, line in enumerate(lines) if line.startswith(("PASS: ", "MISS: ")))
     wake, *others = lines[at + 2 : at + 7]
@@ -99,9 +110,12 @@ async def test_it_stays_with_serve_and_ends_by_ctrl_c() -> None:
     async with wakegate("demo", "--serve", *SHORT) as process:
         beginning = await read_until(process, "N -> M")
         assert "Kafka     127.0.0.1:" in beginning
+        assert "gateway   http://127.0.0.1:" in beginning
         assert "dashboard http://127.0.0.1:" in beginning
         told = await read_until(process, "and the dashboard: http")
         assert "It stays until Ctrl-C" in told
+        await order_as_told(told)
+        await read_until(process, "after the gateway told of the record")
         started = descendants(process)
         process.send_signal(signal.SIGINT)
         code, _, errors = await output(process)
@@ -121,7 +135,7 @@ async def test_interrupted_in_the_middle() -> None:
     await assert_gone(started)
 
 
-@pytest.mark.parametrize("flag", ["--broker-port", "--metrics-port", "--dashboard-port"])
+@pytest.mark.parametrize("flag", ["--broker-port", "--gateway-port", "--metrics-port", "--dashboard-port"])
 async def test_a_port_in_use(flag: str) -> None:
     """A port that is taken is one sentence that names the flag; nothing is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
