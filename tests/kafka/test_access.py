@@ -10,7 +10,7 @@ from activator.kafka import access
 from activator.kafka.client import ClusterClient
 from activator.kafka.error_codes import ErrorCode
 from activator.kafka.requests import TopicRow
-from activator.local.broker_server import EmbeddedBroker
+from activator.local.broker.server import EmbeddedBroker
 from activator.local.sample_producer import send
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
