@@ -11,7 +11,8 @@ from activator.ports import HandoffView
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from activator.core.model import Cluster, Policy, ScaledObject, TargetRef, TargetState, TopicPartition
+    from activator.core.model import Cluster, Policy, ScaledObject, TargetRef, TargetState
+    from activator.ports import TopicPartition
 
 _NO_HPA = HandoffView()
 
