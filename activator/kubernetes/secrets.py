@@ -100,6 +100,11 @@ class SecretStore(Generic[Options]):
         for key in wanted:
             self._entry(key).named_by.add(ref)
 
+    def expect(self, keys: Iterable[str]) -> None:
+        """Take note of credentials that will be asked for."""
+        for key in keys:
+            self._entry(key)
+
     def problems(self, key: str) -> tuple[SpecError, ...]:
         """Return what is wrong with credentials, as far as is known."""
         return self._entry(key).problems
