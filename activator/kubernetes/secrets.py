@@ -23,8 +23,8 @@ from activator.specs.authentication import (
     AuthenticationSource,
     Plan,
     Reference,
-    plan_for_secret,
     plan_for_trigger_authentication,
+    plan_without_document,
     resolve,
 )
 
@@ -175,8 +175,8 @@ class SecretStore(Generic[Options]):
     def _plan(
         self, source: AuthenticationSource, told: Mapping[str, Document | WakegateError | None]
     ) -> Plan | WakegateError:
-        if source.kind == SECRET:
-            return plan_for_secret(source)
+        if (plan := plan_without_document(source)) is not None:
+            return plan
         document = told[_source_path(source)]
         if isinstance(document, DeniedError):
             return _unreadable(str(source), self._namespace(source))
@@ -229,8 +229,8 @@ class SecretStore(Generic[Options]):
 
 
 def _source_path(source: AuthenticationSource) -> str:
-    """Path of the object that says where the parameters are; empty for a Secret that is named itself."""
-    if source.kind == SECRET:
+    """Path of the object that says where the parameters are; empty: there is none."""
+    if plan_without_document(source) is not None:
         return ""
     if source.kind == CLUSTER_TRIGGER_AUTHENTICATION:
         return f"{paths.collection(_KEDA, 'clustertriggerauthentications')}/{source.name}"

@@ -22,6 +22,8 @@ SECRET = "Secret"  # noqa: S105 - a kind
 CONFIG_MAP = "ConfigMap"
 TRIGGER_AUTHENTICATION = "TriggerAuthentication"
 CLUSTER_TRIGGER_AUTHENTICATION = "ClusterTriggerAuthentication"
+TRIGGER = "Trigger"
+"""Of a ScaledObject that names no TriggerAuthentication: what its trigger's metadata says is all there is."""
 
 FROM_TRIGGER = ("sasl", "tls", "unsafeSsl", "saslTokenProvider")
 """What a ScaledObject's trigger may say itself, in its metadata."""
@@ -56,17 +58,18 @@ class AuthenticationSource:
     """Which object says how to log in, and what the trigger itself says of it."""
 
     kind: str
-    """SECRET, TRIGGER_AUTHENTICATION or CLUSTER_TRIGGER_AUTHENTICATION."""
+    """SECRET, TRIGGER_AUTHENTICATION, CLUSTER_TRIGGER_AUTHENTICATION or TRIGGER."""
     namespace: str
     """Of the target: its TriggerAuthentication and Secrets stand there."""
     name: str
+    """Empty for TRIGGER."""
     metadata: tuple[tuple[str, str], ...] = ()
     """Those of `FROM_TRIGGER` that the trigger gives, by name, ordered. They win over what the object gives."""
 
     def key(self) -> str:
         """Return what stands in `Cluster.credential`."""
         said = json.dumps(dict(self.metadata), sort_keys=True) if self.metadata else ""
-        return f"{self} {said}".strip()
+        return f"{self._place()} {said}".strip()
 
     @classmethod
     def of_key(cls, key: str) -> Self:
@@ -78,6 +81,9 @@ class AuthenticationSource:
         return cls(kind, namespace, name, tuple(sorted(json.loads(said or "{}").items())))
 
     def __str__(self) -> str:
+        return "the trigger" if self.kind == TRIGGER else self._place()
+
+    def _place(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
@@ -108,9 +114,14 @@ class Plan:
         return tuple(dict.fromkeys([*([self.whole] if self.whole else []), *wanted]))
 
 
-def plan_for_secret(source: AuthenticationSource) -> Plan:
-    """Return what is to be read for a Secret that is named itself."""
-    return Plan(whole=Reference(SECRET, source.namespace, source.name))
+def plan_without_document(source: AuthenticationSource) -> Plan | None:
+    """Return what is to be read for a source that no other object describes; None: one does.
+
+    A Secret that is named itself is read whole, and a trigger that says everything itself needs nothing.
+    """
+    if source.kind == SECRET:
+        return Plan(whole=Reference(SECRET, source.namespace, source.name))
+    return Plan() if source.kind == TRIGGER else None
 
 
 def plan_for_trigger_authentication(source: AuthenticationSource, document: Mapping[str, Any], namespace: str) -> Plan:
