@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 SECRET = "Secret"  # noqa: S105 - a kind
 CONFIG_MAP = "ConfigMap"
+SERVICE_ACCOUNT = "ServiceAccount"
+"""Whose token is asked for (TokenRequest), under `TOKEN_KEY`."""
+TOKEN_KEY = "token"  # noqa: S105 - a key
 TRIGGER_AUTHENTICATION = "TriggerAuthentication"
 CLUSTER_TRIGGER_AUTHENTICATION = "ClusterTriggerAuthentication"
 TRIGGER = "Trigger"
@@ -28,11 +31,15 @@ TRIGGER = "Trigger"
 FROM_TRIGGER = ("sasl", "tls", "unsafeSsl", "saslTokenProvider")
 """What a ScaledObject's trigger may say itself, in its metadata."""
 
-_SUPPORTED = ("secretTargetRef", "configMapTargetRef")
+_SOURCES = (
+    ("configMapTargetRef", CONFIG_MAP, ("parameter", "name", "key")),
+    ("secretTargetRef", SECRET, ("parameter", "name", "key")),
+    ("boundServiceAccountToken", SERVICE_ACCOUNT, ("parameter", "serviceAccountName")),
+)
+"""In KEDA's order of resolution: what comes later wins. Field, kind of object, and what each entry must say."""
 _UNSUPPORTED = {
     "env": "name the Secret in secretTargetRef",
     "filePath": "name the Secret in secretTargetRef",
-    "boundServiceAccountToken": "name a Secret in secretTargetRef",
     "oauth2": "use the parameters sasl: oauthbearer, username, password, scopes and oauthTokenEndpointUri",
     "hashiCorpVault": "have its values synchronised into a Secret",
     "azureKeyVault": "have its values synchronised into a Secret",
@@ -45,7 +52,7 @@ class Reference(NamedTuple):
     """An object whose data is read."""
 
     kind: str
-    """SECRET or CONFIG_MAP."""
+    """SECRET, CONFIG_MAP or SERVICE_ACCOUNT."""
     namespace: str
     name: str
 
@@ -143,19 +150,18 @@ def plan_for_trigger_authentication(source: AuthenticationSource, document: Mapp
     if isinstance(pod_identity, dict) and pod_identity.get("provider", "none") != "none":
         problems.append(SpecError(f"{source}, spec.podIdentity", None, "it is not supported; allowed: provider none"))
     parameters: dict[str, Parameter] = {}
-    # In KEDA's order of resolution: what a Secret gives wins over a ConfigMap.
-    for field_name, kind in (("configMapTargetRef", CONFIG_MAP), ("secretTargetRef", SECRET)):
+    for field_name, kind, needed in _SOURCES:
         for index, entry in enumerate(_entries(spec.get(field_name))):
-            where = f"{source}, spec.{field_name}[{index}]"
-            missing = [name for name in ("parameter", "name", "key") if not entry.get(name)]
+            missing = [name for name in needed if not entry.get(name)]
             if missing:
+                where = f"{source}, spec.{field_name}[{index}]"
                 problems.append(SpecError(where, None, f"{' and '.join(missing)} is missing"))
                 continue
-            name = str(entry["parameter"])
-            reference = Reference(kind, namespace, str(entry["name"]))
-            parameters[name] = Parameter(name, reference, str(entry["key"]))
+            name, of, *key = (str(entry[name]) for name in needed)
+            parameters[name] = Parameter(name, Reference(kind, namespace, of), *(key or [TOKEN_KEY]))
     if not parameters and not problems:
-        problems.append(SpecError(str(source), None, f"it names no parameters; allowed: {', '.join(_SUPPORTED)}"))
+        allowed = ", ".join(name for name, _, _ in _SOURCES)
+        problems.append(SpecError(str(source), None, f"it names no parameters; allowed: {allowed}"))
     return Plan(tuple(parameters.values()), problems=tuple(problems))
 
 

@@ -95,7 +95,9 @@ def test_a_trigger_authentication_maps_keys_to_parameters() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        pytest.param({}, "TriggerAuthentication shop/login: it names no parameters; allowed: secretTargetRef", id="no"),
+        pytest.param(
+            {}, "TriggerAuthentication shop/login: it names no parameters; allowed: configMapTargetRef", id="no"
+        ),
         pytest.param({"spec": "x"}, "it names no parameters", id="no spec"),
         pytest.param(
             {"spec": {"secretTargetRef": [{"parameter": "password", "name": "user"}]}},
