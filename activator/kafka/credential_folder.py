@@ -50,6 +50,8 @@ class CredentialFolder:
             return self._options
         if self._read_at is not None and time.monotonic() - self._read_at < REREAD_SECONDS:
             return self._options
+        if not self._folder.is_dir():  # an optional Secret that is not there is an empty folder
+            raise SettingsError(f"Kafka credentials: {self._folder} is no folder")
         credentials, problems = read_credentials(
             {name: text for name in PARAMETERS if (text := _text(self._folder / name))}, self._place
         )

@@ -20,11 +20,13 @@ from activator.specs.authentication import (
     CLUSTER_TRIGGER_AUTHENTICATION,
     CONFIG_MAP,
     SECRET,
+    SERVICE_ACCOUNT,
+    TOKEN_KEY,
     AuthenticationSource,
     Plan,
     Reference,
-    plan_for_secret,
     plan_for_trigger_authentication,
+    plan_without_document,
     resolve,
 )
 
@@ -42,7 +44,10 @@ UNUSED_SECONDS = 600.0
 LOOKS_AT_ONCE = 8
 READER_ROLE = "wakegate-secrets-reader"
 _KEDA = "keda.sh/v1alpha1"
-_PLURALS = {SECRET: "secrets", CONFIG_MAP: "configmaps"}
+_PLURALS = {SECRET: "secrets", CONFIG_MAP: "configmaps", SERVICE_ACCOUNT: "serviceaccounts"}
+_TOKEN_SECONDS = 3600
+_TOKEN_FRESH_SECONDS = 0.8 * _TOKEN_SECONDS
+"""A token is asked for anew before its end, and not at every look."""
 
 Options = TypeVar("Options")
 Found = "Document | WakegateError | None"
@@ -87,6 +92,8 @@ class SecretStore(Generic[Options]):
         self._operator_namespace = operator_namespace
         self._entries: dict[str, _Entry[Options]] = {}
         self._new = asyncio.Event()
+        self._tokens: dict[str, tuple[float, Document]] = {}
+        """Of ServiceAccounts, by path, and until when they are fresh."""
         self._at_once = asyncio.Semaphore(LOOKS_AT_ONCE)
         self.changed: Callable[[TargetRef], None] = lambda _: None
         """Called for each target whose credentials have changed, or what is wrong with them."""
@@ -99,6 +106,11 @@ class SecretStore(Generic[Options]):
                 entry.named_by.discard(ref)
         for key in wanted:
             self._entry(key).named_by.add(ref)
+
+    def expect(self, keys: Iterable[str]) -> None:
+        """Take note of credentials that will be asked for."""
+        for key in keys:
+            self._entry(key)
 
     def problems(self, key: str) -> tuple[SpecError, ...]:
         """Return what is wrong with credentials, as far as is known."""
@@ -158,7 +170,7 @@ class SecretStore(Generic[Options]):
         async def read(path: str) -> Document | WakegateError | None:
             async with self._at_once:
                 try:
-                    return await self._client.get(path)
+                    return await (self._token(path) if path.endswith("/token") else self._client.get(path))
                 except NotFoundError:
                     return None
                 except WakegateError as error:
@@ -167,11 +179,23 @@ class SecretStore(Generic[Options]):
         ordered = sorted(wanted)
         return dict(zip(ordered, await asyncio.gather(*map(read, ordered)), strict=True))
 
+    async def _token(self, path: str) -> Document:
+        """Ask for a token of a ServiceAccount, where the last one is not fresh any more."""
+        now = asyncio.get_running_loop().time()
+        fresh_until, answer = self._tokens.get(path, (0.0, {}))
+        if now >= fresh_until:
+            spec = {"expirationSeconds": _TOKEN_SECONDS}
+            answer = await self._client.create(
+                path, {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+            )
+            self._tokens[path] = (now + _TOKEN_FRESH_SECONDS, answer)
+        return answer
+
     def _plan(
         self, source: AuthenticationSource, told: Mapping[str, Document | WakegateError | None]
     ) -> Plan | WakegateError:
-        if source.kind == SECRET:
-            return plan_for_secret(source)
+        if (plan := plan_without_document(source)) is not None:
+            return plan
         document = told[_source_path(source)]
         if isinstance(document, DeniedError):
             return _unreadable(str(source), self._namespace(source))
@@ -224,8 +248,8 @@ class SecretStore(Generic[Options]):
 
 
 def _source_path(source: AuthenticationSource) -> str:
-    """Path of the object that says where the parameters are; empty for a Secret that is named itself."""
-    if source.kind == SECRET:
+    """Path of the object that says where the parameters are; empty: there is none."""
+    if plan_without_document(source) is not None:
         return ""
     if source.kind == CLUSTER_TRIGGER_AUTHENTICATION:
         return f"{paths.collection(_KEDA, 'clustertriggerauthentications')}/{source.name}"
@@ -233,11 +257,15 @@ def _source_path(source: AuthenticationSource) -> str:
 
 
 def _path(reference: Reference) -> str:
-    return paths.member("v1", _PLURALS[reference.kind], reference.namespace, reference.name)
+    subresource = "token" if reference.kind == SERVICE_ACCOUNT else ""
+    return paths.member("v1", _PLURALS[reference.kind], reference.namespace, reference.name, subresource)
 
 
 def _failure(reference: Reference, answer: Document | WakegateError | None) -> WakegateError | None:
     if isinstance(answer, DeniedError):
+        if reference.kind == SERVICE_ACCOUNT:
+            grant = f"grant create of serviceaccounts/token, by its name, in namespace {reference.namespace}"
+            return SpecError(str(reference), None, f"its token may not be asked for; {grant}")
         return _unreadable(str(reference), reference.namespace)
     return answer if isinstance(answer, WakegateError) else None
 
@@ -251,6 +279,8 @@ def _data(answer: Any) -> dict[str, str] | None:
     """Decode what is in a Secret or ConfigMap; None: it does not exist."""
     if answer is None:
         return None
+    if answer.get("kind") == "TokenRequest":
+        return {TOKEN_KEY: str((answer.get("status") or {}).get("token", ""))}
     data = answer.get("data") or {}
     if answer.get("kind") == CONFIG_MAP:
         return dict(data)

@@ -20,17 +20,26 @@ if TYPE_CHECKING:
 
 SECRET = "Secret"  # noqa: S105 - a kind
 CONFIG_MAP = "ConfigMap"
+SERVICE_ACCOUNT = "ServiceAccount"
+"""Whose token is asked for (TokenRequest), under `TOKEN_KEY`."""
+TOKEN_KEY = "token"  # noqa: S105 - a key
 TRIGGER_AUTHENTICATION = "TriggerAuthentication"
 CLUSTER_TRIGGER_AUTHENTICATION = "ClusterTriggerAuthentication"
+TRIGGER = "Trigger"
+"""Of a ScaledObject that names no TriggerAuthentication: what its trigger's metadata says is all there is."""
 
 FROM_TRIGGER = ("sasl", "tls", "unsafeSsl", "saslTokenProvider")
 """What a ScaledObject's trigger may say itself, in its metadata."""
 
-_SUPPORTED = ("secretTargetRef", "configMapTargetRef")
+_SOURCES = (
+    ("configMapTargetRef", CONFIG_MAP, ("parameter", "name", "key")),
+    ("secretTargetRef", SECRET, ("parameter", "name", "key")),
+    ("boundServiceAccountToken", SERVICE_ACCOUNT, ("parameter", "serviceAccountName")),
+)
+"""In KEDA's order of resolution: what comes later wins. Field, kind of object, and what each entry must say."""
 _UNSUPPORTED = {
     "env": "name the Secret in secretTargetRef",
     "filePath": "name the Secret in secretTargetRef",
-    "boundServiceAccountToken": "name a Secret in secretTargetRef",
     "oauth2": "use the parameters sasl: oauthbearer, username, password, scopes and oauthTokenEndpointUri",
     "hashiCorpVault": "have its values synchronised into a Secret",
     "azureKeyVault": "have its values synchronised into a Secret",
@@ -43,7 +52,7 @@ class Reference(NamedTuple):
     """An object whose data is read."""
 
     kind: str
-    """SECRET or CONFIG_MAP."""
+    """SECRET, CONFIG_MAP or SERVICE_ACCOUNT."""
     namespace: str
     name: str
 
@@ -56,17 +65,18 @@ class AuthenticationSource:
     """Which object says how to log in, and what the trigger itself says of it."""
 
     kind: str
-    """SECRET, TRIGGER_AUTHENTICATION or CLUSTER_TRIGGER_AUTHENTICATION."""
+    """SECRET, TRIGGER_AUTHENTICATION, CLUSTER_TRIGGER_AUTHENTICATION or TRIGGER."""
     namespace: str
     """Of the target: its TriggerAuthentication and Secrets stand there."""
     name: str
+    """Empty for TRIGGER."""
     metadata: tuple[tuple[str, str], ...] = ()
     """Those of `FROM_TRIGGER` that the trigger gives, by name, ordered. They win over what the object gives."""
 
     def key(self) -> str:
         """Return what stands in `Cluster.credential`."""
         said = json.dumps(dict(self.metadata), sort_keys=True) if self.metadata else ""
-        return f"{self} {said}".strip()
+        return f"{self._place()} {said}".strip()
 
     @classmethod
     def of_key(cls, key: str) -> Self:
@@ -78,6 +88,9 @@ class AuthenticationSource:
         return cls(kind, namespace, name, tuple(sorted(json.loads(said or "{}").items())))
 
     def __str__(self) -> str:
+        return "the trigger" if self.kind == TRIGGER else self._place()
+
+    def _place(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
@@ -108,9 +121,14 @@ class Plan:
         return tuple(dict.fromkeys([*([self.whole] if self.whole else []), *wanted]))
 
 
-def plan_for_secret(source: AuthenticationSource) -> Plan:
-    """Return what is to be read for a Secret that is named itself."""
-    return Plan(whole=Reference(SECRET, source.namespace, source.name))
+def plan_without_document(source: AuthenticationSource) -> Plan | None:
+    """Return what is to be read for a source that no other object describes; None: one does.
+
+    A Secret that is named itself is read whole, and a trigger that says everything itself needs nothing.
+    """
+    if source.kind == SECRET:
+        return Plan(whole=Reference(SECRET, source.namespace, source.name))
+    return Plan() if source.kind == TRIGGER else None
 
 
 def plan_for_trigger_authentication(source: AuthenticationSource, document: Mapping[str, Any], namespace: str) -> Plan:
@@ -132,19 +150,18 @@ def plan_for_trigger_authentication(source: AuthenticationSource, document: Mapp
     if isinstance(pod_identity, dict) and pod_identity.get("provider", "none") != "none":
         problems.append(SpecError(f"{source}, spec.podIdentity", None, "it is not supported; allowed: provider none"))
     parameters: dict[str, Parameter] = {}
-    # In KEDA's order of resolution: what a Secret gives wins over a ConfigMap.
-    for field_name, kind in (("configMapTargetRef", CONFIG_MAP), ("secretTargetRef", SECRET)):
+    for field_name, kind, needed in _SOURCES:
         for index, entry in enumerate(_entries(spec.get(field_name))):
-            where = f"{source}, spec.{field_name}[{index}]"
-            missing = [name for name in ("parameter", "name", "key") if not entry.get(name)]
+            missing = [name for name in needed if not entry.get(name)]
             if missing:
+                where = f"{source}, spec.{field_name}[{index}]"
                 problems.append(SpecError(where, None, f"{' and '.join(missing)} is missing"))
                 continue
-            name = str(entry["parameter"])
-            reference = Reference(kind, namespace, str(entry["name"]))
-            parameters[name] = Parameter(name, reference, str(entry["key"]))
+            name, of, *key = (str(entry[name]) for name in needed)
+            parameters[name] = Parameter(name, Reference(kind, namespace, of), *(key or [TOKEN_KEY]))
     if not parameters and not problems:
-        problems.append(SpecError(str(source), None, f"it names no parameters; allowed: {', '.join(_SUPPORTED)}"))
+        allowed = ", ".join(name for name, _, _ in _SOURCES)
+        problems.append(SpecError(str(source), None, f"it names no parameters; allowed: {allowed}"))
     return Plan(tuple(parameters.values()), problems=tuple(problems))
 
 

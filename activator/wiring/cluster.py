@@ -99,14 +99,14 @@ class Cluster:
 
     def credentials(self) -> CredentialLookup:
         """Return who is shown what. Raises SettingsError: the operator's own credentials cannot be used."""
-        folder = CredentialFolder(Path(self.settings.kafka_credentials) if self.settings.kafka_credentials else None)
+        settings = self.settings
+        folder = CredentialFolder(Path(settings.kafka_credentials) if settings.kafka_credentials else None)
         folder.options()  # what is wrong with them is told at once, not at the first connect
-        return CredentialLookup(self.secrets, folder, self.settings.bootstrap_servers)
+        return CredentialLookup(self.secrets, folder, settings.bootstrap_servers, settings.allowed_bootstrap_servers)
 
-    def gate(self, activator: Activator) -> CredentialGate:
+    def gate(self, activator: Activator, lookup: CredentialLookup) -> CredentialGate:
         """Return what the catalog delivers to."""
-        named = {*self.settings.bootstrap_servers.split(","), *self.settings.allowed_bootstrap_servers} - {""}
-        return CredentialGate(self.secrets, activator, frozenset(named), activator.look)
+        return CredentialGate(self.secrets, activator, lookup.trusted_servers, activator.look)
 
     def leads(self) -> bool:
         """Tell whether this replica holds the lease."""
@@ -171,7 +171,8 @@ async def run(settings: Settings) -> None:
         exits.push_async_callback(client.close)
         cluster = Cluster(settings, Clock(), identity, client)
         observed = await observability(exits, cluster.clock.now, settings.trace_held, cluster.events)
-        connections = Connections(cluster.credentials())
+        lookup = cluster.credentials()
+        connections = Connections(lookup)
         exits.push_async_callback(connections.close)
         pushes = Pushes(observed.metrics)
         tail = KafkaTail(connections, pushes, cluster.clock.now)
@@ -179,16 +180,17 @@ async def run(settings: Settings) -> None:
         activator = Activator(cluster.world(connections, tail, observed))
         pushes.listener = activator
         await _listen(exits, cluster, observed, activator, pushes)
-        tasks = _tasks(cluster, activator, tail)
+        tasks = _tasks(cluster, activator, cluster.gate(activator, lookup), tail)
         async with running({"lease": cluster.election.run} if cluster.election else {}), running(tasks):
             await stop.wait()
             _log.info("stopping: no further decision is made")
         # The lease is given back only now, when nothing of ours can be on its way any more.
 
 
-def _tasks(cluster: Cluster, activator: Activator, tail: KafkaTail) -> dict[str, Callable[[], Awaitable[None]]]:
+def _tasks(
+    cluster: Cluster, activator: Activator, gate: CredentialGate, tail: KafkaTail
+) -> dict[str, Callable[[], Awaitable[None]]]:
     """Name every task of the process but the lease's."""
-    gate = cluster.gate(activator)
 
     async def manage() -> None:
         """Deliver the catalog to the loop once everything that a decision looks at has been seen."""

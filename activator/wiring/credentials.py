@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from activator.errors import SettingsError, UnavailableError
+from activator.errors import DeniedError, SettingsError, UnavailableError
 from activator.kafka.connection import NOBODY
+from activator.specs.authentication import refusal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from activator.core.model import Cluster
     from activator.kafka.connection import SecurityOptions
     from activator.kubernetes.secrets import SecretStore
@@ -30,17 +33,27 @@ class CredentialLookup:
         store: what targets name, out of their own namespaces.
         folder: the operator's own.
         bootstrap_servers: the operator's default, and so the only addresses that `folder` is shown to.
+        allowed_bootstrap_servers: what else the operator names: a ClusterTriggerAuthentication may be shown there.
     """
 
-    def __init__(self, store: SecretStore[SecurityOptions], folder: OwnCredentials, bootstrap_servers: str) -> None:
+    def __init__(
+        self,
+        store: SecretStore[SecurityOptions],
+        folder: OwnCredentials,
+        bootstrap_servers: str,
+        allowed_bootstrap_servers: Iterable[str] = (),
+    ) -> None:
         self._store = store
         self._folder = folder
         self._own = frozenset(filter(None, bootstrap_servers.split(",")))
+        self.trusted_servers = self._own | frozenset(allowed_bootstrap_servers)
         self._last: SecurityOptions | None = None
         self._problem = ""
 
     def __call__(self, cluster: Cluster) -> SecurityOptions:
         """Return the options of a cluster. Raises UnavailableError, DeniedError: they are not to be had."""
+        if (refused := refusal(cluster, self.trusted_servers)) is not None:
+            raise DeniedError(str(refused))
         if cluster.credential:
             return self._store.options(cluster.credential)
         if self.is_own(cluster):

@@ -65,7 +65,7 @@ class KafkaInspection:
         store = SecretStore(self.client, security_options, operator_namespace=settings.lease[0])
         unusable = await self._problems_of_targets(store, {cluster.credential for cluster in wanted} - {""})
         own = await self._own()
-        lookup = CredentialLookup(store, own, settings.bootstrap_servers)
+        lookup = CredentialLookup(store, own, settings.bootstrap_servers, settings.allowed_bootstrap_servers)
         usable = {cluster: what for cluster, what in wanted.items() if cluster.credential not in unusable}
         if isinstance(own, _Unusable):
             self.problems.append(own.problem)
@@ -74,8 +74,7 @@ class KafkaInspection:
 
     async def _problems_of_targets(self, store: SecretStore[SecurityOptions], keys: set[str]) -> set[str]:
         """Read what workloads name, note what is wrong with it, and return the keys that cannot be used."""
-        for key in keys:
-            store.problems(key)  # it looks at what it has been asked for
+        store.expect(keys)
         await store.look()
         found = {key: list(map(str, store.problems(key))) for key in sorted(keys)}
         secrets = {key: of_secret(source.namespace, source.name) for key in keys if (source := _secret_source(key))}

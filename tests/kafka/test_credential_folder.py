@@ -85,3 +85,9 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "ca").mkdir()
     with pytest.raises(SettingsError, match="ca cannot be read: "):
         CredentialFolder(tmp_path).options()
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    """It is not taken for an empty one: nobody would be asked for a login that was meant."""
+    with pytest.raises(SettingsError, match="elsewhere is no folder"):
+        CredentialFolder(tmp_path / "elsewhere").options()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -219,6 +220,45 @@ async def test_the_secrets_of_a_cluster_trigger_authentication_are_the_operators
         store.name(ORDERS, [key])
         await look()
         assert store.options(key) == Built("ours")
+
+
+@virtual
+async def test_a_service_accounts_token_is_asked_for_and_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once in most of its hour, not at every look; where that is not granted, what to grant is told."""
+    path = "/api/v1/namespaces/shop/serviceaccounts/orders/token"
+    api, tokens = MemoryApi(), itertools.count(1)
+    asked: list[dict[str, Any]] = []
+
+    async def create(at: str, body: dict[str, Any]) -> dict[str, Any]:
+        assert at == path
+        asked.append(body)
+        if len(asked) == 1:
+            raise DeniedError("API server: serviceaccounts/token is forbidden")
+        return {**body, "status": {"token": f"t{next(tokens)}"}}
+
+    monkeypatch.setattr(api, "create", create)
+    api.put(SECRET_PATH, secret(sasl="plaintext", user="orders"))
+    named = [
+        {"parameter": "sasl", "name": "kafka", "key": "sasl"},
+        {"parameter": "username", "name": "kafka", "key": "user"},
+    ]
+    bound = [{"parameter": "password", "serviceAccountName": "orders"}]
+    spec = {"secretTargetRef": named, "boundServiceAccountToken": bound}
+    api.put(REF_PATH, {"metadata": {"name": "login", "namespace": "shop"}, "spec": spec})
+    async with running(api) as store:
+        store.name(ORDERS, [REF])
+        await look()
+        assert str(store.problems(REF)[0]) == (
+            "ServiceAccount shop/orders: its token may not be asked for; grant create of serviceaccounts/token, by its "
+            "name, in namespace shop"
+        )
+        await asyncio.sleep(LOOK_SECONDS)
+        assert store.options(REF) == Built("t1")
+        await asyncio.sleep(40 * 60)
+        assert store.options(REF) == Built("t1")
+        await asyncio.sleep(10 * 60)
+        assert store.options(REF) == Built("t2")
+    assert [body["spec"] for body in asked] == [{"expirationSeconds": 3600}] * 3
 
 
 @virtual

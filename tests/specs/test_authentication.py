@@ -14,11 +14,13 @@ from activator.specs.authentication import (
     CONFIG_MAP,
     FROM_TRIGGER,
     SECRET,
+    TRIGGER,
     TRIGGER_AUTHENTICATION,
     AuthenticationSource,
+    Plan,
     Reference,
-    plan_for_secret,
     plan_for_trigger_authentication,
+    plan_without_document,
     refusal,
     resolve,
 )
@@ -32,9 +34,9 @@ SETTINGS = Reference(CONFIG_MAP, "shop", "settings")
 
 
 @given(
-    kind=st.sampled_from([SECRET, TRIGGER_AUTHENTICATION, CLUSTER_TRIGGER_AUTHENTICATION]),
+    kind=st.sampled_from([SECRET, TRIGGER, TRIGGER_AUTHENTICATION, CLUSTER_TRIGGER_AUTHENTICATION]),
     namespace=NAMES,
-    name=NAMES,
+    name=NAMES | st.just(""),
     metadata=st.dictionaries(st.sampled_from(FROM_TRIGGER), st.text(max_size=8)),
 )
 def test_a_key_leads_back_to_its_source(kind: str, namespace: str, name: str, metadata: dict[str, str]) -> None:
@@ -54,10 +56,23 @@ def ref_to(*entries: tuple[str, Reference, str], **more: Any) -> dict[str, Any]:
 
 def test_every_key_of_a_secret_that_is_named_itself() -> None:
     """Its keys are the parameters."""
-    plan = plan_for_secret(SECRET_SOURCE)
+    plan = plan_without_document(SECRET_SOURCE)
+    assert plan is not None
     (reference,) = plan.references()
     data = {reference: {"sasl": "plaintext", "username": "u", "password": "p"}}
     assert resolve(SECRET_SOURCE, plan, data)[:2] == (KafkaCredentials(SaslMechanism.PLAIN, "u", "p"), ())
+
+
+def test_a_trigger_that_says_everything_itself() -> None:
+    """A ScaledObject whose metadata asks for TLS, and that names no TriggerAuthentication."""
+    source = AuthenticationSource(TRIGGER, "shop", "", (("tls", "enable"), ("unsafeSsl", "true")))
+    plan = plan_without_document(source)
+    assert plan == Plan()
+    assert resolve(source, Plan(), {})[:2] == (KafkaCredentials(tls=True, verify=False), ())
+    wrong = AuthenticationSource(TRIGGER, "shop", "", (("sasl", "plaintext"),))
+    assert str(resolve(wrong, Plan(), {}).problems[0]) == (
+        "the trigger, parameter username: it is missing or empty; SASL PLAIN needs a username and a password"
+    )
 
 
 def test_a_trigger_authentication_maps_keys_to_parameters() -> None:
@@ -80,7 +95,9 @@ def test_a_trigger_authentication_maps_keys_to_parameters() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        pytest.param({}, "TriggerAuthentication shop/login: it names no parameters; allowed: secretTargetRef", id="no"),
+        pytest.param(
+            {}, "TriggerAuthentication shop/login: it names no parameters; allowed: configMapTargetRef", id="no"
+        ),
         pytest.param({"spec": "x"}, "it names no parameters", id="no spec"),
         pytest.param(
             {"spec": {"secretTargetRef": [{"parameter": "password", "name": "user"}]}},
@@ -117,7 +134,8 @@ def test_what_is_missing_is_told_by_name() -> None:
             "TriggerAuthentication shop/login takes the parameter password from it"
         ),
     ]
-    (problem,) = resolve(SECRET_SOURCE, plan_for_secret(SECRET_SOURCE), {Reference(SECRET, "shop", "kafka"): None})[1]
+    whole = Plan(whole=Reference(SECRET, "shop", "kafka"))
+    (problem,) = resolve(SECRET_SOURCE, whole, {Reference(SECRET, "shop", "kafka"): None})[1]
     assert str(problem) == "Secret shop/kafka: it does not exist; make it, with KEDA's parameter names as keys"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from activator.core.model import Cluster
-from activator.errors import UnavailableError
+from activator.errors import DeniedError, UnavailableError
 from activator.kafka import credential_folder
 from activator.kafka.connection import NOBODY, SecurityOptions
 from activator.kafka.credential_folder import CredentialFolder
@@ -56,6 +56,15 @@ def test_the_operators_credentials_go_to_the_operators_servers_alone(
     """Who may annotate a workload chooses the address: it must not be able to have ours sent there."""
     write(tmp_path, sasl="plaintext", username="wakegate", password="ours")
     assert lookup(tmp_path)(cluster).sasl_password == password
+
+
+def test_a_cluster_trigger_authentication_goes_to_servers_that_the_operator_names(tmp_path: Path) -> None:
+    """The gate refuses it already; a policy that outlived a restart has not passed there."""
+    looked_up = CredentialLookup(cast("Any", Store()), CredentialFolder(tmp_path), "a:9092", ["c:9092"])
+    key = "ClusterTriggerAuthentication shop/login"
+    assert looked_up(Cluster("a:9092,c:9092", key)) is THEIRS
+    with pytest.raises(DeniedError, match="is 'evil:9092'; allowed: those that the operator names: a:9092, c:9092"):
+        looked_up(Cluster("a:9092,evil:9092", key))
 
 
 def test_without_any_nobody_is_shown_anything(tmp_path: Path) -> None:
