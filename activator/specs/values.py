@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _UNIT = {
     "d": timedelta(days=1),
 }
 _LARGEST_PORT = 65535
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+"""Some moment to ask from, where any will do."""
 LONGEST_DURATION = timedelta(days=365)
 LARGEST_INTEGER = 2**31 - 1
 """Replica counts and thresholds end up in int32 fields of the Kubernetes API."""
