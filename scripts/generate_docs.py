@@ -108,8 +108,9 @@ def keda_markdown() -> str:
         "",
         "Made from `activator/specs/keda/`; do not edit.",
         "A ScaledObject (`keda.sh/v1alpha1`) is read by these tables.",
-        "`same`: as KEDA does. `better`: the same wish, with less of what goes wrong. `no effect`: accepted, and said in",
-        "the Ready condition. `refused`: named in the Ready condition, with what is allowed.",
+        "`same`: as KEDA does. `better`: the same wish, with less of what goes wrong.",
+        "`no effect`: accepted, and said in the Ready condition.",
+        "`refused`: named in the Ready condition, with what is allowed.",
         "What is in none of the tables is refused by name as well, with the nearest name that is.",
         "How a target behaves where KEDA would behave otherwise is in [decisions/0010](decisions/0010-keda-rules.md).",
         "",
@@ -120,7 +121,7 @@ def keda_markdown() -> str:
     lines += [f"As on a workload: {ours}.", ""]
     lines += ["## Each trigger", "", *_keda_rows(ENTRY)]
     for kind, table in TYPES.items():
-        if kind not in {"memory"}:
+        if kind != "memory":
             title = "cpu and memory" if kind == "cpu" else kind
             lines += [f"## Parameters of {title}", "", *_keda_rows(table)]
     return "\n".join(lines)
