@@ -98,6 +98,14 @@ def _setting(default: Any, parse: Callable[[str], Any] = str) -> Any:
     return field(default=default, metadata={"parse": parse})
 
 
+class Keda(StrEnum):
+    """Whether ScaledObjects are managed."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything an operator sets for the activator."""
@@ -138,6 +146,9 @@ class Settings:
     """File with the token that POST /wake asks for. By default there is none and POST /wake is refused."""
     handoff: Handover = _setting(Handover.AUTO, _one_of(Handover))
     """Who moves targets between 1 and N where they do not say: auto, hpa or direct."""
+    keda: Keda = _setting(Keda.AUTO, _one_of(Keda))
+    """Whether ScaledObjects are managed: on, off, or auto: unless KEDA or OpenShift's Custom Metrics Autoscaler is
+    live here, and even then those with wakegate.dev/adopt: "true"."""
     leader_election: bool = _setting(True, _switch)
     """Whether a Lease decides which replica may put to sleep and write. False is for a single process only."""
     lease: tuple[str, str] = _setting(("wakegate-system", "wakegate"), namespaced)

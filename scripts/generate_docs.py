@@ -9,6 +9,7 @@ import argparse
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from activator.core.model import Reason
 from activator.core.naming import ANNOTATION_PREFIX
@@ -16,8 +17,17 @@ from activator.doctor.checks import CHECKS, CHECKS_BEFORE
 from activator.settings import Settings, descriptions, environment_name
 from activator.specs.annotations import TABLE
 from activator.specs.credentials import PARAMETERS
+from activator.specs.keda.scaled_object import OURS
+from activator.specs.keda.table import ANNOTATIONS as KEDA_ANNOTATIONS
+from activator.specs.keda.table import SPEC
+from activator.specs.keda.triggers import ENTRY, TYPES
 from activator.telemetry.attributes import attributes_markdown
 from activator.telemetry.metrics_table import metrics_markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from activator.specs.keda.fields import Field
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -110,8 +120,44 @@ def credentials_markdown() -> str:
     return "\n".join([*lines, ""])
 
 
+def keda_markdown() -> str:
+    """Return what becomes of every field of a ScaledObject."""
+    lines = [
+        "# KEDA compatibility",
+        "",
+        "Made from `activator/specs/keda/`; do not edit.",
+        "A ScaledObject (`keda.sh/v1alpha1`) is read by these tables.",
+        "`same`: as KEDA does. `better`: the same wish, with less of what goes wrong.",
+        "`no effect`: accepted, and said in the Ready condition.",
+        "`refused`: named in the Ready condition, with what is allowed.",
+        "What is in none of the tables is refused by name as well, with the nearest name that is.",
+        "How a target behaves where KEDA would behave otherwise is in [decisions/0010](decisions/0010-keda-rules.md).",
+        "",
+    ]
+    lines += ["## spec", "", *_keda_rows(SPEC, "spec.")]
+    lines += ["## Annotations", "", *_keda_rows(KEDA_ANNOTATIONS)]
+    ours = ", ".join(f"`{ANNOTATION_PREFIX}{name}`" for name in OURS)
+    lines += [f"As on a workload: {ours}.", ""]
+    lines += ["## Each trigger", "", *_keda_rows(ENTRY)]
+    for kind, table in TYPES.items():
+        if kind != "memory":
+            title = "cpu and memory" if kind == "cpu" else kind
+            lines += [f"## Parameters of {title}", "", *_keda_rows(table)]
+    return "\n".join(lines)
+
+
+def _keda_rows(table: Sequence[Field], prefix: str = "") -> list[str]:
+    rows = [
+        f"| `{prefix}{row.path}`{' (also `FromEnv`)' if row.from_environment else ''} | {row.default} | {row.allowed} "
+        f"| {row.treatment} | {row.doc} |"
+        for row in table
+    ]
+    return ["| field | default | allowed | here | |", "| --- | --- | --- | --- | --- |", *rows, ""]
+
+
 PAGES = {
     "credentials.md": credentials_markdown,
+    "keda-compatibility.md": keda_markdown,
     "annotations.md": annotations_markdown,
     "settings.md": settings_markdown,
     "reasons.md": reasons_markdown,

@@ -64,17 +64,6 @@ class MetricType(StrEnum):
     UTILIZATION = "Utilization"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class AuthenticationRef:
-    """What a ScaledObject's trigger names as the source of its authentication."""
-
-    kind: str
-    """``TriggerAuthentication`` or ``ClusterTriggerAuthentication``."""
-    name: str
-    parameters: tuple[tuple[str, str], ...] = ()
-    """What the trigger's own metadata says of it (``sasl``, ``tls`` ...), by name, ordered; never a secret."""
-
-
 @dataclass(frozen=True, slots=True)
 class Trigger:
     """One Kafka topic as one consumer group reads it, and how much lag asks for how many replicas."""
@@ -102,8 +91,6 @@ class Trigger:
     scale_to_zero_on_invalid_offset: bool = False
     """A partition without a commit has no lag. Lossy at `latest`: the record that wakes it is skipped."""
     metric_type: MetricType = MetricType.AVERAGE_VALUE
-    authentication: AuthenticationRef | None = None
-    """None: what the cluster's credential says is all there is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,21 @@
-"""TargetCatalog: which Deployments and StatefulSets carry our annotations, and what they look like now."""
+"""TargetCatalog: which workloads carry our annotations or are driven by a ScaledObject, and what they look like now.
+
+Deployments and StatefulSets are watched. A workload of any other kind is known by its scale subresource alone, which
+is looked at every few seconds, because nobody can watch a subresource.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from activator.core.model import Policy, Scale, TargetRef, Workload
 from activator.core.naming import ANNOTATION_PREFIX, FIELD_MANAGER
-from activator.errors import NotFoundError, SpecError
+from activator.errors import DeniedError, NotFoundError, SpecError, WakegateError
 from activator.kubernetes import paths
 from activator.kubernetes.reflector import Key, Reflector
 from activator.ports import ManagedWorkload
@@ -19,12 +25,21 @@ if TYPE_CHECKING:
 
     from activator.kubernetes.client import Document, KubernetesClient
     from activator.kubernetes.resources import Resources
+    from activator.kubernetes.scaled_objects import ScaledObjects
     from activator.ports import CatalogListener
 
 Parse = Callable[[Mapping[str, str], TargetRef], tuple[Policy | None, tuple[SpecError, ...]]]
 """Annotations of a workload to its policy, or to every mistake in them."""
 
+Pack = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, str]]
+"""A ScaledObject and its target's document to what stands in the place of annotations."""
+
+log = logging.getLogger(__name__)
+
 APPS = "apps/v1"
+_LOOKS = "targets of ScaledObjects"
+LOOK_SECONDS = 5.0
+"""How often a workload that cannot be watched is looked at, and one that is not there (yet)."""
 KINDS = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
 
 
@@ -32,7 +47,13 @@ class KubernetesCatalog:
     """Lists and watches the workloads of some namespaces (none named: of all)."""
 
     def __init__(
-        self, client: KubernetesClient, resources: Resources, parse: Parse, namespaces: Sequence[str] = ()
+        self,
+        client: KubernetesClient,
+        resources: Resources,
+        parse: Parse,
+        namespaces: Sequence[str] = (),
+        scaled_objects: ScaledObjects | None = None,
+        pack: Pack = lambda _document, _workload: {},
     ) -> None:
         self._client = client
         self._resources = resources
@@ -46,14 +67,28 @@ class KubernetesCatalog:
             for path in paths.followed(APPS, plural, namespaces)
         }
         self._unlisted: set[str] = set()
+        self._scaled_objects = scaled_objects
+        self._pack = pack
+        self._looks: set[TargetRef] = set()
+        """Targets of ScaledObjects that are to be read from the API server."""
+        self._look_now = asyncio.Event()
+        self.refused: Callable[[Document, tuple[str, ...]], None] = lambda _document, _why: None
+        """Called with a ScaledObject that cannot be followed, and why."""
+        if scaled_objects is not None:
+            scaled_objects.changed = self._scaled_object_changed
 
     async def run(self, listener: CatalogListener) -> None:
         """Deliver what is there and then every change, until cancelled; survives outages by itself."""
         self._listener = listener
-        self._unlisted = set(self._reflectors)
+        if self._scaled_objects is not None:  # what one drives must not look unmanaged for a moment
+            await self._scaled_objects.settled()
+            self._looks.update(self._scaled_objects.targets())
+        self._unlisted = {*self._reflectors, *([_LOOKS] if self._scaled_objects is not None else [])}
         async with asyncio.TaskGroup() as group:
             for path, reflector in self._reflectors.items():
                 group.create_task(reflector.run(), name=f"reflector {path}")
+            if self._scaled_objects is not None:
+                group.create_task(self._look_at_targets(self._scaled_objects), name="targets of ScaledObjects")
 
     async def find(self, ref: TargetRef) -> Workload | None:
         """Read one workload from its source, managed or not; None: it does not exist. Raises UnavailableError."""
@@ -73,16 +108,86 @@ class KubernetesCatalog:
         metadata = document["metadata"]
         ref = TargetRef(metadata["namespace"], kind, metadata["name"], APPS)
         everything = metadata.get("annotations") or {}
-        annotations = {key: value for key, value in everything.items() if key.startswith(ANNOTATION_PREFIX)}
+        return self._take(ref, workload_of(document, ref), everything, document)
+
+    def _take(self, ref: TargetRef, workload: Workload, everything: Mapping[str, str], document: Document) -> bool:
+        driver = self._scaled_objects.of(ref) if self._scaled_objects is not None else None
+        if driver is not None:
+            annotations = dict(self._pack(driver, document))
+        else:
+            annotations = {key: value for key, value in everything.items() if key.startswith(ANNOTATION_PREFIX)}
         if not annotations:
             if ref in self._managed:
-                self.lose(ref, workload_of(document, ref))
+                self.lose(ref, workload)
             return False
-        managed = self._read(workload_of(document, ref), annotations)
+        managed = self._read(workload, annotations)
+        if driver is not None:
+            before = (driver.get("status") or {}).get("originalReplicaCount")
+            managed = replace(managed, original_replicas=before if isinstance(before, int) else None)
+            if managed.problems:
+                self.refused(driver, tuple(map(str, managed.problems)))
         self._managed[ref] = managed
         if self._listener:
             self._listener.upsert(managed)
         return True
+
+    # ------------------------------------------------------------------------------------ targets of ScaledObjects
+
+    def _scaled_object_changed(self, ref: TargetRef) -> None:
+        self._looks.add(ref)
+        self._look_now.set()
+
+    async def _look_at_targets(self, scaled_objects: ScaledObjects) -> None:
+        """Read what a changed ScaledObject drives at once, and what cannot be watched again and again."""
+        while True:
+            looks, self._looks = self._looks, set()
+            for ref in sorted(looks):
+                try:
+                    await self._look_at(ref, scaled_objects)
+                except WakegateError as error:
+                    log.debug("%s could not be looked at, trying again: %s", ref, error)
+                    self._looks.add(ref)
+            self.listed(_LOOKS)
+            self._look_now.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._look_now.wait()
+            unwatched = {ref for ref in scaled_objects.targets() if not _is_watched(ref) or ref not in self._managed}
+            self._looks |= unwatched
+
+    async def _look_at(self, ref: TargetRef, scaled_objects: ScaledObjects) -> None:
+        for loser in scaled_objects.beaten(ref):
+            self.refused(loser, (f"another ScaledObject, which is older, drives {ref} already",))
+        driver = scaled_objects.of(ref)
+        if driver is None and ref not in self._managed:
+            return
+        try:
+            document = await self._read_target(ref)
+        except (NotFoundError, DeniedError) as error:
+            if isinstance(error, NotFoundError):
+                self.lose(ref, None)
+            if driver is not None:
+                self.refused(driver, (f"its target {ref} cannot be read: {error}",))
+            return
+        if not _is_watched(ref):
+            self._take(ref, workload_of_scale(document, ref), {}, {})
+        elif self.take(document, ref.kind):
+            for path, reflector in self._reflectors.items():
+                if path in paths.followed(APPS, KINDS[ref.kind], ["", ref.namespace]):
+                    reflector.want((ref.namespace, ref.name))
+
+    async def _read_target(self, ref: TargetRef) -> Document:
+        """Read a workload by a list of one, for which the right to list is enough; of another kind its scale."""
+        if not _is_watched(ref):
+            return await self._client.get(await self._resources.path(ref, "scale"))
+        collection = paths.collection(APPS, KINDS[ref.kind], ref.namespace)
+        found = await self._client.get(collection, {"fieldSelector": f"metadata.name={ref.name}"})
+        for item in found.get("items") or ():
+            document: Document = item
+            return document
+        raise NotFoundError(f"there is no {ref}")
+
+    # ----------------------------------------------------------------------------------------------------------------
 
     def lose(self, ref: TargetRef, workload: Workload | None) -> None:
         """Deliver that a workload is managed no more; None: it is gone altogether."""
@@ -136,6 +241,21 @@ def workload_of(document: Mapping[str, Any], ref: TargetRef) -> Workload:
         ready_replicas=status.get("readyReplicas", 0),
         replicas_manager=replicas_manager(metadata.get("managedFields") or ()),
     )
+
+
+def workload_of_scale(document: Mapping[str, Any], ref: TargetRef) -> Workload:
+    """Keep of a scale subresource what a decision needs; replicas that exist stand in for ready ones."""
+    metadata, spec, status = document["metadata"], document.get("spec") or {}, document.get("status") or {}
+    return Workload(
+        ref=ref,
+        scale=Scale(spec.get("replicas", 0), metadata["uid"], metadata["resourceVersion"]),
+        ready_replicas=status.get("replicas", 0),
+        replicas_manager=replicas_manager(metadata.get("managedFields") or ()),
+    )
+
+
+def _is_watched(ref: TargetRef) -> bool:
+    return ref.api_version == APPS and ref.kind in KINDS
 
 
 def replicas_manager(managed_fields: Sequence[Mapping[str, Any]]) -> str | None:

@@ -59,6 +59,10 @@ class Reflector:
         self._wanted: set[Key] = set()
         self._failures = 0
 
+    def want(self, key: Key) -> None:
+        """Be told when an object is gone that was of no interest when it was seen."""
+        self._wanted.add(key)
+
     async def run(self) -> None:
         """Follow until cancelled; an outage is logged once when it begins and once when it ends."""
         while True:

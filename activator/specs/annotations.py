@@ -218,6 +218,19 @@ class AnnotationDefaults:
     handoff: Handover = Handover.AUTO
     dry_run: bool = False
 
+    def refused(self, servers: str) -> str:
+        """Return those of some addresses, comma-separated, that may not be named; empty: all may."""
+        if not self.allowed_bootstrap_servers:
+            return ""
+        return ",".join(server for server in servers.split(",") if server not in self._may_be_named())
+
+    def in_words(self) -> str:
+        """Name the addresses that may be named."""
+        return ", ".join(sorted(self._may_be_named()))
+
+    def _may_be_named(self) -> frozenset[str]:
+        return self.allowed_bootstrap_servers | {server for server in self.bootstrap_servers.split(",") if server}
+
 
 def parse(
     annotations: Mapping[str, str], defaults: AnnotationDefaults = AnnotationDefaults(), namespace: str = "default"
@@ -287,14 +300,8 @@ def _together(read: Mapping[str, Any], wrong: set[str], defaults: AnnotationDefa
                 "it is required, because the operator has set no WAKEGATE_BOOTSTRAP_SERVERS",
             )
         )
-    if "bootstrap-servers" in read and defaults.allowed_bootstrap_servers:
-        own = {server for server in defaults.bootstrap_servers.split(",") if server}
-        allowed = defaults.allowed_bootstrap_servers | own
-        refused = [server for server in servers.split(",") if server not in allowed]
-        if refused:
-            problems.append(
-                SpecError(f"{ANNOTATION_PREFIX}bootstrap-servers", ",".join(refused), ", ".join(sorted(allowed)))
-            )
+    if "bootstrap-servers" in read and (refused := defaults.refused(servers)):
+        problems.append(SpecError(f"{ANNOTATION_PREFIX}bootstrap-servers", refused, defaults.in_words()))
     if all(name in read for name in _AUTHENTICATIONS):
         problems.append(
             SpecError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -21,6 +21,8 @@ _UNIT = {
     "d": timedelta(days=1),
 }
 _LARGEST_PORT = 65535
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+"""Some moment to ask from, where any will do."""
 LONGEST_DURATION = timedelta(days=365)
 LARGEST_INTEGER = 2**31 - 1
 """Replica counts and thresholds end up in int32 fields of the Kubernetes API."""

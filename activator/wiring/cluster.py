@@ -12,7 +12,7 @@ import socket
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from activator.core.rotation import RotationTimes
 from activator.errors import UnavailableError
@@ -29,14 +29,20 @@ from activator.kubernetes.credential_gate import CredentialGate
 from activator.kubernetes.events import EventRecorder
 from activator.kubernetes.front_proxy import FrontProxyConfigMap
 from activator.kubernetes.hpa import KubernetesHandoff
+from activator.kubernetes.keda_presence import KedaPresence
 from activator.kubernetes.lease import LeaseElection, SoleLeader
 from activator.kubernetes.resources import Resources
 from activator.kubernetes.scale import KubernetesScaler
 from activator.kubernetes.scale_targets import ScaleTargetStore
+from activator.kubernetes.scaled_object_status import Remembered
+from activator.kubernetes.scaled_object_writer import ScaledObjectWriter
+from activator.kubernetes.scaled_objects import ScaledObjects
 from activator.kubernetes.secrets import SecretStore
 from activator.kubernetes.shared_certificate import SharedCertificate
 from activator.loop import Activator, World
+from activator.settings import Keda
 from activator.specs.annotations import AnnotationDefaults, parse
+from activator.specs.keda import environment_of, is_packed, pack, parse_packed
 from activator.telemetry.metrics import OutsideCollector
 from activator.web import issuing
 from activator.web.certificates import FromFiles, HandedOver, SelfSigned
@@ -52,6 +58,7 @@ if TYPE_CHECKING:
 
     from activator.core.model import Policy, TargetRef
     from activator.errors import SpecError
+    from activator.ports import Recorder
     from activator.settings import Settings
     from activator.web.certificates import CertificateSource
     from activator.wiring.parts import Observability
@@ -82,12 +89,21 @@ class Cluster:
         self.scale_client = client.with_own_connections(WAKE_CONNECTIONS)
         self.election = LeaseElection(client, settings.lease, identity, clock.now) if settings.leader_election else None
         self.leadership = self.election or SoleLeader()
-        self.catalog = KubernetesCatalog(client, self.resources, self.parse, namespaces)
+        self.keda = KedaPresence(client, clock.now)
+        self.scaled_objects = self._followed_scaled_objects(client)
+        self.catalog = KubernetesCatalog(
+            client, self.resources, self.parse, namespaces, self.scaled_objects, pack=packed
+        )
         # The Lease is in our own namespace, wherever that is.
         self.secrets = SecretStore(client, security_options, operator_namespace=settings.lease[0])
         self.handoff = KubernetesHandoff(client, namespaces)
         self.states = ScaleTargetStore(client, namespaces, leads=self.leads)
         self.events = EventRecorder(client, identity, uid_of=self.catalog.uid, leads=self.leads)
+        self.scaled_object_writer = (
+            ScaledObjectWriter(client, self.scaled_objects, self.events, self.leads, clock.now)
+            if self.scaled_objects is not None
+            else None
+        )
         self.front_proxy = FrontProxyConfigMap(client)
         self.metrics_api_owner = MetricsApiOwner(client, settings.metrics_api_service)
         self.store = InMemoryMetricStore()
@@ -95,7 +111,37 @@ class Cluster:
 
     def parse(self, annotations: Mapping[str, str], ref: TargetRef) -> tuple[Policy | None, tuple[SpecError, ...]]:
         """Read a workload's annotations with the operator's defaults."""
+        if is_packed(annotations):
+            return parse_packed(annotations, self.defaults)
         return parse(annotations, self.defaults, ref.namespace)
+
+    def _followed_scaled_objects(self, client: KubernetesClient) -> ScaledObjects | None:
+        """Return who follows ScaledObjects; None: nobody is to."""
+        if self.settings.keda is Keda.OFF:
+            return None
+        live = self.keda.is_live if self.settings.keda is Keda.AUTO else lambda: False
+        return ScaledObjects(client, self.settings.watch_namespace, live)
+
+    def recorders(self) -> tuple[Recorder, ...]:
+        """Return who writes to the API server what happened."""
+        return (self.events, *([self.scaled_object_writer] if self.scaled_object_writer is not None else []))
+
+    def join(self, activator: Activator) -> None:
+        """Let those who write about ScaledObjects know what the loop knows."""
+        if self.scaled_objects is None or self.scaled_object_writer is None:
+            return
+        self.scaled_objects.holds, self.scaled_objects.leads = activator.holds, self.leads
+        self.catalog.refused = self.scaled_object_writer.refuse
+
+        def remembered(ref: TargetRef) -> Remembered | None:
+            target = activator.targets.get(ref)
+            if target is None:
+                return None
+            view = self.handoff.look(ref, target.policy.scaled_object)
+            problems = tuple(map(str, target.problems))
+            return Remembered(target.original_replicas, target.memory.last_active, view, problems)
+
+        self.scaled_object_writer.remembered = remembered
 
     def credentials(self) -> CredentialLookup:
         """Return who is shown what. Raises SettingsError: the operator's own credentials cannot be used."""
@@ -170,7 +216,7 @@ async def run(settings: Settings) -> None:
         client = await KubernetesClient.from_environment()
         exits.push_async_callback(client.close)
         cluster = Cluster(settings, Clock(), identity, client)
-        observed = await observability(exits, cluster.clock.now, settings.trace_held, cluster.events)
+        observed = await observability(exits, cluster.clock.now, settings.trace_held, *cluster.recorders())
         lookup = cluster.credentials()
         connections = Connections(lookup)
         exits.push_async_callback(connections.close)
@@ -179,12 +225,19 @@ async def run(settings: Settings) -> None:
         observed.registry.register(OutsideCollector(lambda: _watched(tail), lambda: cluster.events.dropped))
         activator = Activator(cluster.world(connections, tail, observed))
         pushes.listener = activator
+        cluster.join(activator)
         await _listen(exits, cluster, observed, activator, pushes)
         tasks = _tasks(cluster, activator, cluster.gate(activator, lookup), tail)
         async with running({"lease": cluster.election.run} if cluster.election else {}), running(tasks):
             await stop.wait()
             _log.info("stopping: no further decision is made")
         # The lease is given back only now, when nothing of ours can be on its way any more.
+
+
+def packed(scaled_object: Mapping[str, Any], workload: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return what of a ScaledObject its policy is read from, with what its target's container has in its env."""
+    target = (scaled_object.get("spec") or {}).get("scaleTargetRef") or {}
+    return pack(scaled_object, environment_of(workload, target.get("envSourceContainerName", "")))
 
 
 def _tasks(
@@ -201,6 +254,15 @@ def _tasks(
     shared = cluster.shared_certificate
     return {
         **({"certificate": shared.run} if shared is not None else {}),
+        **(
+            {
+                "KEDA's presence": cluster.keda.run,
+                "ScaledObjects": cluster.scaled_objects.run,
+                "status of ScaledObjects": cluster.scaled_object_writer.run,
+            }
+            if cluster.scaled_objects is not None and cluster.scaled_object_writer is not None
+            else {}
+        ),
         "HPA watch": cluster.handoff.run,
         "ScaleTarget store": cluster.states.run,
         "Events": cluster.events.run,

@@ -1,0 +1,95 @@
+"""Whether KEDA, or OpenShift's Custom Metrics Autoscaler, is alive in this cluster.
+
+By two signs: the external metrics API is served by it and available, or its Lease is renewed. What an uninstalled one
+left behind (an APIService that leads nowhere, a Lease that nobody renews) is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from activator.errors import DeniedError, NotFoundError, WakegateError
+from activator.kubernetes import paths
+from activator.kubernetes.api_service import PATH as API_SERVICE_PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from activator.kubernetes.client import KubernetesClient
+
+LEASE = "operator.keda.sh"
+NAMESPACES = ("keda", "openshift-keda")
+"""Where its operator is installed by its own instructions; the namespace of its APIService is looked at as well."""
+RENEWED_WITHIN = timedelta(seconds=60)
+LOOK_SECONDS = 10.0
+GONE_AFTER_LOOKS = 6
+"""So many looks without a sign, and it counts as gone: a restart of KEDA's must not hand its objects over."""
+
+log = logging.getLogger(__name__)
+
+
+class KedaPresence:
+    """Looks for it again and again."""
+
+    def __init__(self, client: KubernetesClient, now: Callable[[], datetime]) -> None:
+        self._client = client
+        self._now = now
+        self._live: bool | None = None
+        self._misses = 0
+
+    def is_live(self) -> bool | None:
+        """Tell whether it runs; None: not known yet."""
+        return self._live
+
+    async def run(self) -> None:
+        """Look until cancelled; what was seen last holds while the API server is away."""
+        while True:
+            try:
+                self._take(seen=await self._has_a_sign())
+            except WakegateError as error:
+                log.debug("whether KEDA is live could not be seen: %s", error)
+                await asyncio.sleep(LOOK_SECONDS / 10)
+            else:
+                await asyncio.sleep(LOOK_SECONDS)
+
+    def _take(self, *, seen: bool) -> None:
+        self._misses = 0 if seen else self._misses + 1
+        live = seen or (self._live is True and self._misses < GONE_AFTER_LOOKS)
+        if live is not self._live:
+            what = "is live in this cluster" if live else "is not live in this cluster: ScaledObjects are managed"
+            log.info("KEDA %s", what)
+        self._live = live
+
+    async def _has_a_sign(self) -> bool:
+        namespace, available = await self._api_service()
+        if available:
+            return True
+        candidates = dict.fromkeys([*([namespace] if namespace else []), *NAMESPACES])
+        for place in candidates:
+            if await self._renewed(place):
+                return True
+        return False
+
+    async def _api_service(self) -> tuple[str, bool]:
+        """Return the namespace of KEDA's metrics adapter, and whether it is available."""
+        try:
+            document = await self._client.get(API_SERVICE_PATH)
+        except (NotFoundError, DeniedError):
+            return "", False
+        service = (document.get("spec") or {}).get("service") or {}
+        if "keda" not in service.get("name", ""):
+            return "", False
+        conditions = (document.get("status") or {}).get("conditions") or []
+        available = any(entry["type"] == "Available" and entry["status"] == "True" for entry in conditions)
+        return service.get("namespace", ""), available
+
+    async def _renewed(self, namespace: str) -> bool:
+        try:
+            lease = await self._client.get(paths.member("coordination.k8s.io/v1", "leases", namespace, LEASE))
+        except (NotFoundError, DeniedError):
+            return False
+        renewed = (lease.get("spec") or {}).get("renewTime")
+        return isinstance(renewed, str) and self._now() - datetime.fromisoformat(renewed) < RENEWED_WITHIN

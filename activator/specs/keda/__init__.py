@@ -1,0 +1,16 @@
+"""KEDA's ScaledObject -> the same Policy as annotations give, or every mistake in it.
+
+- `fields.py`        what a row of the tables says, and how a document is read by them
+- `table.py`         the tables: every field and annotation, and what we do with each
+- `triggers.py`      the trigger types, each with the table of its parameters
+- `cron.py`          cron expressions
+- `environment.py`   what a container's `env` says, for parameters that are read from it
+- `scaled_object.py` a whole document, with the rules that several fields together must keep
+
+Pure: documents come in as parsed YAML or JSON; who fetched them is not known here.
+"""
+
+from activator.specs.keda.environment import environment_of
+from activator.specs.keda.scaled_object import is_packed, pack, parse_packed, read_scaled_object
+
+__all__ = ["environment_of", "is_packed", "pack", "parse_packed", "read_scaled_object"]
