@@ -45,6 +45,7 @@ COMPONENTS: dict[str, dict[str, Any]] = {
         "prometheus.operator.serviceMonitor.enabled": True,
         "prometheus.gateway.podMonitor.enabled": True,
     },
+    "grafana-dashboard": {"grafana.dashboard.enabled": True},
     "gateway": {"gateway.enabled": True, "gateway.settings.bootstrap_servers": "kafka:9092"},
 }
 """Component -> the values that mean the same."""
@@ -137,6 +138,14 @@ def test_cert_manager_is_asked_for_the_same(tmp_path: Path) -> None:
         assert ours[key] == theirs[key], key
 
 
+@needs_helm
+def test_the_admission_policy_is_the_same() -> None:
+    """That of the manifests, which stands by itself there."""
+    theirs = compared(list(yaml.safe_load_all((MANIFESTS / "admission-policy" / "policy.yaml").read_text())))
+    ours = compared(template({"admissionPolicy.enabled": True}, "wakegate-system"))
+    assert {key: item for key, item in ours.items() if key[0].startswith("ValidatingAdmission")} == theirs
+
+
 EVERYTHING: dict[str, Any] = {
     "image.registry": "registry.example.com/team",
     "image.tag": "9.9.9",
@@ -158,6 +167,7 @@ EVERYTHING: dict[str, Any] = {
     "gateway.settings.bootstrap_servers": "kafka:9092",
     "gateway.service.type": "LoadBalancer",
     "networkPolicy.enabled": True,
+    "admissionPolicy.enabled": True,
     "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-extra"}}],
 }
 
@@ -226,8 +236,8 @@ def test_helm_lint_has_nothing_to_say() -> None:
 
 @pytest.mark.parametrize("name", generate_chart.FILES)
 def test_generated_files_are_fresh(name: str) -> None:
-    """README, schema, roles, CRD and alerts are what they are made from now."""
-    assert (CHART / name).read_text() == generate_chart.FILES[name](), "run 'make docs'"
+    """README, schema, roles, CRD, alerts and policy are what they are made from now."""
+    assert (generate_chart.REPOSITORY / name).read_text() == generate_chart.FILES[name](), "run 'make docs'"
 
 
 def test_every_value_is_documented() -> None:
