@@ -80,7 +80,7 @@ CHECKS: tuple[Check, ...] = (
         metrics_api_checks.reachable,
         (*_PODS, "metrics-api-certificate", "front-proxy"),
     ),
-    Check("kafka-secrets", KAFKA, "can all Kafka credentials be read and used", kafka_checks.secrets),
+    Check("kafka-secrets", KAFKA, "can all Kafka credentials be read and used", kafka_checks.secrets, _API),
     Check("kafka-reachable", KAFKA, "does each cluster answer", kafka_checks.reachable),
     Check("kafka-credentials", KAFKA, "does each cluster take our credentials", kafka_checks.credentials),
     Check("kafka-brokers", KAFKA, "are all brokers reached at their own address", kafka_checks.brokers, _LINKED),

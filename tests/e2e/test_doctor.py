@@ -259,21 +259,24 @@ def led_from_elsewhere(ground: Ground) -> None:
 
 
 def nobody_leads(ground: Ground) -> None:
-    """The Lease of another name, which nobody takes."""
-    ground.sets(lease=f"{NAMESPACE}/nobodys")
-    api_version = "coordination.k8s.io/v1"
-    metadata = {"name": "nobodys", "namespace": NAMESPACE}
-    spec = {"holderIdentity": "", "leaseDurationSeconds": 1}
-    ground.api.apply({"apiVersion": api_version, "kind": "Lease", "metadata": metadata, "spec": spec})
-    rule = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "update"]}
-    role = {"apiVersion": RBAC.removeprefix("/apis/"), "kind": "Role", "metadata": {**metadata}, "rules": [rule]}
-    subject = {"kind": "ServiceAccount", "name": "wakegate", "namespace": NAMESPACE}
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "nobodys"}
-    binding = {**role, "kind": "RoleBinding", "roleRef": reference, "subjects": [subject]}
-    del binding["rules"]
-    ground.api.apply(role, binding)
-    for path in (f"{RBAC}/namespaces/{NAMESPACE}/roles", f"{RBAC}/namespaces/{NAMESPACE}/rolebindings"):
-        ground._mends.append(partial(ground.api.delete, f"{path}/nobodys"))
+    """An admission policy of the cluster refuses every renewal of the Lease, although RBAC allows it."""
+    group = "admissionregistration.k8s.io/v1"
+    metadata = {"name": "frozen-leases"}
+    rule = {
+        "apiGroups": ["coordination.k8s.io"],
+        "apiVersions": ["v1"],
+        "operations": ["UPDATE"],
+        "resources": ["leases"],
+    }
+    constraints = {"resourceRules": [{**rule, "resourceNames": ["wakegate"]}]}
+    spec = {"matchConstraints": constraints, "validations": [{"expression": "false"}], "failurePolicy": "Fail"}
+    binding = {"policyName": "frozen-leases", "validationActions": ["Deny"]}
+    ground.api.apply(
+        {"apiVersion": group, "kind": "ValidatingAdmissionPolicy", "metadata": metadata, "spec": spec},
+        {"apiVersion": group, "kind": "ValidatingAdmissionPolicyBinding", "metadata": metadata, "spec": binding},
+    )
+    for plural in ("validatingadmissionpolicies", "validatingadmissionpolicybindings"):
+        ground._mends.append(partial(ground.api.delete, f"/apis/{group}/{plural}/frozen-leases"))
 
 
 def clock_ahead(ground: Ground) -> None:
