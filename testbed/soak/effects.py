@@ -176,7 +176,10 @@ def _offsets(scene: Scene, _: Fault, probe: Target) -> Callable[[], None]:
 def _credentials(scene: Scene, fault: Fault, _: Target) -> Callable[[], None]:
     """Change the password at Kafka and break what was let in with the old one; undone, the Secret has it too."""
     password = f"soak-{fault.number}"
-    scene.change_password(password)
+    try:
+        scene.change_password(password)
+    except KafkaException as error:
+        raise NotPossibleError(str(error)) from None
     scene.network.turn(scene.secured_proxies, "cut")
     scene.network.turn(scene.secured_proxies, "pass")
     return partial(scene.write_secret, password)

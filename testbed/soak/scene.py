@@ -75,7 +75,7 @@ SLEEPERS = (
 )
 COOLDOWN, BUSY_COOLDOWN = "3", "10"
 STEADY_RECORDS = 5
-FALL_ASLEEP_SECONDS = 180.0
+FALL_ASLEEP_SECONDS = 300.0
 REPLICA_SECONDS = 60.0
 SERVED_SECONDS = 3.0
 CONSUMER_MODULE = "testbed.consumer"
@@ -178,7 +178,8 @@ class Scene:
         mechanism = admin.ScramMechanism.SCRAM_SHA_512  # type: ignore[attr-defined]  # exported, but not by its stubs
         info = admin.ScramCredentialInfo(mechanism, SCRAM_ITERATIONS)  # type: ignore[attr-defined]
         change = admin.UserScramCredentialUpsertion(USER, info, password.encode())  # type: ignore[attr-defined]
-        self.kafka.admin().alter_user_scram_credentials([change])[USER].result(ADMIN_SECONDS)
+        client = self.kafka.admin()  # held until it has answered: one that nobody holds ends its requests
+        client.alter_user_scram_credentials([change])[USER].result(ADMIN_SECONDS)
 
     def write_secret(self, password: str) -> None:
         """Write what ours logs in with."""
