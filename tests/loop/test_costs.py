@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from activator.loop.activator import COMPANY
 from tests.fakes.bed import Bed
+from tests.fakes.kubernetes import conflict, too_many_requests
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ async def crowd(bed: Bed, targets: int) -> list[TargetRef]:
 
 @virtual
 async def test_sleepers_that_were_taken_over_one_by_one_are_soon_read_together() -> None:
-    """Forty sleepers on one cluster take five reads an interval, not forty; each is looked at as often as before."""
+    """Twenty sleepers on one cluster take five reads an interval, not twenty; each is looked at as often as before."""
     bed = Bed(hpa=False)
     async with bed:
-        refs = await crowd(bed, 40)
+        refs = await crowd(bed, 20)
         bed.replica.reader.reads.clear()
         bed.recorder.facts.clear()
         intervals = 10
@@ -55,11 +56,11 @@ async def test_sleepers_that_were_taken_over_one_by_one_are_soon_read_together()
 
 @virtual
 async def test_a_storm_costs_one_patch_a_target_and_no_other_request_before_it() -> None:
-    """Thirty sleepers hit at once: no read stands before a PATCH, each is sent once, and nobody else is woken."""
+    """Fifteen sleepers hit at once: no read stands before a PATCH, each is sent once, and nobody else is woken."""
     bed = Bed(hpa=False)
     async with bed:
-        refs = await crowd(bed, 40)
-        hit, spared = refs[:30], refs[30:]
+        refs = await crowd(bed, 20)
+        hit, spared = refs[:15], refs[15:]
         bed.server.requests.clear()
         bed.replica.reader.reads.clear()
         for ref in hit:
@@ -77,12 +78,43 @@ async def test_a_storm_costs_one_patch_a_target_and_no_other_request_before_it()
 
 
 @virtual
+async def test_a_conflict_costs_a_wake_one_reading_of_the_scale() -> None:
+    """Somebody else wrote in between: it is read again and sent again, at once."""
+    bed = Bed(hpa=False)
+    async with bed:
+        [ref] = await crowd(bed, 1)
+        bed.server.requests.clear()
+        bed.server.inject("scale.set", conflict(), times=2)
+        bed.kafka.produce(ref.name)
+        await bed.until(bed.now_seconds() + 0.1)
+        calls = [request.call for request in bed.server.requests if request.call.startswith("scale.")]
+        assert calls == ["scale.set", "scale.get", "scale.set", "scale.get", "scale.set"]
+        assert bed.server.replicas(ref) == 1
+
+
+@virtual
+async def test_a_server_that_asks_for_patience_gets_it() -> None:
+    """A wake that was answered 429 is sent again when Retry-After has passed, not before, and once."""
+    bed = Bed(hpa=False)
+    async with bed:
+        [ref] = await crowd(bed, 1)
+        bed.server.requests.clear()
+        bed.server.inject("scale.set", too_many_requests(timedelta(seconds=2)))
+        bed.kafka.produce(ref.name)
+        await bed.until(bed.now_seconds() + 1.9)
+        assert len(bed.server.sent("scale.set")) == 1
+        await bed.until(bed.now_seconds() + 0.5)
+        assert len(bed.server.sent("scale.set")) == 2
+        assert bed.server.replicas(ref) == 1
+
+
+@virtual
 async def test_what_is_held_of_a_target_is_little_and_does_not_grow() -> None:
     """A sleeper takes some kilobytes, and as much after ten further looks as before them."""
     bed = Bed(hpa=False)
     async with bed:
         tracemalloc.start()
-        refs = await crowd(bed, 15)
+        refs = await crowd(bed, 8)
         settled = held(bed)
         await bed.until(SETTLED_SECONDS + 10 * POLLING_SECONDS)
         later = held(bed)
