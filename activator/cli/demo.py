@@ -84,8 +84,6 @@ def execute(arguments: argparse.Namespace) -> int:
             dashboard_listen=(HOST, arguments.dashboard_port),
             dashboard_flag="--dashboard-port",
             wake_token_file=token_file,
-            # A fetch that waits in Kafka's own process would be first, always; here the gateway is what is shown.
-            tail=False,
         )
         return asyncio.run(_demo(options, arguments, token_file))
 

@@ -96,8 +96,10 @@ async def _port(process: asyncio.subprocess.Process, wanted: tuple[str, int], po
 
 
 def _not_started(said: Sequence[str], wanted: tuple[str, int], port_flag: str) -> UnavailableError:
-    last = said[-1].removeprefix("wakegate-gateway: ") if said else "it ended and said nothing"
-    return UnavailableError(f"{wanted[0]}:{wanted[1]}", f"the gateway: {last}; choose another port with {port_flag}")
+    where = f"{wanted[0]}:{wanted[1]}"
+    last = said[-1] if said else "it ended and said nothing"
+    why = last.removeprefix("wakegate-gateway: ").removeprefix(f"listener {where}: ")
+    return UnavailableError(where, f"the gateway: {why}; choose another port with {port_flag}")
 
 
 async def _follow(process: asyncio.subprocess.Process, say: Callable[[str], None]) -> None:

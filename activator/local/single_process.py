@@ -5,14 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from activator.core.model import IsolationLevel
 from activator.ports import HandoffView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from activator.core.model import Cluster, Policy, ScaledObject, TargetRef, TargetState
-    from activator.ports import TopicPartition
+    from activator.core.model import Policy, ScaledObject, TargetRef, TargetState
 
 _NO_HPA = HandoffView()
 
@@ -37,22 +35,6 @@ class NoHpa:
 
     async def remove(self, ref: TargetRef) -> None:
         """Do nothing: none is there."""
-
-
-class NoTail:
-    """`ports.WakeSource` that watches nothing: POST /wake and the polling interval alone wake."""
-
-    def join(
-        self,
-        ref: TargetRef,
-        cluster: Cluster,
-        positions: Mapping[TopicPartition, int],
-        isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
-    ) -> None:
-        """Do nothing."""
-
-    def leave(self, ref: TargetRef) -> None:
-        """Do nothing."""
 
 
 class StateInMemory:

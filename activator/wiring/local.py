@@ -22,7 +22,7 @@ from activator.local.catalog import FolderCatalog
 from activator.local.manifests import with_bootstrap_servers
 from activator.local.process import Reaper
 from activator.local.processes import LocalReplicas
-from activator.local.single_process import NoHpa, NoTail, SoleLeader, StateInMemory
+from activator.local.single_process import NoHpa, SoleLeader, StateInMemory
 from activator.loop import Activator, World
 from activator.settings import TraceHeld
 from activator.specs.annotations import AnnotationDefaults, parse
@@ -62,8 +62,6 @@ class LocalOptions:
     dashboard_listen: tuple[str, int] = (HOST, 8081)
     """Where the dashboard is served."""
     wake_token_file: Path | None = None
-    tail: bool = True
-    """Whether a fetch waits at the topics of sleeping targets; without, POST /wake and the polling interval wake."""
     trace_url: str = ""
     """Where a trace is looked at, with {trace_id} in it."""
     broker_flag: str = "--broker-port"
@@ -142,12 +140,12 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
         connections = Connections(credentials=no_credentials)
         exits.push_async_callback(connections.close)
         pushes = Pushes(observed.metrics)
-        tail = KafkaTail(connections, pushes, clock.now) if options.tail else None
+        tail = KafkaTail(connections, pushes, clock.now)
         activator = Activator(
             World(
                 catalog=catalog,
                 reader=KafkaLagReader(connections),
-                wakes=tail or NoTail(),
+                wakes=tail,
                 scaler=replicas,
                 handoff=NoHpa(),
                 leadership=SoleLeader(),
@@ -167,8 +165,7 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
         exits.push_async_callback(reaper.close)
         await activator.restore()
         # Replicas end after the loop, so that nothing starts one anew, and before Kafka, so that they can commit.
-        tasks = {"loop": activator.run} if tail is None else {"tail": tail.run, "loop": activator.run}
-        async with running({"replicas": replicas.run}), running(tasks):
+        async with running({"replicas": replicas.run}), running({"tail": tail.run, "loop": activator.run}):
             follow = asyncio.create_task(catalog.run(activator), name="folder")
             try:
                 yield LocalMode(clock, servers, broker, activator, catalog, replicas, server, dashboard, follow)
