@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CRD = REPOSITORY / "manifests" / "crds" / "scaletarget.yaml"
+KEDA_CRDS = REPOSITORY / "manifests" / "keda-crds"
 POLL_SECONDS = 0.05
 
 _numbers = itertools.count(1)
@@ -345,8 +346,38 @@ def remove_crd(bed: Testbed) -> None:
 
 
 def _served(bed: Testbed) -> bool:
+    return _is_served(bed, "/apis/wakegate.dev/v1alpha1/scaletargets")
+
+
+def _is_served(bed: Testbed, path: str) -> bool:
     try:
-        bed.control_plane.api.get("/apis/wakegate.dev/v1alpha1/scaletargets")
+        bed.control_plane.api.get(path)
     except ApiError:
         return False
     return True
+
+
+def install_keda_crds(bed: Testbed) -> None:
+    """Install KEDA's CRDs as they are written here, and wait until they are served."""
+    for path in _keda_crd_files():
+        bed.control_plane.api.apply(*yaml.safe_load_all(path.read_text()))
+    until("KEDA's CRDs are served", lambda: _is_served(bed, "/apis/keda.sh/v1alpha1/scaledobjects"), 15)
+
+
+def remove_keda_crds(bed: Testbed) -> None:
+    """Remove KEDA's CRDs and everything of their kinds, whoever's finalizers it has."""
+    api = bed.control_plane.api
+    for item in api.get("/apis/keda.sh/v1alpha1/scaledobjects")["items"]:
+        metadata = item["metadata"]
+        path = f"/apis/keda.sh/v1alpha1/namespaces/{metadata['namespace']}/scaledobjects/{metadata['name']}"
+        api.patch(path, {"metadata": {"finalizers": None}})
+        api.delete(path)
+    for file in _keda_crd_files():
+        name = yaml.safe_load(file.read_text())["metadata"]["name"]
+        api.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
+    until("they are gone", lambda: not _is_served(bed, "/apis/keda.sh/v1alpha1/scaledobjects"), 15)
+
+
+def _keda_crd_files() -> list[Path]:
+    names = yaml.safe_load((KEDA_CRDS / "kustomization.yaml").read_text())["resources"]
+    return [KEDA_CRDS / name for name in names]
