@@ -157,6 +157,7 @@ ROLES = (
     ("base/rbac-cluster.yaml", "not .Values.rbac.namespaced"),
     ("components/self-made-certificate/rbac.yaml", 'eq (include "wakegate.certificate" .) "self-made"'),
     ("components/front-proxy-reader/rolebinding.yaml", ""),
+    ("components/secrets-reader/rbac.yaml", ".Values.rbac.secretsReader"),
 )
 """Where the roles stand, and when they are wanted."""
 

@@ -46,6 +46,8 @@ COMPONENTS: dict[str, dict[str, Any]] = {
         "prometheus.gateway.podMonitor.enabled": True,
     },
     "grafana-dashboard": {"grafana.dashboard.enabled": True},
+    "secrets-reader": {"rbac.secretsReader": True},
+    "kafka-credentials": {"kafkaCredentials.secretName": "wakegate-kafka-credentials"},
     "gateway": {"gateway.enabled": True, "gateway.settings.bootstrap_servers": "kafka:9092"},
 }
 """Component -> the values that mean the same."""
