@@ -1,7 +1,8 @@
-"""Write what of charts/wakegate is made from elsewhere; `--check` fails where a file is stale.
+"""Write what of charts/wakegate and manifests is made from elsewhere; `--check` fails where a file is stale.
 
-`README.md` and `values.schema.json` come from the comments of `values.yaml`, the roles from the manifests, the CRD and
-the files below `files/` are theirs too. Run as ``python -m scripts.generate_chart [--check]``, or by ``make docs`` and
+`README.md` and `values.schema.json` come from the comments of `values.yaml`; the roles, the CRD and the alerts from the
+manifests; the admission policy, which both have, from the table of annotations.
+Run as ``python -m scripts.generate_chart [--check]``, or by ``make docs`` and
 ``make check``.
 
 A value's comment begins with ``# -- ``; ``# @enum`` names what is allowed, ``# @settings`` whose settings a map takes.
@@ -21,6 +22,7 @@ import yaml
 
 import gateway.settings
 from activator.settings import Settings
+from activator.specs import admission
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MANIFESTS = REPOSITORY / "manifests"
@@ -207,12 +209,20 @@ def alerts() -> str:
     return yaml.safe_dump(document["spec"], sort_keys=False, width=200)
 
 
+def admission_policy() -> str:
+    """Return the admission policy and its binding."""
+    header = "# Made from activator/specs/annotations.py by scripts/generate_chart.py; do not edit.\n"
+    return header + yaml.safe_dump_all(admission.documents(), sort_keys=False, width=200)
+
+
 FILES = {
-    "README.md": readme,
-    "values.schema.json": schema,
-    "templates/rbac.yaml": roles,
-    "crds/scaletarget.yaml": crd,
-    "files/alerts.yaml": alerts,
+    "charts/wakegate/README.md": readme,
+    "charts/wakegate/values.schema.json": schema,
+    "charts/wakegate/templates/rbac.yaml": roles,
+    "charts/wakegate/crds/scaletarget.yaml": crd,
+    "charts/wakegate/files/alerts.yaml": alerts,
+    "charts/wakegate/files/admission-policy.yaml": admission_policy,
+    "manifests/components/admission-policy/policy.yaml": admission_policy,
 }
 
 
@@ -222,15 +232,17 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file is stale")
     check = parser.parse_args().check
     stale = [
-        name for name, make in FILES.items() if not (CHART / name).exists() or (CHART / name).read_text() != make()
+        name
+        for name, make in FILES.items()
+        if not (REPOSITORY / name).exists() or (REPOSITORY / name).read_text() != make()
     ]
     for name in stale:
         if check:
-            sys.stderr.write(f"charts/wakegate/{name} is stale: run 'make docs'\n")
+            sys.stderr.write(f"{name} is stale: run 'make docs'\n")
             continue
-        (CHART / name).parent.mkdir(parents=True, exist_ok=True)
-        (CHART / name).write_text(FILES[name]())
-        sys.stdout.write(f"written: charts/wakegate/{name}\n")
+        (REPOSITORY / name).parent.mkdir(parents=True, exist_ok=True)
+        (REPOSITORY / name).write_text(FILES[name]())
+        sys.stdout.write(f"written: {name}\n")
     return int(bool(stale) and check)
 
 

@@ -45,6 +45,7 @@ COMPONENTS: dict[str, dict[str, Any]] = {
         "prometheus.operator.serviceMonitor.enabled": True,
         "prometheus.gateway.podMonitor.enabled": True,
     },
+    "admission-policy": {"admissionPolicy.enabled": True},
     "gateway": {"gateway.enabled": True, "gateway.settings.bootstrap_servers": "kafka:9092"},
 }
 """Component -> the values that mean the same."""
@@ -158,6 +159,7 @@ EVERYTHING: dict[str, Any] = {
     "gateway.settings.bootstrap_servers": "kafka:9092",
     "gateway.service.type": "LoadBalancer",
     "networkPolicy.enabled": True,
+    "admissionPolicy.enabled": True,
     "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-extra"}}],
 }
 
@@ -226,8 +228,8 @@ def test_helm_lint_has_nothing_to_say() -> None:
 
 @pytest.mark.parametrize("name", generate_chart.FILES)
 def test_generated_files_are_fresh(name: str) -> None:
-    """README, schema, roles, CRD and alerts are what they are made from now."""
-    assert (CHART / name).read_text() == generate_chart.FILES[name](), "run 'make docs'"
+    """README, schema, roles, CRD, alerts and policy are what they are made from now."""
+    assert (generate_chart.REPOSITORY / name).read_text() == generate_chart.FILES[name](), "run 'make docs'"
 
 
 def test_every_value_is_documented() -> None:
