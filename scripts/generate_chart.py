@@ -23,6 +23,7 @@ import yaml
 import gateway.settings
 from activator.settings import Settings
 from activator.specs import admission
+from scripts.dashboard import dashboard
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MANIFESTS = REPOSITORY / "manifests"
@@ -222,7 +223,9 @@ FILES = {
     "charts/wakegate/crds/scaletarget.yaml": crd,
     "charts/wakegate/files/alerts.yaml": alerts,
     "charts/wakegate/files/admission-policy.yaml": admission_policy,
-    "manifests/components/admission-policy/policy.yaml": admission_policy,
+    "charts/wakegate/files/dashboard.json": dashboard,
+    "manifests/admission-policy/policy.yaml": admission_policy,
+    "manifests/components/grafana-dashboard/dashboard.json": dashboard,
 }
 
 

@@ -24,6 +24,8 @@ KUBERNETES_VERSION = "1.37.2"
 ETCD_VERSION = "3.6.8"
 JAEGER_VERSION = "1.62.0"
 HELM_VERSION = "3.22.0"
+PROMETHEUS_VERSION = "0.316.0"
+"""Of the Go module: Prometheus 3.16."""
 
 # What to install when a program is missing.
 INSTALL_HINTS = {
@@ -107,6 +109,15 @@ def build_helm(folder: Path, progress: Progress) -> None:
     _build_module(folder, progress, f"helm.sh/helm/v3 v{HELM_VERSION}", {"helm": "helm.sh/helm/v3/cmd/helm"})
 
 
+def build_promql(folder: Path, progress: Progress) -> None:
+    """Build a small program around Prometheus' own PromQL parser into `bin`."""
+    (folder / "promql").mkdir()
+    (folder / "promql" / "main.go").write_text(_template("promql.go"))
+    module = f"github.com/prometheus/prometheus v{PROMETHEUS_VERSION}"
+    # Its requirements, as they stand in its own go.mod, ask for this version of the language.
+    _build_module(folder, progress, module, {"promql": "testbed/promql"}, go_version="1.26")
+
+
 KAFKA = Part("kafka", KAFKA_VERSION, build_tools=("mvn", "java"), run_tools=("java",), build=build_kafka)
 CONTROL_PLANE = Part(
     "control-plane",
@@ -116,9 +127,10 @@ CONTROL_PLANE = Part(
     build=build_control_plane,
 )
 JAEGER = Part("jaeger", JAEGER_VERSION, build_tools=("go",), run_tools=(), build=build_jaeger)
+PROMQL = Part("promql", PROMETHEUS_VERSION, build_tools=("go",), run_tools=(), build=build_promql)
 HELM = Part("helm", HELM_VERSION, build_tools=("go",), run_tools=(), build=build_helm)
 
-PARTS: tuple[Part, ...] = (KAFKA, JAEGER, HELM, CONTROL_PLANE)
+PARTS: tuple[Part, ...] = (KAFKA, PROMQL, JAEGER, HELM, CONTROL_PLANE)
 """Quick ones first, so that something is usable early."""
 
 
@@ -182,9 +194,11 @@ def render_tools_go(packages: Sequence[str]) -> str:
     return f"//go:build tools\n\npackage tools\n\nimport (\n{imports}\n)\n"
 
 
-def _build_module(folder: Path, progress: Progress, module: str, binaries: dict[str, str]) -> None:
+def _build_module(
+    folder: Path, progress: Progress, module: str, binaries: dict[str, str], *, go_version: str = "1.22"
+) -> None:
     """Build commands of one published module that asks for no replacements."""
-    (folder / "go.mod").write_text(f"module testbed\n\ngo 1.22\n\nrequire {module}\n")
+    (folder / "go.mod").write_text(f"module testbed\n\ngo {go_version}\n\nrequire {module}\n")
     _build_go(folder, progress, log=folder / "build.log", linker_flags="-s -w", binaries=binaries)
 
 

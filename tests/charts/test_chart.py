@@ -45,7 +45,7 @@ COMPONENTS: dict[str, dict[str, Any]] = {
         "prometheus.operator.serviceMonitor.enabled": True,
         "prometheus.gateway.podMonitor.enabled": True,
     },
-    "admission-policy": {"admissionPolicy.enabled": True},
+    "grafana-dashboard": {"grafana.dashboard.enabled": True},
     "gateway": {"gateway.enabled": True, "gateway.settings.bootstrap_servers": "kafka:9092"},
 }
 """Component -> the values that mean the same."""
@@ -136,6 +136,14 @@ def test_cert_manager_is_asked_for_the_same(tmp_path: Path) -> None:
     assert ours.keys() == theirs.keys()
     for key in ours:
         assert ours[key] == theirs[key], key
+
+
+@needs_helm
+def test_the_admission_policy_is_the_same() -> None:
+    """That of the manifests, which stands by itself there."""
+    theirs = compared(list(yaml.safe_load_all((MANIFESTS / "admission-policy" / "policy.yaml").read_text())))
+    ours = compared(template({"admissionPolicy.enabled": True}, "wakegate-system"))
+    assert {key: item for key, item in ours.items() if key[0].startswith("ValidatingAdmission")} == theirs
 
 
 EVERYTHING: dict[str, Any] = {

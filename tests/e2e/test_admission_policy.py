@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.real
 
-POLICY = REPOSITORY / "manifests" / "components" / "admission-policy" / "policy.yaml"
+POLICY = REPOSITORY / "manifests" / "admission-policy" / "policy.yaml"
 NAMESPACE = "admission"
 DEPLOYMENTS = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments"
 LEAST = {"topic": "orders", "consumer-group": "orders", "bootstrap-servers": "kafka:9092"}

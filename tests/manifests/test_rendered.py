@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 needs_kubectl = pytest.mark.real
 """`make test` needs nothing but Python; kustomize is part of kubectl."""
 API_SERVICE = "v1beta1.external.metrics.k8s.io"
-OPTIONAL = ("admission-policy", "servicemonitor", "networkpolicy", "prometheusrule", "otel")
+OPTIONAL = ("servicemonitor", "networkpolicy", "prometheusrule", "otel")
 
 
 def test_every_overlay_is_known_here() -> None:
@@ -60,7 +60,7 @@ def test_every_optional_component_goes_on_every_overlay(overlay: str, tmp_path: 
     }
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     objects = list(yaml.safe_load_all(render_manifests.kustomize(tmp_path)))
-    for kind in ("ServiceMonitor", "PodMonitor", "NetworkPolicy", "PrometheusRule", "ValidatingAdmissionPolicy"):
+    for kind in ("ServiceMonitor", "PodMonitor", "NetworkPolicy", "PrometheusRule"):
         assert len(of_kind(objects, kind)) == 1
     added = of_kind(objects, "ServiceMonitor", "PodMonitor", "NetworkPolicy", "PrometheusRule")
     assert {item["metadata"]["namespace"] for item in added} == {namespace_of(rendered(overlay))}
