@@ -31,6 +31,7 @@ _INSTALLED: tuple[tuple[str, str], ...] = (
     ("", "serviceaccounts"),
     ("", "services"),
     ("apps", "deployments"),
+    ("coordination.k8s.io", "leases"),
     ("policy", "poddisruptionbudgets"),
     ("rbac.authorization.k8s.io", "clusterroles"),
     ("rbac.authorization.k8s.io", "clusterrolebindings"),
