@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from activator.cli import FAILED
 from activator.cli.output import DASHBOARD, add_dashboard, add_namespace, add_output, print_json, print_lines
+from activator.errors import UnavailableError
 
 if TYPE_CHECKING:
     from activator.views.status import Status
@@ -47,15 +48,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Show the status; return 0 where nothing is wrong."""
     if arguments.watch:
-        while True:
-            if sys.stdout.isatty():
-                sys.stdout.write(_CLEAR)
-            _show(asyncio.run(_look(arguments)), arguments.output)
-            sys.stdout.flush()
-            time.sleep(LOOK_SECONDS)
+        return _watch(arguments)
     status = asyncio.run(_look(arguments) if arguments.wait is None else _wait(arguments))
     _show(status, arguments.output)
     return 0 if status.well else FAILED
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    """Show it again and again; what cannot be asked just now is said on stderr, and asked again."""
+    try:
+        while True:
+            try:
+                status = asyncio.run(_look(arguments))
+            except UnavailableError as error:
+                _say(str(error))
+            else:
+                if sys.stdout.isatty():
+                    sys.stdout.write(_CLEAR)
+                _show(status, arguments.output)
+                sys.stdout.flush()
+            time.sleep(LOOK_SECONDS)
+    except KeyboardInterrupt:  # how a watch ends
+        return 0
 
 
 async def _wait(arguments: argparse.Namespace) -> Status:
@@ -63,15 +77,25 @@ async def _wait(arguments: argparse.Namespace) -> Status:
     loop = asyncio.get_running_loop()
     end, told = loop.time() + arguments.wait, ""
     while True:
-        status = await _look(arguments)
-        if status.well or loop.time() >= end:
-            return status
-        waits = ", ".join(part.name for part in status.components if part.level == "fail")
-        waiting = f"waiting for {waits or 'workloads'}"
+        late = loop.time() >= end
+        try:
+            status = await _look(arguments)
+            if status.well or late:
+                return status
+            wanting = [part.name for part in status.components if part.level == "fail"]
+            waiting = f"waiting for {', '.join(wanting) or 'workloads'}"
+        except UnavailableError as error:
+            if late:
+                raise
+            waiting = str(error)
         if waiting != told:
-            sys.stderr.write(f"wakegate status: {waiting}\n")
+            _say(waiting)
             told = waiting
         await asyncio.sleep(min(LOOK_SECONDS, max(0.0, end - loop.time())))
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"wakegate status: {sentence}\n")
 
 
 async def _look(arguments: argparse.Namespace) -> Status:

@@ -78,9 +78,16 @@ def _leader_ahead(lease: Document | Unknown | None) -> timedelta | None:
     """
     if isinstance(lease, Unknown | None):
         return None
-    taken = [str(entry["time"]) for entry in lease["metadata"].get("managedFields") or () if "time" in entry]
-    renewed = (lease.get("spec") or {}).get("renewTime")
-    return moment(renewed) - moment(max(taken)) if renewed and taken else None
+    taken, renewed = _taken(lease), (lease.get("spec") or {}).get("renewTime")
+    return moment(renewed) - taken if renewed and taken else None
+
+
+def _taken(lease: Document) -> datetime | None:
+    """When the API server took the last renewal, by its own clock; None: it does not tell."""
+    entries = lease["metadata"].get("managedFields") or ()
+    renewals = [entry for entry in entries if "f:renewTime" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})]
+    times = [str(entry["time"]) for entry in renewals if "time" in entry]
+    return moment(max(times)) if times else None
 
 
 def permissions(facts: Facts) -> Verdict:
@@ -132,7 +139,8 @@ def crd(facts: Facts) -> Verdict:
     if isinstance(found, Unknown):
         return skipped(f"CustomResourceDefinition scaletargets.wakegate.dev: {found.reason}")
     if found is None:
-        return fail(
+        say = warn if facts.settings.watch_namespace else fail  # an installation for one namespace may lack it
+        return say(
             "CustomResourceDefinition scaletargets.wakegate.dev is not there",
             "after a restart each workload begins a fresh cooldown, and original counts are forgotten",
             fix="kubectl apply -k manifests/crds",
@@ -252,7 +260,7 @@ def _why_nobody_leads(lease: Document | None, now: datetime) -> str:
         return "is not there"
     spec = lease.get("spec") or {}
     if not spec.get("holderIdentity"):
-        return "was given back and not taken again"
+        return "is held by nobody"
     age = now - _renewed(lease)
     if age <= timedelta(seconds=spec.get("leaseDurationSeconds") or 15) + _DATE_PRECISION:
         return ""
@@ -279,8 +287,7 @@ def _without_election(facts: Facts) -> Verdict:
 
 def _renewed(lease: Document) -> datetime:
     """When it was renewed, by the API server's clock where it is known."""
-    taken = [str(entry["time"]) for entry in lease["metadata"].get("managedFields") or () if "time" in entry]
-    return moment(max(taken) if taken else lease["spec"]["renewTime"])
+    return _taken(lease) or moment(lease["spec"]["renewTime"])
 
 
 def moment(text: str) -> datetime:

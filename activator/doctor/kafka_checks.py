@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from activator.doctor.facts import Unknown
 from activator.doctor.verdict import Verdict, fail, ok, skipped, warn
@@ -77,10 +77,11 @@ def brokers(facts: Facts) -> Verdict:
 
 def topics(facts: Facts) -> Verdict:
     """Every topic exists."""
-    causes = []
-    for target, trigger, cluster, access in _each(facts, lambda cluster, trigger: cluster.topics.get(trigger.topic)):
-        if access.describe and access.exists is False:
-            causes.append(f"{target.name}: topic {trigger.topic!r}{_near(trigger.topic, cluster.topic_names)}")
+    causes = [
+        f"{seen.topic}{_near(seen.trigger.topic, seen.cluster.topic_names)}"
+        for seen in _topics(facts)
+        if seen.access.describe and seen.access.exists is False
+    ]
     if causes:
         return fail(
             f"topics that do not exist: {len(causes)}",
@@ -92,12 +93,7 @@ def topics(facts: Facts) -> Verdict:
 
 def topic_describe(facts: Facts) -> Verdict:
     """We may see every topic: without this nothing is known of the lag."""
-    causes = [
-        f"{target.name}: topic {trigger.topic!r}"
-        for target, trigger, _, access in _each(facts, lambda cluster, trigger: cluster.topics.get(trigger.topic))
-        if not access.describe
-    ]
-    if causes:
+    if causes := [seen.topic for seen in _topics(facts) if not seen.access.describe]:
         return fail(
             f"topics that may not be described: {len(causes)}",
             *causes,
@@ -108,12 +104,7 @@ def topic_describe(facts: Facts) -> Verdict:
 
 def topic_read(facts: Facts) -> Verdict:
     """We may read every topic: without this a wake takes up to a second."""
-    causes = [
-        f"{target.name}: topic {trigger.topic!r}"
-        for target, trigger, _, access in _each(facts, lambda cluster, trigger: cluster.topics.get(trigger.topic))
-        if access.describe and access.exists and access.read is False
-    ]
-    if causes:
+    if causes := [seen.topic for seen in _topics(facts) if seen.access.exists and seen.access.read is False]:
         return warn(
             f"topics that may not be read, and so wake within a second instead of milliseconds: {len(causes)}",
             *causes,
@@ -124,12 +115,7 @@ def topic_read(facts: Facts) -> Verdict:
 
 def group_describe(facts: Facts) -> Verdict:
     """We may see every group: without this nothing is known of the lag."""
-    causes = [
-        f"{target.name}: consumer group {trigger.group!r}"
-        for target, trigger, _, access in _each(facts, lambda cluster, trigger: cluster.groups.get(trigger.group))
-        if not access.describe
-    ]
-    if causes:
+    if causes := [seen.group for seen in _groups(facts) if not seen.access.describe]:
         return fail(
             f"consumer groups that may not be described: {len(causes)}",
             *causes,
@@ -140,12 +126,8 @@ def group_describe(facts: Facts) -> Verdict:
 
 def group_read(facts: Facts) -> Verdict:
     """We may commit for every group whose offsets are guarded."""
-    causes = [
-        f"{target.name}: consumer group {trigger.group!r}"
-        for target, trigger, _, access in _each(facts, lambda cluster, trigger: cluster.groups.get(trigger.group))
-        if access.describe and access.read is False and target.guards_offsets
-    ]
-    if causes:
+    guarded = (seen for seen in _groups(facts) if seen.target.guards_offsets)
+    if causes := [seen.group for seen in guarded if seen.access.describe and seen.access.read is False]:
         return warn(
             f"consumer groups whose offsets cannot be guarded: {len(causes)}",
             *causes,
@@ -157,31 +139,52 @@ def group_read(facts: Facts) -> Verdict:
 
 def groups(facts: Facts) -> Verdict:
     """No group is a slip of the pen: one that does not exist may be yet to come, unless another is nearly called so."""
-    causes, new = [], 0
-    for target, trigger, cluster, access in _each(facts, lambda cluster, trigger: cluster.groups.get(trigger.group)):
-        if access.describe and access.exists is False:
-            new += 1
-            if near := _near(trigger.group, cluster.group_names):
-                causes.append(f"{target.name}: consumer group {trigger.group!r}{near}")
-    if causes:
+    absent = [seen for seen in _groups(facts) if seen.access.describe and seen.access.exists is False]
+    near = [(seen.group, _near(seen.trigger.group, seen.cluster.group_names)) for seen in absent]
+    if causes := [f"{group}{hint}" for group, hint in near if hint]:
         return warn(
             f"consumer groups that do not exist while others are nearly called so: {len(causes)}",
             *causes,
             fix="correct wakegate.dev/consumer-group to the group.id of the consumer, if that is what it is",
         )
-    return _well(facts, f"consumer groups that do not exist yet: {new}" if new else "every consumer group exists")
+    return _well(
+        facts, f"consumer groups that do not exist yet: {len(absent)}" if absent else "every consumer group exists"
+    )
 
 
-def _each(
-    facts: Facts, look: Callable[[KafkaCluster, TopicOfTarget], Access | None]
-) -> Iterator[tuple[Target, TopicOfTarget, KafkaCluster, Access]]:
-    """Walk the triggers of which something could be found out; each topic or group once a target."""
+class _Seen(NamedTuple):
+    """A trigger of a target, and what we may do to its topic or to its group."""
+
+    target: Target
+    trigger: TopicOfTarget
+    cluster: KafkaCluster
+    access: Access
+
+    @property
+    def topic(self) -> str:
+        return f"{self.target.name}: topic {self.trigger.topic!r}"
+
+    @property
+    def group(self) -> str:
+        return f"{self.target.name}: consumer group {self.trigger.group!r}"
+
+
+def _topics(facts: Facts) -> Iterator[_Seen]:
+    return _each(facts, lambda cluster, trigger: cluster.topics.get(trigger.topic))
+
+
+def _groups(facts: Facts) -> Iterator[_Seen]:
+    return _each(facts, lambda cluster, trigger: cluster.groups.get(trigger.group))
+
+
+def _each(facts: Facts, look: Callable[[KafkaCluster, TopicOfTarget], Access | None]) -> Iterator[_Seen]:
+    """Walk the triggers of which something could be found out."""
     clusters = {(cluster.bootstrap_servers, cluster.credential): cluster for cluster in facts.clusters}
     for target in () if isinstance(facts.targets, Unknown) else facts.targets:
         for trigger in target.triggers:
             cluster = clusters.get((trigger.bootstrap_servers, trigger.credential))
             if cluster is not None and (access := look(cluster, trigger)) is not None:
-                yield target, trigger, cluster, access
+                yield _Seen(target, trigger, cluster, access)
 
 
 def _well(facts: Facts, text: str) -> Verdict:

@@ -20,6 +20,12 @@ _MANAGED: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 )
 """In every namespace that is managed: group, resources, verbs."""
 
+_SCALED_OBJECTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("keda.sh", ("scaledobjects",), ("list", "watch", "patch")),
+    ("keda.sh", ("scaledobjects/status",), ("patch",)),
+)
+"""Besides, where ScaledObjects are managed."""
+
 FRONT_PROXY = Permission("", "configmaps", "get", "kube-system", "extension-apiserver-authentication")
 """By which certificate the API server is known to the metrics API."""
 
@@ -31,6 +37,7 @@ _INSTALLED: tuple[tuple[str, str], ...] = (
     ("", "serviceaccounts"),
     ("", "services"),
     ("apps", "deployments"),
+    ("coordination.k8s.io", "leases"),
     ("policy", "poddisruptionbudgets"),
     ("rbac.authorization.k8s.io", "clusterroles"),
     ("rbac.authorization.k8s.io", "clusterrolebindings"),
@@ -43,7 +50,11 @@ _INSTALLED: tuple[tuple[str, str], ...] = (
 
 
 def of_account(
-    lease: tuple[str, str], watch_namespace: tuple[str, ...], shared_certificate: tuple[str, str] | None = None
+    lease: tuple[str, str],
+    watch_namespace: tuple[str, ...],
+    shared_certificate: tuple[str, str] | None = None,
+    *,
+    scaled_objects: bool = False,
 ) -> Iterator[Permission]:
     """Name everything that the account is to be allowed.
 
@@ -51,9 +62,10 @@ def of_account(
         lease: namespace and name.
         watch_namespace: the namespaces that it manages; none: all of them.
         shared_certificate: namespace and name of the Secret that replicas share a certificate through, if they do.
+        scaled_objects: whether KEDA's ScaledObjects are managed too.
     """
     for namespace in watch_namespace or ("",):
-        for group, resources, verbs in _MANAGED:
+        for group, resources, verbs in (*_MANAGED, *(_SCALED_OBJECTS if scaled_objects else ())):
             for resource, verb in product(resources, verbs):
                 yield Permission(group, resource, verb, namespace)
     leases = "coordination.k8s.io"

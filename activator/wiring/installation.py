@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from activator.doctor.facts import InstalledSettings, Unknown
 from activator.doctor.needs import of_account
 from activator.errors import SettingsError
-from activator.settings import ENVIRONMENT_PREFIX, Settings
+from activator.settings import ENVIRONMENT_PREFIX, Keda, Settings
 from activator.settings import read as read_settings
 
 if TYPE_CHECKING:
@@ -89,7 +89,8 @@ def needs(settings: Settings) -> Iterator[Permission]:
     """Name everything that the account of an installation with these settings is to be allowed."""
     shared = settings.metrics_api_shared_certificate
     certificate = (settings.metrics_api_service[0], shared) if shared else None
-    return of_account(settings.lease, settings.watch_namespace, certificate)
+    managed = settings.keda is not Keda.OFF
+    return of_account(settings.lease, settings.watch_namespace, certificate, scaled_objects=managed)
 
 
 def secret_of(deployment: Document | Unknown | None, path: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import pytest
 from activator.cli import main
 from activator.web.board import Board
 from activator.web.dashboard import Dashboard
-from tests.cli.test_demo import output, wakegate
+from tests.cli.test_demo import output, read_until, wakegate
 from tests.fakes.facts import START, evaluation, wake
 
 if TYPE_CHECKING:
@@ -48,6 +49,24 @@ async def test_status_of_local_mode(url: str) -> None:
     assert "\x1b" not in out
     document = json.loads((await run("status", "--local", "--dashboard-url", url, "-o", "json"))[1])
     assert (document["success"], document["workloads"]["total"]) == (True, 1)
+
+
+async def test_watching_goes_on_until_it_is_interrupted(url: str) -> None:
+    """Each look is printed below the last where stdout is no terminal; Ctrl-C is how it ends, with exit code 0."""
+    async with wakegate("status", "--local", "--watch", "--dashboard-url", url) as process:
+        await read_until(process, "workloads")
+        await read_until(process, "workloads")
+        process.send_signal(signal.SIGINT)
+        code, _, errors = await output(process)
+    assert (code, errors) == (0, "")
+
+
+def test_waiting_in_vain(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is waited for is said once; when the time is over it is a failure."""
+    assert main(["status", "--local", "--wait", "0.2", "--dashboard-url", "http://127.0.0.1:1"]) == 1
+    out, errors = capsys.readouterr()
+    assert out == ""
+    assert errors.count("dashboard http://127.0.0.1:1") == 2
 
 
 async def test_explain_of_local_mode(url: str) -> None:

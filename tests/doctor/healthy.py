@@ -41,8 +41,10 @@ def deployment(*, replicas: int = 2, ready: int = 2, updated: int = 2) -> dict[s
 
 def lease(*, holder: str = "wakegate-1", renewed: float = -1.0, taken: float = -1.0) -> dict[str, Any]:
     """The Lease, renewed by the holder's clock and taken by the API server's, in seconds from `NOW`."""
+    written = {"manager": "wakegate", "time": _timestamp(taken), "fieldsV1": {"f:spec": {"f:renewTime": {}}}}
+    applied = {"manager": "kubectl", "time": _timestamp(0), "fieldsV1": {"f:metadata": {"f:labels": {}}}}
     return {
-        "metadata": {"managedFields": [{"manager": "wakegate", "time": _timestamp(taken)}]},
+        "metadata": {"managedFields": [written, applied]},
         "spec": {"holderIdentity": holder, "leaseDurationSeconds": 15, "renewTime": _timestamp(renewed)},
     }
 

@@ -22,7 +22,7 @@ from activator.doctor.facts import (
     TopicOfTarget,
     Unknown,
 )
-from activator.doctor.needs import FRONT_PROXY
+from activator.doctor.needs import FRONT_PROXY, of_account
 from activator.doctor.verdict import Level
 from tests.doctor import healthy
 from tests.doctor.healthy import NOW, SERVERS, api_service, cluster, deployment, facts, lease, target
@@ -54,6 +54,13 @@ def denied(*permissions: Permission) -> Facts:
 def unavailable(reason: str, message: str) -> Facts:
     """With an APIService that is not Available."""
     return facts(api_service=api_service(reason=reason, message=message))
+
+
+def by_roles() -> Facts:
+    """With an installation for one namespace, to which the CRD was not added."""
+    settings = InstalledSettings(watch_namespace=("shop",))
+    permissions = dict.fromkeys(of_account(settings.lease, settings.watch_namespace), True)
+    return facts(crd=None, settings=settings, permissions=permissions)
 
 
 def old_crd() -> Facts:
@@ -110,6 +117,7 @@ FAULTS = (
     Fault("a missing verb", denied(PATCH_SCALE), "permissions", FAIL, "patch deployments/scale.apps", "rbac"),
     Fault("front proxy's role", denied(FRONT_PROXY), "front-proxy", FAIL, "extension-apiserver", "front-proxy-reader"),
     Fault("no CRD", facts(crd=None), "crd", FAIL, "scaletargets", "manifests/crds"),
+    Fault("no CRD, by Roles", by_roles(), "crd", WARN, "original counts", "manifests/crds"),
     Fault("an old CRD", old_crd(), "crd", FAIL, "offsets", "manifests/crds"),
     Fault("not installed", facts(deployment=None), "deployment", FAIL, "no Deployment", "--namespace"),
     Fault(

@@ -512,6 +512,26 @@ def test_each_fault_is_named_and_nothing_else(
     until("nothing is wrong any more", lambda: not ground.named(), 60)
 
 
+def test_a_metrics_api_of_another_is_no_fault(ground: Ground) -> None:
+    """Where the APIService is KEDA's, nothing is wrong: the doctor says what was chosen, and why."""
+
+    def chosen() -> str:
+        results = ground.results()
+        (owner,) = [result.verdict.text for result in results if result.check.id == "metrics-api-owner"]
+        return owner if "keda" in owner and not problems(results) else ""
+
+    try:
+        ground.patches(APISERVICE, {"spec": {"service": {"namespace": "keda", "name": "keda-metrics-apiserver"}}})
+        told = until("the doctor says whose it is", chosen, 45)
+        assert told == (
+            "external.metrics.k8s.io belongs to Service keda/keda-metrics-apiserver, which is left alone: "
+            "wakegate itself moves 1..N"
+        )
+    finally:
+        ground.mend()
+    until("nothing is wrong any more", lambda: not ground.named(), 60)
+
+
 def wakegate(*arguments: str, **environment: str) -> tuple[int, str, str]:
     """Run a verb as a person does; return exit code, stdout and stderr."""
     done = subprocess.run(  # noqa: S603 - our own command
