@@ -4,8 +4,8 @@
 - A look at a sleeper that finds a commit missing commits it, once the group has no members any more. That is the
   leader's, and outside any wake: the next record finds nothing left to do.
 - A wake that comes before that waits for it, five seconds at most. Where nothing is missing it asks nobody anything.
-- Right after a wake, what the group has is committed once more: what expires while the first process starts, seconds
-  or minutes, would be missing when it asks, and nobody may commit for a group that has a member by then.
+- Right after a wake, what the group has is committed once more: what expires between two looks while the first process
+  starts would be missing when it asks, and nobody may commit for a group that has a member by then.
 - Before the first sleep it is found out whether we may commit at all: without the permission a group that never
   committed is kept awake, as with the guard off.
 """
