@@ -92,7 +92,7 @@ class LagReader(Protocol):
 
 
 class GroupOffsets(Protocol):
-    """Commits offsets for groups that have no members, where they have none."""
+    """Commits offsets for groups that have no members: where they have none, or once more what they have."""
 
     async def check(self, cluster: Cluster, group: str, topic: str) -> None:
         """Find out whether we may commit, without committing anything. Raises DeniedError, UnavailableError."""
@@ -111,6 +111,28 @@ class GroupOffsets(Protocol):
 
         Returns:
             What the group has on each of these partitions now: its own commit, or the one that was made for it.
+
+        Raises:
+            NotFoundError: the topic of this name is another one.
+            ConflictError: the group has members: they commit for themselves.
+            DeniedError: a permission is missing.
+            UnavailableError: it may or may not have been committed.
+        """
+
+    async def commit_again(
+        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
+    ) -> Mapping[int, int]:
+        """Have these commits of a group without members begin their retention anew, each where it stands.
+
+        Args:
+            cluster: where.
+            group: for whom.
+            topic: on what.
+            offsets: by partition, what is committed where the group has nothing (any more).
+            topic_id: the topic that these are offsets of, where that is known (KIP-516).
+
+        Returns:
+            What the group has on each of these partitions now.
 
         Raises:
             NotFoundError: the topic of this name is another one.

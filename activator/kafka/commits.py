@@ -1,4 +1,4 @@
-"""`GroupOffsets`: commits for groups without members, only where they have no commit.
+"""`GroupOffsets`: commits for groups without members, where they have no commit, or once more what they have.
 
 A commit without a member id and with generation -1 is what `kafka-consumer-groups --reset-offsets` sends: the broker
 takes it for a group that is Empty or does not exist, of the classic and of the new protocol (KIP-848) alike, and
@@ -153,11 +153,27 @@ class KafkaGroupOffsets:
         """
         there = await self._committed(cluster, group, topic, list(offsets))
         missing = {partition: offset for partition, offset in offsets.items() if partition not in there}
-        if missing and topic_id is not None:
-            await self._check_id(cluster, topic, topic_id)
-        for batch in batched(list(missing), COMMITS_PER_REQUEST):
-            await self._commit(cluster, group, topic, {partition: missing[partition] for partition in batch})
+        await self._commit_all(cluster, group, topic, missing, topic_id)
         return {**missing, **there}
+
+    async def commit_again(
+        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
+    ) -> Mapping[int, int]:
+        """Have these commits of a group without members begin their retention anew, each where it stands.
+
+        Raises NotFoundError, ConflictError, DeniedError, UnavailableError.
+        """
+        stand = {**offsets, **await self._committed(cluster, group, topic, list(offsets))}
+        await self._commit_all(cluster, group, topic, stand, topic_id)
+        return stand
+
+    async def _commit_all(
+        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], topic_id: str | None
+    ) -> None:
+        if offsets and topic_id is not None:
+            await self._check_id(cluster, topic, topic_id)
+        for batch in batched(list(offsets), COMMITS_PER_REQUEST):
+            await self._commit(cluster, group, topic, {partition: offsets[partition] for partition in batch})
 
     async def _check_id(self, cluster: Cluster, topic: str, topic_id: str) -> None:
         """Ask anew which topic has this name: what a look knows of it may be half a minute old."""

@@ -267,6 +267,8 @@ class Activator:
         joins = target.joined is None or acting.has_recreated_topic(target)
         if target.asleep and joins and complete and not target.policy.paused:
             acting.join_tail(self._world, target)
+        if act.outcome is Outcome.APPLIED and target.woken and act.seen.replicas <= target.idle:
+            await guarding.renew(self._world, target)
         if not self._world.leads():
             return
         await guarding.restore(self._world, target)

@@ -4,6 +4,8 @@
 - A look at a sleeper that finds a commit missing commits it, once the group has no members any more. That is the
   leader's, and outside any wake: the next record finds nothing left to do.
 - A wake that comes before that waits for it, five seconds at most. Where nothing is missing it asks nobody anything.
+- Right after a wake, what the group has is committed once more: what expires between two looks while the first process
+  starts would be missing when it asks, and nobody may commit for a group that has a member by then.
 - Before the first sleep it is found out whether we may commit at all: without the permission a group that never
   committed is kept awake, as with the guard off.
 """
@@ -103,6 +105,28 @@ async def before_a_wake(world: World, target: Target) -> bool:
     except TimeoutError:
         world.recorder.record(notices.woken_without_offsets(target, why, world.now()))
     return target.asleep
+
+
+async def renew(world: World, target: Target) -> None:
+    """Have the commits of a target that was woken just now outlast the start of its first process."""
+    if world.group_offsets is None or not is_guarded(world, target):
+        return
+    for trigger in target.policy.triggers:
+        tracker = target.tracker(trigger)
+        kept = tracker.memory.kept
+        stand = {number: offset for number, offset in enumerate(kept.offsets) if offset is not None}
+        if not stand or tracker.lag.group_state not in WITHOUT_MEMBERS:
+            continue
+        try:
+            there = await world.group_offsets.commit_again(
+                trigger.cluster, trigger.group, trigger.topic, stand, topic_id=kept.topic_id
+            )
+        except DeniedError as error:
+            _denied(world, target, error)
+        except (ConflictError, NotFoundError, UnavailableError) as error:
+            _log.info("offsets of %s were not committed again after its wake: %s", target.ref, error)
+        else:
+            tracker.was_committed(trigger, there)
 
 
 def _mode(world: World, target: Target) -> OffsetGuard:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import psutil
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 
+from testbed.soak.plan import NODES
 from testbed.soak.scene import REPLICA_SECONDS
 from testbed.stage import until
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from testbed.stage import Wakegate
 
 RESTORED_SECONDS = 10.0
+KAFKA_SECONDS = 300.0
 ADMIN_SECONDS = 15.0
 
 
@@ -71,9 +73,9 @@ def _kafka(scene: Scene, fault: Fault, _: Target) -> Callable[[], None]:
     what = fault.kind.removeprefix("kafka-node-" if one else "kafka-")
     nodes = [scene.kafka.node(number) for number in numbers]
     if what == "stop":
-        return _stop(nodes, scene.kafka.wait_ready)
+        return _stop(nodes, partial(_until_whole, scene))
     if what in {"kill", "replace"}:
-        return _end(nodes, scene.kafka.wait_ready, orderly=what == "replace")
+        return _end(nodes, partial(_until_whole, scene), orderly=what == "replace")
     return _network(scene, scene.proxies_of(numbers), _way(what), fault.delay_seconds)
 
 
@@ -183,6 +185,13 @@ def _credentials(scene: Scene, fault: Fault, _: Target) -> Callable[[], None]:
     scene.network.turn(scene.secured_proxies, "cut")
     scene.network.turn(scene.secured_proxies, "pass")
     return partial(scene.write_secret, password)
+
+
+def _until_whole(scene: Scene) -> None:
+    """Wait until each Kafka node sees the others; on a busy machine a JVM takes minutes to start."""
+    nodes = [scene.kafka.node(number) for number in range(1, NODES + 1)]
+    for node in nodes:
+        node.wait_ready(lambda node=node: node.answers(brokers=NODES), within_seconds=KAFKA_SECONDS)  # type: ignore[misc]
 
 
 def _until_ready(replicas: list[Wakegate]) -> None:

@@ -106,7 +106,7 @@ class Strike:
         self._fault = fault
         self._limit = normal_seconds + fault.grace_seconds
         self._violations: list[Violation] = []
-        self._woken_at: float | None = None
+        self._struck_at = 0.0
         self._probe: Target
 
     def run(self) -> Outcome:
@@ -117,8 +117,8 @@ class Strike:
         """
         scene, fault = self._scene, self._fault
         self._probe = self._sleeper()
-        struck_at = time.time()
-        slept = scene.observer.asleep_seconds(self._probe.name, struck_at)
+        self._struck_at = time.time()
+        slept = scene.observer.asleep_seconds(self._probe.name, self._struck_at)
         undo = effects.strike(scene, fault, self._probe)
         self._hold()
         undone_at = time.time()
@@ -131,13 +131,14 @@ class Strike:
             scene.sender.send(self._probe)
         scene.sender.send(scene.steady)
         normal_at = self._until_normal(answered_at)
+        woken_at = self._woken_at()
         return Outcome(
             fault=fault,
             probe=self._probe.name,
             slept_seconds=slept,
-            struck_at=struck_at,
+            struck_at=self._struck_at,
             answered_seconds=answered_at - undone_at,
-            woken_seconds=None if self._woken_at is None else max(0.0, self._woken_at - self._due_from(answered_at)),
+            woken_seconds=None if woken_at is None else max(0.0, woken_at - self._due_from(answered_at)),
             normal_seconds=None if normal_at is None else normal_at - answered_at,
             load=os.getloadavg()[0],
             violations=tuple(self._violations),
@@ -167,10 +168,7 @@ class Strike:
             return
         time.sleep(self._fault.hold_seconds / 2)
         self._scene.sender.send(self._probe)
-        end = time.monotonic() + self._fault.hold_seconds / 2
-        while time.monotonic() < end:
-            self._see_the_probe()
-            time.sleep(LOOK_SECONDS)
+        time.sleep(self._fault.hold_seconds / 2)
 
     def _until_normal(self, answered_at: float) -> float | None:
         """Wait until all is normal; says when that was, and notes what was late."""
@@ -178,7 +176,6 @@ class Strike:
         deadline = time.monotonic() + NEVER_SECONDS
         told: set[str] = set()
         while normal_at is None and time.monotonic() < deadline:
-            self._see_the_probe()
             missing = self._missing()
             now = time.time()
             if not missing:
@@ -222,16 +219,17 @@ class Strike:
                 found[replica.process.name] = ("late", f"serves lag {served}, not {expected}, for the steady target")
         return found
 
-    def _see_the_probe(self) -> None:
-        observer = self._scene.observer
-        if self._woken_at is None and observer.replicas.get(self._probe.name, 0) > 0:
-            self._woken_at = observer.since[self._probe.name]
+    def _woken_at(self) -> float | None:
+        """When the probe was seen to wake; it may be asleep again by now. None: it was not."""
+        woke_at = self._scene.observer.woke_at.get(self._probe.name, 0.0)
+        return woke_at if woke_at >= self._struck_at else None
 
     def _judge_one_replica(self) -> None:
         """One of two replicas is enough: no fault of the other delays a wake."""
-        if not self._fault.kind.startswith(ONE_REPLICA) or self._woken_at is None or not self._probe.sent:
+        woken_at = self._woken_at()
+        if not self._fault.kind.startswith(ONE_REPLICA) or woken_at is None or not self._probe.sent:
             return
-        took = self._woken_at - self._probe.sent[-1].acked_at
+        took = woken_at - self._probe.sent[-1].acked_at
         if took > self._limit:
             self._violate(
                 "missed-wake", self._probe.name, f"woken {took:.1f} s after its record, by one replica of two"
@@ -245,9 +243,13 @@ def _end_of_sending(scene: Scene) -> dict[str, list[float]]:
     """Stop sending and let everything be read; returns when the API server got which target's PATCHes to zero."""
     scene.sender.end_flow()
     readers = [target for target in scene.targets if target.ledger is not None]
-    # Whatever is still unread after this is told record by record below.
-    with contextlib.suppress(AssertionError):
-        until("all is read", lambda: not any(target.unread(time.time()) for target in readers), LAST_RECORDS_SECONDS)
+
+    def all_is_read() -> bool:
+        lacking = [target.unread(time.time()) for target in readers]  # each ledger is read on, whatever another lacks
+        return not any(lacking)
+
+    with contextlib.suppress(AssertionError):  # what is still unread after this is told record by record below
+        until("all is read", all_is_read, LAST_RECORDS_SECONDS)
     sleeps: dict[str, list[float]] = {}
     for event in scene.plane.audit_events():
         ours = event.namespace == scene.stage.namespace and event.user_agent.startswith("wakegate")

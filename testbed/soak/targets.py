@@ -174,6 +174,8 @@ class Observer:
         self.replicas: dict[str, int] = {}
         self.since: dict[str, float] = {}
         """Since when each has been at zero, or at more than zero."""
+        self.woke_at: dict[str, float] = {}
+        """When each was last seen to have come from zero."""
 
     def asleep_seconds(self, name: str, now: float) -> float:
         """For how long a Deployment has been at zero; 0: it is not."""
@@ -194,6 +196,8 @@ class Observer:
         for name, count in replicas.items():
             if name not in self.replicas or (self.replicas[name] > 0) != (count > 0):
                 self.since[name] = now
+                if count > 0:
+                    self.woke_at[name] = now
         self.replicas = replicas
 
     def __enter__(self) -> Self:

@@ -110,6 +110,26 @@ async def test_a_group_with_members_commits_for_itself(kafka_world: KafkaWorld) 
     assert await offsets.commit_missing(kafka_world.cluster, group, topic, {0: 0}) == {0: 0}
 
 
+async def test_commits_again_stand_where_they_stood(kafka_world: KafkaWorld) -> None:
+    """A commit that is there is committed as it is, one that is missing as it is kept."""
+    topic, group = await kafka_world.create_topic(2), kafka_world.new_group()
+    await kafka_world.produce(topic, 0, 9)
+    await kafka_world.commit(group, topic, 0, 3)
+
+    there = await kafka_world.group_offsets().commit_again(kafka_world.cluster, group, topic, {0: 9, 1: 0})
+
+    assert there == {0: 3, 1: 0}
+    assert await committed(kafka_world, topic, group) == ([3, 0], GroupState.EMPTY)
+
+
+async def test_a_group_with_members_is_not_committed_for_again(kafka_world: KafkaWorld) -> None:
+    """The broker refuses: what its members commit is newer."""
+    topic, group = await kafka_world.create_topic(), kafka_world.new_group()
+    async with kafka_world.consuming(topic, group):
+        with pytest.raises(ConflictError, match=group):
+            await kafka_world.group_offsets().commit_again(kafka_world.cluster, group, topic, {0: 0})
+
+
 async def test_a_check_leaves_nothing_behind(kafka_world: KafkaWorld) -> None:
     """It only finds out whether we may; also of a group with members, and of one that does not exist."""
     topic, group = await kafka_world.create_topic(), kafka_world.new_group()

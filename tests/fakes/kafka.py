@@ -280,6 +280,8 @@ class FakeGroupOffsets:
         self._kafkas = _by_servers(kafkas)
         self.commits: list[tuple[str, dict[int, int]]] = []
         """Every `commit_missing` in order: the group and what was asked for."""
+        self.renewals: list[tuple[str, dict[int, int]]] = []
+        """Every `commit_again` in order: the group and what it has since then."""
         self.checks: list[tuple[str, str]] = []
         """Every `check` in order: the group and the topic."""
         self.failures = 0
@@ -301,8 +303,25 @@ class FakeGroupOffsets:
             raise UnavailableError(f"Kafka {kafka.bootstrap_servers}", f"NOT_COORDINATOR: group {group!r}")
         self._may_commit(kafka, group)
         found = kafka.groups.setdefault(group, FakeGroup())
-        if all((topic, number) in found.commits for number in offsets):
-            return {number: found.commits[topic, number] for number in offsets}
+        if not all((topic, number) in found.commits for number in offsets):
+            self._commit(kafka, group, topic, offsets, topic_id)
+        return {number: found.commits[topic, number] for number in offsets}
+
+    async def commit_again(
+        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
+    ) -> Mapping[int, int]:
+        """Commit for a group without members, where it stands."""
+        kafka = await self._kafka(cluster)
+        self._may_commit(kafka, group)
+        self._commit(kafka, group, topic, offsets, topic_id)
+        there = {number: kafka.groups[group].commits[topic, number] for number in offsets}
+        self.renewals.append((group, there))
+        return there
+
+    @staticmethod
+    def _commit(kafka: FakeKafka, group: str, topic: str, offsets: Mapping[int, int], topic_id: str | None) -> None:
+        """Commit what is missing, as the broker does for nobody's member."""
+        found = kafka.groups.setdefault(group, FakeGroup())
         if topic_id is not None and kafka.topic_ids[topic] != topic_id:
             raise NotFoundError(f"Kafka {kafka.bootstrap_servers}: topic {topic!r} was recreated")
         if found.state not in {GroupState.EMPTY, GroupState.DEAD} or found.members:
@@ -310,7 +329,6 @@ class FakeGroupOffsets:
         found.state, found.members = GroupState.EMPTY, 0
         for number, offset in offsets.items():
             found.commits.setdefault((topic, number), offset)
-        return {number: found.commits[topic, number] for number in offsets}
 
     async def _kafka(self, cluster: Cluster) -> FakeKafka:
         kafka = self._kafkas.get(cluster.bootstrap_servers)

@@ -77,6 +77,24 @@ async def test_offsets_that_expire_just_before_the_record_are_there_too() -> Non
 
 
 @virtual
+@pytest.mark.parametrize(("guard", "renewals"), [("on", [("orders", {0: 0, 1: 0})]), ("observe", []), ("off", [])])
+async def test_offsets_outlast_the_start_of_the_first_process(guard: str, renewals: list[object]) -> None:
+    """Committed again right after the wake: none may expire in the seconds until the first process asks for them."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=2, cooldown_period="20", polling_interval="300", offset_guard=guard)
+    bed.kafka.commit("orders", "orders", 0, 0)
+    bed.kafka.commit("orders", "orders", 1, 0)
+    async with bed:
+        await bed.until(600.5)
+        assert bed.server.replicas(orders) == 0
+        assert bed.replica.group_offsets.renewals == []
+        bed.kafka.produce("orders", 0, 3)
+        await bed.until(600.6)
+        assert bed.server.replicas(orders) == 1
+        assert bed.replica.group_offsets.renewals == renewals
+
+
+@virtual
 async def test_a_restart_while_asleep_forgets_nothing() -> None:
     """Where the groups stand was written before the sleep: the next process commits what expired meanwhile."""
     bed = Bed(hpa=False)

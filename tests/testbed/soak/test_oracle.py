@@ -42,7 +42,7 @@ def test_a_record_that_nobody_read() -> None:
     """It is told by its place."""
     found = oracle.reading_faults("orders", [entry("assigned"), entry("record", 0), entry("record", 2)], {0: 3})
     assert [(violation.what, violation.text) for violation in found] == [
-        ("skipped", "(0, 1) was never read (ends {0: 3})")
+        ("skipped", "1 never read, the first [(0, 1)] (ends {0: 3})")
     ]
 
 

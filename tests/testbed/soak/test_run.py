@@ -49,7 +49,7 @@ class FakeScene:
         target.sent += [Sent(0, len(target.sent) + number, now) for number in range(count)]
         if target.name == "orders" and self.wakes:
             self.observer.replicas = {**self.observer.replicas, "orders": 1}
-            self.observer.since["orders"] = now
+            self.observer.woke_at["orders"] = now
         self.observer.seen_at = now + 3600.0
 
     def served(self, _: Wakegate) -> int:
@@ -98,7 +98,7 @@ def test_a_wake_that_waits_for_the_other_replica(monkeypatch: pytest.MonkeyPatch
     class Slow(FakeScene):
         def send(self, target: Target, count: int = 1) -> None:
             super().send(target, count)
-            self.observer.since["orders"] = _now() + 5.0
+            self.observer.woke_at["orders"] = _now() + 5.0
 
     assert [one.what for one in strike(monkeypatch, Slow(), "leader-stop").violations] == ["missed-wake"]
     assert strike(monkeypatch, Slow(), "kafka-cut").violations == ()
