@@ -539,7 +539,7 @@ def wakegate(*arguments: str, **environment: str) -> tuple[int, str, str]:
         env={"PYTHONPATH": str(REPOSITORY), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
