@@ -100,7 +100,10 @@ class KafkaInspection:
             if not isinstance(secret, dict):
                 why = secret.reason if isinstance(secret, Unknown) else "it does not exist"
                 return _Unusable(f"the operator's Secret {namespace}/{name or folder}: {why}")
-            data = {key: base64.b64decode(value).decode(errors="replace") for key, value in secret["data"].items()}
+            data = {
+                key: base64.b64decode(value).decode(errors="replace")
+                for key, value in (secret.get("data") or {}).items()
+            }
             credentials, wrong = read_credentials(data, lambda key: f"Secret {namespace}/{name}, key {key}")
             if credentials is None:
                 return _Unusable("; ".join(map(str, wrong)))
