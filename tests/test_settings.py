@@ -11,7 +11,7 @@ import pytest
 
 from activator.core.model import Handover
 from activator.errors import SettingsError
-from activator.settings import LogFormat, LogLevel, Settings, TraceHeld, add_arguments, descriptions, read
+from activator.settings import Keda, LogFormat, LogLevel, Settings, TraceHeld, add_arguments, descriptions, read
 
 DEFAULTS: dict[str, Any] = {
     "bootstrap_servers": "",
@@ -29,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "metrics_api_service": ("wakegate-system", "wakegate-metrics"),
     "wake_token_file": "",
     "handoff": Handover.AUTO,
+    "keda": Keda.AUTO,
     "leader_election": True,
     "lease": ("wakegate-system", "wakegate"),
     "identity": "",
@@ -65,6 +66,7 @@ TAKEN: dict[str, tuple[str, str, Any]] = {
     "a token's file": ("wake_token_file", "/run/token", "/run/token"),
     "a name": ("identity", "pod-1", "pod-1"),
     "who moves 1..N": ("handoff", "HPA", Handover.HPA),
+    "ScaledObjects left alone": ("keda", "off", Keda.OFF),
     "no leader": ("leader_election", "false", False),
     "a switch as charts write it": ("dry_run", "True", True),
     "a switch as shells write it": ("dry_run", "1", True),
@@ -106,6 +108,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "a Service without a namespace": ("metrics_api_service", "metrics", "NAMESPACE/NAME"),
     "a Lease with three parts": ("lease", "a/b/c", "NAMESPACE/NAME"),
     "an unknown hand-off": ("handoff", "keda", "auto or hpa or direct"),
+    "no such mode": ("keda", "maybe", "auto or on or off"),
     "a misspelt switch": ("leader_election", "flase", "true or false"),
     "an unknown log level": ("log_level", "loud", "debug or info or warning or error"),
     "an unknown log format": ("log_format", "xml", "text or json"),

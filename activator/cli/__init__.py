@@ -24,6 +24,7 @@ VERBS: dict[str, str] = {
     "run": "manage the annotated workloads of a Kubernetes cluster",
     "release": "give every managed workload back, before wakegate is uninstalled",
     "local": "run the annotated workloads of a folder as processes, without a cluster",
+    "validate": "find every mistake in YAML before it is applied",
     "status": "see whether wakegate runs, and what it does with every workload",
     "explain": "see why a workload has the replicas it has: record, reading, steps, PATCH, HPA",
     "doctor": "find what is wrong with an installation, or in the way of one",

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -181,10 +182,14 @@ class KubernetesCatalog:
         if not _is_watched(ref):
             return await self._client.get(await self._resources.path(ref, "scale"))
         collection = paths.collection(APPS, KINDS[ref.kind], ref.namespace)
-        found = await self._client.get(collection, {"fieldSelector": f"metadata.name={ref.name}"})
-        for item in found.get("items") or ():
-            document: Document = item
-            return document
+        async with aclosing(
+            self._client.list_pages(collection, {"fieldSelector": f"metadata.name={ref.name}"})
+        ) as pages:
+            async for page in pages:
+                for document in page.get("items") or ():
+                    if document["metadata"]["name"] == ref.name:
+                        found: Document = document
+                        return found
         raise NotFoundError(f"there is no {ref}")
 
     # ----------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Whether KEDA, or OpenShift's Custom Metrics Autoscaler, is alive in this cluster.
 
 By two signs: the external metrics API is served by it and available, or its Lease is renewed. What an uninstalled one
-left behind (an APIService that leads nowhere, a Lease that nobody renews) is none.
+left behind (an APIService that leads nowhere, a Lease that nobody renews) is none. Who may not look (rights in one
+namespace alone) takes it for live: WAKEGATE_KEDA says otherwise.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ class KedaPresence:
         while True:
             try:
                 self._take(seen=await self._has_a_sign())
+            except DeniedError as error:
+                if self._live is None:
+                    log.warning("whether KEDA is live may not be seen, so its ScaledObjects are left alone: %s", error)
+                self._live = True
+                await asyncio.sleep(LOOK_SECONDS)
             except WakegateError as error:
                 log.debug("whether KEDA is live could not be seen: %s", error)
                 await asyncio.sleep(LOOK_SECONDS / 10)
@@ -77,7 +83,7 @@ class KedaPresence:
         """Return the namespace of KEDA's metrics adapter, and whether it is available."""
         try:
             document = await self._client.get(API_SERVICE_PATH)
-        except (NotFoundError, DeniedError):
+        except NotFoundError:
             return "", False
         service = (document.get("spec") or {}).get("service") or {}
         if "keda" not in service.get("name", ""):
@@ -89,7 +95,7 @@ class KedaPresence:
     async def _renewed(self, namespace: str) -> bool:
         try:
             lease = await self._client.get(paths.member("coordination.k8s.io/v1", "leases", namespace, LEASE))
-        except (NotFoundError, DeniedError):
+        except NotFoundError:
             return False
         renewed = (lease.get("spec") or {}).get("renewTime")
         return isinstance(renewed, str) and self._now() - datetime.fromisoformat(renewed) < RENEWED_WITHIN

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from activator.core.model import TargetRef
@@ -191,7 +192,8 @@ class ScaledObjects:
     async def _is_served(self) -> bool:
         """Tell whether they can be followed; while the API server does not answer, nothing is known."""
         try:
-            await self._client.get(self._paths[0], {"limit": "1"})
+            async with aclosing(self._client.list_pages(self._paths[0])) as pages:
+                await anext(pages)
         except NotFoundError:
             self._settled.set()
             return False

@@ -12,14 +12,13 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from activator.core.model import TargetRef
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import SpecError
+from activator.specs.documents import documents, pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import yaml
 
 KINDS = ("Deployment", "StatefulSet")
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
@@ -98,7 +97,7 @@ def read(text: str, file: str) -> Manifests:
     workloads: list[WorkloadSpec] = []
     topics: list[TopicSpec] = []
     passed_over: list[str] = []
-    for node, document in _documents(text, file):
+    for node, document in documents(text, file):
         place = f"{file}:{node.start_mark.line + 1}"
         match document:
             case {"kind": "KafkaTopic", "metadata": {"name": str(name)}, **rest}:
@@ -154,23 +153,6 @@ def with_bootstrap_servers(spec: WorkloadSpec, servers: str) -> WorkloadSpec:
 
 
 # ------------------------------------------------------------------------------------------------------- one document
-
-
-def _documents(text: str, file: str) -> Iterator[tuple[yaml.Node, Any]]:
-    loader = yaml.SafeLoader(text)
-    try:
-        while loader.check_node():
-            node = loader.get_node()
-            if node is not None:
-                yield node, loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{file}:{mark.line + 1}" if mark else file
-        raise SpecError(place, None, f"this is not YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise SpecError(file, None, f"this is not YAML: {str(error).splitlines()[0]}") from None
-    finally:
-        loader.dispose()
 
 
 def _topic(name: str, spec: Any, place: str) -> TopicSpec:
@@ -277,15 +259,11 @@ def _count(value: Any, where: str) -> int:
 def _lines_of(node: yaml.Node, *path: str) -> dict[str, int]:
     """Return the line of each key of the mapping below a path of keys."""
     for step in path:
-        below = [value for key, value in _pairs(node) if key.value == step]
+        below = [value for key, value in pairs(node) if key.value == step]
         if not below:
             return {}
         node = below[0]
-    return {str(key.value): key.start_mark.line + 1 for key, _ in _pairs(node)}
-
-
-def _pairs(node: yaml.Node) -> list[tuple[yaml.Node, yaml.Node]]:
-    return list(node.value) if isinstance(node, yaml.MappingNode) else []
+    return {str(key.value): key.start_mark.line + 1 for key, _ in pairs(node)}
 
 
 def _resolve(text: str, known: Mapping[str, str]) -> str:

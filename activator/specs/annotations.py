@@ -18,6 +18,7 @@ import yaml
 from activator.core.model import (
     Behavior,
     Cluster,
+    Fallback,
     Handover,
     IsolationLevel,
     OffsetGuard,
@@ -61,6 +62,7 @@ class Annotation:
     doc: str
 
 
+SHORTEST_FALLBACK = timedelta(seconds=60)
 _ZERO = timedelta(0)
 _SECOND = timedelta(seconds=1)
 
@@ -178,6 +180,21 @@ TABLE: tuple[Annotation, ...] = (
         "on, observe or off",
         "on: offsets that Kafka forgets while it sleeps, or that its group never committed, are committed for it. "
         "observe: it only says so. Needs the ACL Read on the group and the topic.",
+    ),
+    Annotation(
+        "fallback-replicas",
+        values.integer(0),
+        None,
+        "replicas",
+        "Once lag has not been readable for `fallback-after`, at least so many. Without it, what is there is held.",
+    ),
+    Annotation(
+        "fallback-after",
+        values.duration(_SECOND),
+        None,
+        "duration",
+        "How long lag must be unreadable before `fallback-replicas` holds. Three polling-intervals, and at least 60 s, "
+        "where it is left out.",
     ),
     Annotation("dry-run", values.switch, "false", "boolean", "Decides and records, and changes nothing."),
     Annotation(
@@ -321,6 +338,10 @@ def _together(read: Mapping[str, Any], wrong: set[str], defaults: AnnotationDefa
         problems.append(
             SpecError(f"{ANNOTATION_PREFIX}min-replica-count", "0", "at least 1 where idle-replica-count is none")
         )
+    if "fallback-after" in read and "fallback-replicas" not in read and "fallback-replicas" not in wrong:
+        problems.append(
+            SpecError(f"{ANNOTATION_PREFIX}fallback-replicas", None, "it is required where fallback-after is given")
+        )
     if read.get("allow-idle-consumers") and read.get("limit-to-partitions-with-lag"):
         problems.append(
             SpecError(
@@ -338,6 +359,14 @@ def _credential(read: Mapping[str, Any], namespace: str) -> str:
         if name in read:
             return AuthenticationSource(kind, namespace, read[name]).key()
     return ""
+
+
+def _fallback(read: Mapping[str, Any]) -> Fallback | None:
+    """Return the fallback that is asked for: never fewer than there are, because nobody knows what they are at."""
+    if "fallback-replicas" not in read:
+        return None
+    after = read.get("fallback-after", max(3 * read["polling-interval"], SHORTEST_FALLBACK))
+    return Fallback(read["fallback-replicas"], after)
 
 
 def _policy(read: Mapping[str, Any], defaults: AnnotationDefaults, digest: str, namespace: str) -> Policy:
@@ -371,5 +400,6 @@ def _policy(read: Mapping[str, Any], defaults: AnnotationDefaults, digest: str, 
         keep_awake=read["keep-awake"],
         dry_run=read["dry-run"] or defaults.dry_run,
         offset_guard=read["offset-guard"],
+        fallback=_fallback(read),
         config_hash=digest,
     )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from activator.core.model import (
     Behavior,
     Cluster,
+    Fallback,
     Handover,
     IsolationLevel,
     OffsetGuard,
@@ -118,7 +119,11 @@ POLICY_FIELDS = {
     "keep-awake": "keep_awake",
     "dry-run": "dry_run",
     "offset-guard": "offset_guard",
+    "fallback-replicas": "fallback",
+    "fallback-after": "fallback",
 }
+NEEDS = {"fallback-after": {"fallback-replicas": "3"}}
+"""What an annotation needs beside it."""
 
 GOOD: list[tuple[str, str, Any]] = [
     ("topic", "orders.v1", "orders.v1"),
@@ -152,14 +157,17 @@ GOOD: list[tuple[str, str, Any]] = [
     ("keep-awake", "true", True),
     ("dry-run", "true", True),
     ("offset-guard", "observe", OffsetGuard.OBSERVE),
+    ("fallback-replicas", "3", Fallback(3, timedelta(seconds=90))),
+    ("fallback-after", "2m", Fallback(3, timedelta(minutes=2))),
 ]
 
 
 @pytest.mark.parametrize(("name", "written", "expected"), GOOD, ids=lambda value: str(value)[:30])
 def test_an_annotation_is_taken(name: str, written: str, expected: object) -> None:
     """Each annotation ends up in the field that means it, and in no other."""
-    policy = accepted(annotated() | prefixed({name: written}))
-    plain = accepted(annotated())
+    beside = prefixed(NEEDS.get(name, {}))
+    policy = accepted(annotated() | beside | prefixed({name: written}))
+    plain = accepted(annotated() | beside)
     if name in TRIGGER_FIELDS:
         assert getattr(policy.triggers[0], TRIGGER_FIELDS[name]) == expected
         changed = _differences(policy.triggers[0], plain.triggers[0])
@@ -210,13 +218,15 @@ BAD: list[tuple[str, str, str]] = [
     ("keep-awake", "on", BOOLEAN),
     ("dry-run", "tru", BOOLEAN),
     ("offset-guard", "true", "allowed: on or observe or off"),
+    ("fallback-replicas", "some", INTEGER.format(0)),
+    ("fallback-after", "0", f"{DURATION.format(1)}, and at most 365d"),
 ]
 
 
 @pytest.mark.parametrize(("name", "written", "allowed"), BAD, ids=lambda value: str(value)[:30])
 def test_a_wrong_value_is_told(name: str, written: str, allowed: str) -> None:
     """A wrong value is told once, with its key, itself and what is allowed."""
-    assert refused(annotated() | prefixed({name: written})) == [
+    assert refused(annotated() | prefixed(NEEDS.get(name, {})) | prefixed({name: written})) == [
         f"wakegate.dev/{name} is {written!r}; {allowed}",
     ]
 
@@ -226,6 +236,16 @@ def test_every_annotation_of_the_table_has_a_good_and_a_bad_row() -> None:
     names = {row.name for row in TABLE}
     assert names == {name for name, _, _ in GOOD}
     assert names == {name for name, _, _ in BAD}
+
+
+def test_a_fallback_has_a_count() -> None:
+    """And a short polling interval does not make it nervous: 60 s at least."""
+    assert refused(annotated(fallback_after="2m")) == [
+        "wakegate.dev/fallback-replicas: it is required where fallback-after is given"
+    ]
+    assert accepted(annotated(fallback_replicas="3", polling_interval="5")).fallback == Fallback(
+        3, timedelta(seconds=60)
+    )
 
 
 def test_every_default_of_the_table_parses() -> None:

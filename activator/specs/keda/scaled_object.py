@@ -94,7 +94,9 @@ def _read_annotations(written_on: Mapping[str, Any]) -> tuple[dict[str, Any], li
 
 def _missing(read: Mapping[str, Any], problems: list[SpecError]) -> list[SpecError]:
     """Return what is required and not there, unless it was misspelt, which is told already."""
-    told = {problem.where for problem in problems} | {f"spec.{problem.did_you_mean}" for problem in problems}
+    told = {problem.where for problem in problems} | {
+        f"{problem.where.rpartition('.')[0]}.{problem.did_you_mean}" for problem in problems
+    }
     required = ["scaleTargetRef.name", "triggers"]
     if any(path.startswith("fallback.") for path in read):
         required += ["fallback.failureThreshold", "fallback.replicas"]
