@@ -198,7 +198,7 @@ class SecretStore(Generic[Options]):
             return plan
         document = told[_source_path(source)]
         if isinstance(document, DeniedError):
-            return _unreadable(str(source), self._namespace(source))
+            return _denied(source)
         if isinstance(document, WakegateError):
             return document
         if document is None:
@@ -245,6 +245,13 @@ class SecretStore(Generic[Options]):
             _log.info("credentials of %s are in use", entry.source)
         for ref in list(entry.named_by):
             self.changed(ref)
+
+
+def _denied(source: AuthenticationSource) -> SpecError:
+    if source.kind != CLUSTER_TRIGGER_AUTHENTICATION:
+        return _unreadable(str(source), source.namespace)
+    grant = "grant get of clustertriggerauthentications.keda.sh to wakegate's ServiceAccount by a ClusterRoleBinding"
+    return SpecError(str(source), None, f"it may not be read; {grant}")
 
 
 def _source_path(source: AuthenticationSource) -> str:

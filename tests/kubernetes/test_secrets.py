@@ -170,8 +170,10 @@ async def test_what_may_not_be_read_is_told_with_what_to_grant() -> None:
     api = MemoryApi()
     api.down = DeniedError("API server: secrets is forbidden")
     async with running(api) as store:
-        store.name(ORDERS, [KEY, REF])
+        everybodys = AuthenticationSource(CLUSTER_TRIGGER_AUTHENTICATION, "shop", "login").key()
+        store.name(ORDERS, [KEY, REF, everybodys])
         await look()
+        assert "grant get of clustertriggerauthentications.keda.sh" in str(store.problems(everybodys)[0])
         grant = (
             "bind ClusterRole wakegate-secrets-reader to wakegate's ServiceAccount by a RoleBinding in namespace shop"
         )
