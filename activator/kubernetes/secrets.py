@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -31,7 +32,7 @@ from activator.specs.authentication import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from activator.core.model import TargetRef
     from activator.kubernetes.client import Document, KubernetesClient
@@ -50,8 +51,6 @@ _TOKEN_FRESH_SECONDS = 0.8 * _TOKEN_SECONDS
 """A token is asked for anew before its end, and not at every look."""
 
 Options = TypeVar("Options")
-Found = "Document | WakegateError | None"
-"""An object, why it could not be read, or None: it does not exist."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +69,7 @@ class _Entry(Generic[Options]):
     problems: tuple[SpecError, ...] = ()
     unread: str = "it has not been read yet"
     """Why nothing is known of it, while that is so."""
+    looked_at: bool = False
 
 
 class SecretStore(Generic[Options]):
@@ -91,6 +91,7 @@ class SecretStore(Generic[Options]):
         self._build = build
         self._operator_namespace = operator_namespace
         self._entries: dict[str, _Entry[Options]] = {}
+        self._named: dict[TargetRef, frozenset[str]] = {}
         self._new = asyncio.Event()
         self._tokens: dict[str, tuple[float, Document]] = {}
         """Of ServiceAccounts, by path, and until when they are fresh."""
@@ -100,12 +101,13 @@ class SecretStore(Generic[Options]):
 
     def name(self, ref: TargetRef, keys: Iterable[str]) -> None:
         """Take note of the credentials that a target names now."""
-        wanted = set(keys)
-        for key, entry in self._entries.items():
-            if key not in wanted:
-                entry.named_by.discard(ref)
-        for key in wanted:
+        wanted, before = frozenset(keys), self._named.pop(ref, frozenset())
+        for key in before - wanted:
+            self._entry(key).named_by.discard(ref)
+        for key in wanted - before:
             self._entry(key).named_by.add(ref)
+        if wanted:
+            self._named[ref] = wanted
 
     def expect(self, keys: Iterable[str]) -> None:
         """Take note of credentials that will be asked for."""
@@ -127,15 +129,20 @@ class SecretStore(Generic[Options]):
         raise UnavailableError(str(entry.source), entry.unread)
 
     async def run(self) -> None:
-        """Look again and again until cancelled, and at once at what is new."""
+        """Look again and again until cancelled, and at once at what is new, and only at that."""
+        clock = asyncio.get_running_loop().time
+        next_look = clock()
         while True:
             self._new.clear()
-            await self.look()
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._new.wait()
-            except TimeoutError:
+            if clock() >= next_look:
+                next_look = clock() + LOOK_SECONDS
                 self._drop_unused()
+                await self.look()
+            else:
+                await self._look_at([entry for entry in self._entries.values() if not entry.looked_at])
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(next_look):
+                    await self._new.wait()
 
     def _entry(self, key: str) -> _Entry[Options]:
         if key not in self._entries:
@@ -154,14 +161,16 @@ class SecretStore(Generic[Options]):
 
     async def look(self) -> None:
         """Read every object that some credentials need, once, and take in what came of it."""
-        entries = list(self._entries.values())
+        await self._look_at(list(self._entries.values()))
+
+    async def _look_at(self, entries: Sequence[_Entry[Options]]) -> None:
         told = await self._read({path for entry in entries if (path := _source_path(entry.source))})
         plans = {id(entry): self._plan(entry.source, told) for entry in entries}
         references = {reference for plan in plans.values() if isinstance(plan, Plan) for reference in plan.references()}
         found = await self._read({_path(reference) for reference in references})
         for entry in entries:
             plan = plans[id(entry)]
-            before = (entry.credentials, entry.problems)
+            before, entry.looked_at = (entry.credentials, entry.problems), True
             self._take(entry, plan, found)
             if (entry.credentials, entry.problems) != before:
                 self._tell(entry)
@@ -198,7 +207,7 @@ class SecretStore(Generic[Options]):
             return plan
         document = told[_source_path(source)]
         if isinstance(document, DeniedError):
-            return _unreadable(str(source), self._namespace(source))
+            return _denied(source)
         if isinstance(document, WakegateError):
             return document
         if document is None:
@@ -245,6 +254,13 @@ class SecretStore(Generic[Options]):
             _log.info("credentials of %s are in use", entry.source)
         for ref in list(entry.named_by):
             self.changed(ref)
+
+
+def _denied(source: AuthenticationSource) -> SpecError:
+    if source.kind != CLUSTER_TRIGGER_AUTHENTICATION:
+        return _unreadable(str(source), source.namespace)
+    grant = "grant get of clustertriggerauthentications.keda.sh to wakegate's ServiceAccount by a ClusterRoleBinding"
+    return SpecError(str(source), None, f"it may not be read; {grant}")
 
 
 def _source_path(source: AuthenticationSource) -> str:

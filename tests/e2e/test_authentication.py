@@ -286,33 +286,63 @@ def change_password(stage: Stage, password: str) -> None:
     client.alter_user_scram_credentials([change])[USER].result(30)
 
 
+def wake(stage: Stage, consumer: Consumer, produced: int) -> int:
+    """Let one record wake a sleeper; answers how many were produced now."""
+    until("it sleeps", lambda: consumer.replicas() == 0, 60)
+    stage.produce(consumer)
+    until("one record wakes it", lambda: consumer.replicas() == 1, 5)
+    return produced + 1
+
+
 def test_a_password_is_rotated_under_load(stage: Stage) -> None:
     """Changed at the broker, then in the Secret: every record wakes, and the new one is in use within seconds."""
     put_secret(stage, "kafka", **login(stage, FIRST))
     grant(stage, "wakegate-secrets-reader")
     wakegate = start(stage)
     consumer = secured(stage, "SCRAM", authentication_secret="kafka")
-    produced, refused = 0, refusals_at_the_broker(stage)
-
-    def wake() -> None:
-        nonlocal produced
-        until("it sleeps", lambda: consumer.replicas() == 0, 60)
-        stage.produce(consumer)
-        produced += 1
-        until("one record wakes it", lambda: consumer.replicas() == 1, 5)
-
-    wake()
+    refused = refusals_at_the_broker(stage)
+    produced = wake(stage, consumer, 0)
     try:
         change_password(stage, SECOND)
-        wake()
+        produced = wake(stage, consumer, produced)
         put_secret(stage, "kafka", **login(stage, SECOND))
         changed_at = time.monotonic()
         until("the new password is in use", lambda: times_taken_up(stage, wakegate) == 2, 20)
         print(f"in use after {time.monotonic() - changed_at:.1f} s")  # noqa: T201 - the measurement itself
-        wake()
-        wake()
+        produced = wake(stage, consumer, produced)
+        produced = wake(stage, consumer, produced)
     finally:
         change_password(stage, FIRST)
+    until("everything is consumed", lambda: consumer.consumed() == produced, 60)
+    assert refusals_at_the_broker(stage) == refused
+    assert CANARY not in everything_told(stage, wakegate)
+
+
+def client_certificate(stage: Stage) -> dict[str, str]:
+    """The keys of a Secret for mutual TLS, with a new key each time."""
+    make, write, _ = FORMS["EC, PKCS#8, PBES2"]
+    key = make()
+    authority = stage.bed.kafka.authority
+    return {
+        "tls": "enable",
+        "ca": authority.certificate.read_text(),
+        "cert": authority.certify(USER, key.public_key()),
+        "key": write(key),
+        "keyPassword": PASSWORD,
+    }
+
+
+def test_a_client_certificate_is_rotated_under_load(stage: Stage) -> None:
+    """As cert-manager does it: another certificate and key in the Secret, and every record wakes."""
+    put_secret(stage, "kafka", **client_certificate(stage))
+    grant(stage, "wakegate-secrets-reader")
+    wakegate = start(stage)
+    consumer = secured(stage, "MTLS", authentication_secret="kafka")
+    refused = refusals_at_the_broker(stage)
+    produced = wake(stage, consumer, 0)
+    put_secret(stage, "kafka", **client_certificate(stage))
+    until("the new certificate is in use", lambda: times_taken_up(stage, wakegate) == 2, 20)
+    produced = wake(stage, consumer, produced)
     until("everything is consumed", lambda: consumer.consumed() == produced, 60)
     assert refusals_at_the_broker(stage) == refused
     assert CANARY not in everything_told(stage, wakegate)

@@ -118,6 +118,21 @@ async def test_no_storm() -> None:
 
 
 @virtual
+async def test_what_is_new_is_looked_at_at_once_and_alone() -> None:
+    """A storm of new workloads does not have every other Secret read again for each of them."""
+    api = MemoryApi()
+    async with running(api) as store:
+        store.name(ORDERS, [KEY])
+        await look()
+        for number in range(20):
+            new = AuthenticationSource(SECRET, "shop", f"s{number}").key()
+            store.name(TargetRef("shop", "Deployment", f"d{number}"), [new])
+            await look()
+            assert store.problems(new)
+    assert api.asked("GET") == [SECRET_PATH, *(f"/api/v1/namespaces/shop/secrets/s{number}" for number in range(20))]
+
+
+@virtual
 async def test_what_is_missing_is_a_sentence_and_what_was_there_stays_in_force() -> None:
     """A Secret that is deleted, or loses a key, is told; connections go on with what was read last."""
     api = MemoryApi()
@@ -170,8 +185,10 @@ async def test_what_may_not_be_read_is_told_with_what_to_grant() -> None:
     api = MemoryApi()
     api.down = DeniedError("API server: secrets is forbidden")
     async with running(api) as store:
-        store.name(ORDERS, [KEY, REF])
+        everybodys = AuthenticationSource(CLUSTER_TRIGGER_AUTHENTICATION, "shop", "login").key()
+        store.name(ORDERS, [KEY, REF, everybodys])
         await look()
+        assert "grant get of clustertriggerauthentications.keda.sh" in str(store.problems(everybodys)[0])
         grant = (
             "bind ClusterRole wakegate-secrets-reader to wakegate's ServiceAccount by a RoleBinding in namespace shop"
         )
