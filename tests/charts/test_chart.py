@@ -39,8 +39,6 @@ OVERLAYS: dict[str, tuple[dict[str, Any], str]] = {
 """Overlay -> the values that mean the same, and its namespace."""
 
 COMPONENTS: dict[str, dict[str, Any]] = {
-    "kafka-credentials": {"kafkaCredentials.secretName": "wakegate-kafka-credentials"},
-    "secrets-reader": {"rbac.secretsReader": True},
     "networkpolicy": {"networkPolicy.enabled": True},
     "prometheusrule": {"prometheus.operator.prometheusRules.enabled": True},
     "servicemonitor": {
