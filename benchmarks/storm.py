@@ -84,6 +84,7 @@ def _one_storm(figures: Figures, made: Crowd, names: Sequence[str], floor: float
     figures.add(
         f"{label}: other answers to its PATCHes", ", ".join(f"{code}: {n}" for code, n in others.items()) or "none"
     )
+    figures.add(f"{label}: awake in the end", f"{_awake(made, names)} of {len(names)}")
     figures.raw[label] = {
         "other_answers": others,
         "last_seconds": last,
@@ -91,6 +92,13 @@ def _one_storm(figures: Figures, made: Crowd, names: Sequence[str], floor: float
         "floor_seconds": floor,
         "twice": twice,
     }
+
+
+def _awake(made: Crowd, names: Sequence[str]) -> int:
+    """Count those above zero: a PATCH that was answered too late (504) may have been applied all the same."""
+    wanted = set(names)
+    items = made.stage.api.get(made.deployments)["items"]
+    return sum(item["metadata"]["name"] in wanted and bool(item["spec"].get("replicas")) for item in items)
 
 
 def _other_answers(made: Crowd, names: Sequence[str]) -> dict[int, int]:
