@@ -10,6 +10,7 @@ What must be true besides: every sleeper with a record has exactly one 200 to a 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -79,7 +80,40 @@ def _one_storm(figures: Figures, made: Crowd, names: Sequence[str], floor: float
     figures.add_latencies(f"{label}: own ack -> own 200", list(took.values()))
     figures.add(f"{label}: floor, bare PATCHes", f"{floor:.2f} s")
     figures.add(f"{label}: woken by exactly one PATCH", f"{len(took) - twice} of {len(names)}")
-    figures.raw[label] = {"last_seconds": last, "acks_seconds": spread, "floor_seconds": floor, "twice": twice}
+    others = _other_answers(made, names)
+    figures.add(
+        f"{label}: other answers to its PATCHes", ", ".join(f"{code}: {n}" for code, n in others.items()) or "none"
+    )
+    figures.add(f"{label}: awake in the end", f"{_awake(made, names)} of {len(names)}")
+    figures.raw[label] = {
+        "other_answers": others,
+        "last_seconds": last,
+        "acks_seconds": spread,
+        "floor_seconds": floor,
+        "twice": twice,
+    }
+
+
+def _awake(made: Crowd, names: Sequence[str]) -> int:
+    """Count those above zero: a PATCH that was answered too late (504) may have been applied all the same."""
+    wanted = set(names)
+    items = made.stage.api.get(made.deployments)["items"]
+    return sum(item["metadata"]["name"] in wanted and bool(item["spec"].get("replicas")) for item in items)
+
+
+def _other_answers(made: Crowd, names: Sequence[str]) -> dict[int, int]:
+    """Count the answers to PATCHes by wakegate that were no 200, by status."""
+    wanted = set(names)
+    return dict(
+        Counter(
+            event.status
+            for event in made.stage.bed.control_plane.audit_events()
+            if event.is_scale_write
+            and event.name in wanted
+            and event.user_agent.startswith("wakegate")
+            and event.status != HTTPStatus.OK
+        )
+    )
 
 
 def _produce(made: Crowd, names: Sequence[str], seconds: float) -> dict[str, datetime]:
