@@ -51,13 +51,13 @@ class Activator:
     def __init__(self, world: World) -> None:
         self._world = world
         self._agenda = Agenda()
-        self._acts = asyncio.Semaphore(ACTS_AT_ONCE)
-        self._keeper = Keeper(world, gives_way=self._acts.locked)
+        self._keeper = Keeper(world)
         self._releasing = Releasing(world, self._keeper)
         self._roster = Roster(world, self._keeper, self._releasing, self._agenda.bring_forward)
         self._reading: set[tuple[Cluster, ...]] = set()
         self._waiting: defaultdict[tuple[Cluster, ...], dict[TargetRef, Push | None]] = defaultdict(dict)
         self._news = asyncio.Event()
+        self._acts = asyncio.Semaphore(ACTS_AT_ONCE)
 
     @property
     def targets(self) -> Mapping[TargetRef, Target]:

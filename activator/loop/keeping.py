@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -12,8 +11,6 @@ from typing import TYPE_CHECKING
 from activator.errors import WakegateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from activator.core.model import TargetRef, TargetState
     from activator.loop.world import World
 
@@ -23,25 +20,14 @@ AFTER_A_FAILURE_SECONDS = 5.0
 AT_ONCE = 8
 """Writes under way at the same time."""
 
-LONGEST_WAY_GIVEN_SECONDS = 5.0
-"""For so long a storm of wakes goes first; what is kept may not wait for ever."""
-GIVE_WAY_SECONDS = 0.05
-
 _log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Writes target states in the background, each target's latest only.
+    """Writes target states in the background, each target's latest only."""
 
-    Args:
-        world: the ports.
-        gives_way: tells whether more wakes wait than may be under way: a write would take the API server's time, and
-            ours, from them.
-    """
-
-    def __init__(self, world: World, gives_way: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
-        self._gives_way = gives_way
         self._saved: dict[TargetRef, TargetState] = {}
         self._waiting: dict[TargetRef, tuple[str, TargetState]] = {}
         self._work = asyncio.Event()
@@ -81,17 +67,10 @@ class Keeper:
                 self._waiting.clear()
                 continue
             while self._waiting:
-                await self._give_way()
                 batch = [self._waiting.popitem() for _ in range(min(AT_ONCE, len(self._waiting)))]
                 failed = await asyncio.gather(*(self._write(ref, uid, state) for ref, (uid, state) in batch))
                 if any(failed):
                     await asyncio.sleep(AFTER_A_FAILURE_SECONDS)
-
-    async def _give_way(self) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LONGEST_WAY_GIVEN_SECONDS):
-                while self._gives_way():  # noqa: ASYNC110 - a semaphore has no event that tells
-                    await asyncio.sleep(GIVE_WAY_SECONDS)
 
     async def _write(self, ref: TargetRef, uid: str, state: TargetState) -> bool:
         try:

@@ -9,14 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activator.loop import activator
+from activator.loop.activator import COMPANY
 from tests.fakes.bed import Bed
 from tests.fakes.kubernetes import conflict, too_many_requests
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:
-    import pytest
-
     from activator.core.model import TargetRef
 
 POLLING_SECONDS = 30
@@ -48,7 +46,7 @@ async def test_sleepers_that_were_taken_over_one_by_one_are_soon_read_together()
         bed.recorder.facts.clear()
         intervals = 10
         await bed.until(SETTLED_SECONDS + intervals * POLLING_SECONDS)
-        assert len(bed.replica.reader.reads) <= (intervals + 1) / activator.COMPANY
+        assert len(bed.replica.reader.reads) <= (intervals + 1) / COMPANY
         for ref in refs:
             looks = [evaluation.now for evaluation in bed.recorder.evaluations if evaluation.ref == ref]
             assert len(looks) >= intervals
@@ -77,22 +75,6 @@ async def test_a_storm_costs_one_patch_a_target_and_no_other_request_before_it()
             **dict.fromkeys(hit, 1),
             **dict.fromkeys(spared, 0),
         }
-
-
-@virtual
-async def test_what_is_kept_is_written_after_a_storm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While more wakes wait than may be under way, nothing else of ours takes the API server's time from them."""
-    monkeypatch.setattr(activator, "ACTS_AT_ONCE", 4)
-    bed = Bed(hpa=False)
-    async with bed:
-        refs = await crowd(bed, 12)
-        bed.server.requests.clear()
-        for ref in refs:
-            bed.kafka.produce(ref.name)
-        await bed.until(bed.now_seconds() + 1)
-        calls = [request.call for request in bed.server.requests]
-        assert calls[: len(refs)] == ["scale.set"] * len(refs)
-        assert calls.count("state.save") >= len(refs)
 
 
 @virtual
