@@ -240,6 +240,17 @@ def packed(scaled_object: Mapping[str, Any], workload: Mapping[str, Any]) -> Map
     return pack(scaled_object, environment_of(workload, target.get("envSourceContainerName", "")))
 
 
+def scaled_object_tasks(cluster: Cluster) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Name the tasks without which the catalog does not know which ScaledObjects there are, and whose."""
+    if cluster.scaled_objects is None or cluster.scaled_object_writer is None:
+        return {}
+    return {
+        "KEDA's presence": cluster.keda.run,
+        "ScaledObjects": cluster.scaled_objects.run,
+        "status of ScaledObjects": cluster.scaled_object_writer.run,
+    }
+
+
 def _tasks(
     cluster: Cluster, activator: Activator, gate: CredentialGate, tail: KafkaTail
 ) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -254,15 +265,7 @@ def _tasks(
     shared = cluster.shared_certificate
     return {
         **({"certificate": shared.run} if shared is not None else {}),
-        **(
-            {
-                "KEDA's presence": cluster.keda.run,
-                "ScaledObjects": cluster.scaled_objects.run,
-                "status of ScaledObjects": cluster.scaled_object_writer.run,
-            }
-            if cluster.scaled_objects is not None and cluster.scaled_object_writer is not None
-            else {}
-        ),
+        **scaled_object_tasks(cluster),
         "HPA watch": cluster.handoff.run,
         "ScaleTarget store": cluster.states.run,
         "Events": cluster.events.run,

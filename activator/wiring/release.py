@@ -16,7 +16,7 @@ from activator.kubernetes.catalog import APPS
 from activator.kubernetes.client import KubernetesClient
 from activator.kubernetes.scale import KubernetesScaler
 from activator.loop import give_back_all
-from activator.wiring.cluster import Cluster, process_identity
+from activator.wiring.cluster import Cluster, process_identity, scaled_object_tasks
 from activator.wiring.parts import Clock, Pushes, observability, running
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def release(settings: Settings, deployment: tuple[str, str] | None, within
         world = cluster.world(
             connections, KafkaTail(connections, Pushes(observed.metrics), cluster.clock.now), observed
         )
-        tasks = {"HPA watch": cluster.handoff.run, "Events": cluster.events.run}
+        tasks = {"HPA watch": cluster.handoff.run, "Events": cluster.events.run, **scaled_object_tasks(cluster)}
         async with running({"lease": cluster.election.run} if cluster.election else {}), running(tasks):
             left = await give_back_all(world, within)
             await cluster.events.drained(LAST_EVENTS_SECONDS)
