@@ -57,7 +57,9 @@ async def release(settings: Settings, deployment: tuple[str, str] | None, within
         world = cluster.world(
             connections, KafkaTail(connections, Pushes(observed.metrics), cluster.clock.now), observed
         )
-        tasks = {"HPA watch": cluster.handoff.run, "Events": cluster.events.run}
+        tasks = {"HPA watch": cluster.handoff.run, "Events": cluster.events.run, "KEDA's presence": cluster.keda.run}
+        if cluster.scaled_objects is not None:
+            tasks["ScaledObjects"] = cluster.scaled_objects.run
         async with running({"lease": cluster.election.run} if cluster.election else {}), running(tasks):
             left = await give_back_all(world, within)
             await cluster.events.drained(LAST_EVENTS_SECONDS)
