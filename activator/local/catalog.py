@@ -189,6 +189,8 @@ class FolderCatalog:
         said = manifests.read(text, str(path))
         for spec in said.workloads:
             self._replicas.check(spec)
+        for place in said.scaled_objects:
+            self._say(f"{place} is not followed by local mode: annotate its workload to have it scaled here")
         return said
 
     def _put(self, workloads: dict[TargetRef, WorkloadSpec]) -> None:

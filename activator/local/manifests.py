@@ -86,6 +86,8 @@ class Manifests:
     topics: tuple[TopicSpec, ...] = ()
     passed_over: tuple[str, ...] = ()
     """Workloads without our annotations, by kind and name: they are not run."""
+    scaled_objects: tuple[str, ...] = ()
+    """By place and name: local mode does not follow them, and says so."""
 
 
 def read(text: str, file: str) -> Manifests:
@@ -97,11 +99,14 @@ def read(text: str, file: str) -> Manifests:
     workloads: list[WorkloadSpec] = []
     topics: list[TopicSpec] = []
     passed_over: list[str] = []
+    scaled_objects: list[str] = []
     for node, document in documents(text, file):
         place = f"{file}:{node.start_mark.line + 1}"
         match document:
             case {"kind": "KafkaTopic", "metadata": {"name": str(name)}, **rest}:
                 topics.append(_topic(name, rest.get("spec"), place))
+            case {"kind": "ScaledObject", "metadata": {"name": str(name)}}:
+                scaled_objects.append(f"{place}: ScaledObject {name}")
             case {"kind": str(kind), "metadata": {"name": str(name), **metadata}} if kind in KINDS:
                 annotations: Any = metadata.get("annotations") or {}
                 if any(str(key).startswith(ANNOTATION_PREFIX) for key in annotations):
@@ -112,7 +117,7 @@ def read(text: str, file: str) -> Manifests:
                 raise SpecError(f"{place}: metadata.name", None, "it is required")
             case _:
                 continue
-    return Manifests(tuple(workloads), tuple(topics), tuple(passed_over))
+    return Manifests(tuple(workloads), tuple(topics), tuple(passed_over), tuple(scaled_objects))
 
 
 def expand(container: ContainerSpec, fields: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from activator.core.model import OnRelease
 from activator.loop import takeover
 from activator.loop.keeping import Keeper
 from activator.loop.releasing import Releasing
@@ -35,7 +36,7 @@ async def give_back_all(world: World, within: timedelta) -> Sequence[TargetRef]:
     """
     deadline = world.now() + within
     kept = await world.states.load()
-    releasing = Releasing(world, Keeper(world))
+    releasing = Releasing(world, Keeper(world), OnRelease.AT_LEAST_ORIGINAL)
     for ref, state in kept.items():
         releasing.begin(ref, state)
     for ref, managed in (await _all(world, within / 4)).items():

@@ -7,7 +7,7 @@ for a moment. What is kept of it is deleted last, so that a crash on the way beg
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -46,10 +46,14 @@ class Release:
     original_replicas: int
     asleep_by_us: bool
     due: datetime
+    rule: OnRelease | None = None
+    """By which rule, whatever the policy says; None: by the policy's."""
 
     @property
     def on_release(self) -> OnRelease:
         """By which rule it is given back."""
+        if self.rule is not None:
+            return self.rule
         return self.policy.on_release if self.policy else OnRelease.AT_LEAST_ORIGINAL
 
     @property
@@ -61,9 +65,14 @@ class Release:
 
 
 class Releasing:
-    """What is still to be given back."""
+    """What is still to be given back.
 
-    def __init__(self, world: World, keeper: Keeper) -> None:
+    `rule` is for all of them: an uninstalled wakegate wakes nothing any more, so that a ScaledObject's wish to leave
+    the count as it is, meant for its own deletion, would leave its target asleep for ever.
+    """
+
+    def __init__(self, world: World, keeper: Keeper, rule: OnRelease | None = None) -> None:
+        self._rule = rule
         self._world = world
         self._keeper = keeper
         self._releases: dict[TargetRef, Release] = {}
@@ -82,6 +91,7 @@ class Releasing:
             original_replicas=state.original_replicas or 0,
             asleep_by_us=state.asleep_by_us,
             due=self._world.now(),
+            rule=self._rule,
         )
 
     def cancel(self, ref: TargetRef) -> None:
@@ -105,9 +115,7 @@ class Releasing:
             except WakegateError as error:
                 _log.warning("%s could not be released, it is tried again in a moment: %s", ref, error)
                 if ref in self._releases:
-                    self._releases[ref] = Release(
-                        release.policy, release.original_replicas, release.asleep_by_us, self._world.now() + _AGAIN
-                    )
+                    self._releases[ref] = replace(release, due=self._world.now() + _AGAIN)
             else:
                 self._releases.pop(ref, None)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from activator.core.model import Behavior, Cluster, Policy, TargetRef, Trigger
+from activator.core.model import Behavior, Cluster, Policy, ScaledObject, TargetRef, Trigger
 from activator.errors import InvalidError, UnavailableError
 from activator.kubernetes.hpa import KubernetesHandoff
 from tests.kubernetes.memory_api import MemoryApi, unreachable
@@ -174,3 +174,58 @@ def test_a_rival_drives_the_same_workload_by_any_version(api_version: str, kind:
             assert handoff.look(ORDERS).rival == rival
 
     look()
+
+
+OF_KEDA = ScaledObject(name="orders", uid="so-1", hpa_name="keda-hpa-orders", labels=(("team", "a"),))
+BY_SCALED_OBJECT = replace(POLICY, scaled_object=OF_KEDA)
+
+
+def path_of(name: str) -> str:
+    """Of an HPA beside ours."""
+    return f"{PATH.rpartition('/')[0]}/{name}"
+
+
+def kedas(uid: str = "so-1") -> dict[str, Any]:
+    """The HPA that KEDA left behind."""
+    return {
+        "metadata": {
+            "name": "keda-hpa-orders",
+            "namespace": "shop",
+            "labels": {"app.kubernetes.io/managed-by": "keda-operator"},
+            "ownerReferences": [{"kind": "ScaledObject", "name": "orders", "uid": uid}],
+        },
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "orders"}},
+    }
+
+
+@virtual
+async def test_the_hpa_that_keda_left_behind_becomes_ours() -> None:
+    """It belongs to the very ScaledObject; that of another one is a rival, unless it is to be taken over."""
+    api = MemoryApi()
+    api.put(path_of("keda-hpa-orders"), kedas())
+    async with handing_off(api) as handoff:
+        assert handoff.look(ORDERS).rival == "HorizontalPodAutoscaler keda-hpa-orders"
+        assert handoff.look(ORDERS, OF_KEDA).rival is None
+        assert handoff.look(ORDERS, replace(OF_KEDA, uid="so-2")).rival is not None
+        assert handoff.look(ORDERS, replace(OF_KEDA, uid="so-2", transfers_hpa=True)).rival is None
+        await handoff.ensure(ORDERS, "uid-1", BY_SCALED_OBJECT, 5)
+        assert handoff.look(ORDERS, OF_KEDA).ours
+    written = api.documents[path_of("keda-hpa-orders")]
+    assert written["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "wakegate"
+    assert written["metadata"]["labels"]["team"] == "a"
+    selector = {"matchLabels": {"scaledobject.keda.sh/name": "orders"}}
+    assert [metric["external"]["metric"]["selector"] for metric in written["spec"]["metrics"]] == [selector]
+
+
+@virtual
+async def test_an_hpa_that_is_named_otherwise_is_made_anew() -> None:
+    """Two of ours would fight; and it is found by its label when it is to be removed."""
+    api = MemoryApi()
+    async with handing_off(api) as handoff:
+        await handoff.ensure(ORDERS, "uid-1", BY_SCALED_OBJECT, 5)
+        renamed = replace(BY_SCALED_OBJECT, scaled_object=replace(OF_KEDA, hpa_name="kafka-hpa"))
+        await handoff.ensure(ORDERS, "uid-1", renamed, 5)
+        assert path_of("keda-hpa-orders") not in api.documents
+        assert path_of("kafka-hpa") in api.documents
+        await handoff.remove(ORDERS)
+        assert path_of("kafka-hpa") not in api.documents

@@ -282,3 +282,14 @@ async def test_what_is_no_folder(tmp_path: Path, name: str, sentence: str) -> No
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=sentence):
         Bed(tmp_path / name).catalog.load()
+
+
+async def test_says_that_a_scaled_object_is_not_followed_here(bed: Bed) -> None:
+    """With its place, and what would be."""
+    scaled_object = "---\nkind: ScaledObject\nmetadata:\n  name: orders\n"
+    bed.write(manifest("a") + scaled_object)
+    async with running(bed):
+        (said,) = bed.said
+        assert said.endswith(
+            ": ScaledObject orders is not followed by local mode: annotate its workload to have it scaled here"
+        )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from activator.core.model import OnRelease, Policy
 from activator.loop import give_back_all
+from activator.loop.releasing import Release
 from tests.fakes.bed import Bed, Replica
 from tests.fakes.kubernetes import unreachable
 from tests.virtual_time import virtual
@@ -88,3 +91,12 @@ async def test_it_waits_until_it_leads() -> None:
         assert await giving == ()
         assert bed.server.replicas(sleeper) == 1
         leading.cancel()
+
+
+def test_an_uninstall_puts_back_what_a_scaled_object_would_leave_as_it_is() -> None:
+    """Its rule is meant for its own deletion, while wakegate is there; nobody would wake the target any more."""
+    keeps = Policy(triggers=(), on_release=OnRelease.KEEP)
+    release = Release(keeps, 2, asleep_by_us=True, due=datetime(2026, 1, 5, tzinfo=UTC))
+    assert release.on_release is OnRelease.KEEP
+    uninstalled = replace(release, rule=OnRelease.AT_LEAST_ORIGINAL)
+    assert (uninstalled.on_release, uninstalled.goal) == (OnRelease.AT_LEAST_ORIGINAL, 2)
