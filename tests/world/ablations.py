@@ -14,7 +14,7 @@ from unittest import mock
 
 from activator.core import decide, lag, naming
 from activator.errors import NotFoundError
-from activator.loop import acting, activator, reading, releasing, roster, takeover
+from activator.loop import acting, activator, guarding, reading, releasing, roster, takeover
 from activator.loop import target as targets
 from activator.loop import world as loop_world
 from tests.world import kubernetes
@@ -288,3 +288,26 @@ def _what_was_kept() -> AbstractContextManager[object]:
 def _old_news_of_the_watch() -> AbstractContextManager[object]:
     """What a watch tells late or again is not believed over what was read or written since."""
     return mock.patch.object(roster, "_is_older", return_value=False)
+
+
+# --------------------------------------------------------------------------------------------- the offsets guard
+
+
+async def _nothing(*_: object) -> None:
+    return None
+
+
+@_ablation("skipped", "read-again")
+def _offsets_given_back() -> AbstractContextManager[object]:
+    """What Kafka has forgotten of a sleeper, or never had, is committed for it."""
+    return mock.patch.multiple(guarding, restore=_nothing, renew=_nothing, before_a_wake=_still_asleep)
+
+
+async def _still_asleep(_: Any, target: Any) -> bool:
+    return bool(target.asleep)
+
+
+@_ablation("skipped", "read-again")
+def _offsets_renewed_after_a_wake() -> AbstractContextManager[object]:
+    """What a group has is committed once more after a wake, so that it outlasts the start of its first process."""
+    return mock.patch.object(guarding, "renew", _nothing)

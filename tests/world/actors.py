@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 HPA_SYNC_SECONDS = 15.0
 TOLERANCE = 0.1
 STALE_SAMPLE_SECONDS = 60.0
-FIRST_OFFSET = 5000
-"""Where every log stands at the beginning, so that it has room to be wrong about."""
 
 
 @dataclass(eq=False)
@@ -48,6 +46,8 @@ class Consumers:
     never_commits: bool = False
     leaves_late_seconds: float = 0.0
     """How long the group still counts a member that is gone."""
+    empty_since: float = 0.0
+    """Since when its group has had no members."""
     _epoch: int = 0
     _ticking: bool = False
     _starting: bool = False
@@ -137,6 +137,7 @@ class Consumers:
         self.world.journal.note("group", self.trigger.group, state, members)
         if state is GroupState.EMPTY:
             self.positions.clear()
+            self.empty_since = seeded_loop().time()
 
     def _assign(self, epoch: int) -> None:
         """Take positions up where the group has committed, or by the reset policy."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -272,6 +273,7 @@ def _partitions_are_added(hit: Hit) -> None:
     partitions = len(hit.logs.topics[topic]) + 1
     hit.logs.create_topic(topic, partitions)
     hit.world.oracle.partitions_changed(hit.ref, partitions)
+    hit.world.oracle.truths[hit.ref].standing.grew((topic, partitions - 1), seeded_loop().time())
     hit.consumers.rebalance()
     hit.moved_commits()
 
@@ -311,13 +313,57 @@ def _offsets_are_reset(hit: Hit) -> None:
     hit.moved_commits()
 
 
-@_fault("kafka", Scope.TARGET, EMPTY_GROUP)
+@_fault("kafka", Scope.NOBODY, EMPTY_GROUP)
 def _offsets_expire(hit: Hit) -> None:
-    """The group has been empty for longer than offsets.retention.minutes."""
+    """The group has been empty for longer than offsets.retention.minutes; that excuses nothing."""
+    _expire(hit)
+
+
+@_fault("kafka", Scope.NOBODY, EMPTY_GROUP)
+def _offsets_expire_and_a_record_arrives(hit: Hit) -> None:
+    """The same, and a record comes before any look has found it."""
+    _expire(hit)
+    hit.world.produce(hit.ref, hit.partition()[1], 1 + hit.consumers.trigger.activation_lag_threshold)
+
+
+def _expire(hit: Hit) -> None:
+    truth, now = hit.world.oracle.truths[hit.ref], seeded_loop().time()
     if hit.consumers.members:
         return
+    if truth.phase is Phase.WAKING:
+        # Within a second of the wake nothing can have been done about it (docs/safety.md); and once the offsets have
+        # been committed again after it, their retention has begun anew.
+        if now - truth.raised_at < 1.0:
+            return
+        if hit.logs.renewed_at.get(hit.consumers.trigger.group, -1.0) >= truth.raised_at:
+            return
     hit.consumers.group.commits.clear()
+    truth.standing.expired(now)
     hit.moved_commits()
+
+
+@_fault("kafka", Scope.TARGET, lasts=(20, 600))
+def _commits_are_denied(hit: Hit) -> End:
+    """Somebody takes the permission to commit for the group away, and gives it back."""
+    group, denied = hit.consumers.trigger.group, hit.logs.unwritable_groups
+    truth = hit.world.oracle.truths[hit.ref]
+
+    def begin() -> None:
+        denied.add(group)
+        truth.standing.denied_until = math.inf
+
+    def end() -> None:
+        denied.discard(group)
+        truth.standing.denied_until = seeded_loop().time()
+
+    return _kafka_error(hit, begin, end)
+
+
+@_fault("kafka", Scope.TARGET, lasts=(5, 200))
+def _answers_to_commits_are_lost(hit: Hit) -> End:
+    """What we commit for a group is committed, and nobody says so."""
+    group, lost = hit.consumers.trigger.group, hit.logs.answers_lost
+    return _kafka_error(hit, lambda: lost.add(group), lambda: lost.discard(group))
 
 
 @_fault("kafka", Scope.TARGET, lasts=(5, 200))

@@ -23,7 +23,8 @@ from activator.core.model import (
     TriggerOffsets,
     Unreadable,
 )
-from tests.fakes.kafka import FakeGroup, FakeKafka, FakePartition
+from activator.errors import NotFoundError, UnavailableError, WakegateError
+from tests.fakes.kafka import FakeGroup, FakeGroupOffsets, FakeKafka, FakePartition
 from tests.world.scheduler import seeded_loop
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from tests.world.oracle import Oracle
     from tests.world.scheduler import Process
 
+FIRST_OFFSET = 5000
+"""Where every log stands at the beginning, so that it has room to be wrong about."""
 DEADLINE_SECONDS = 5.0
 """After so long a read is given up."""
 TAIL_SECONDS = 0.02
@@ -62,6 +65,12 @@ class Logs(FakeKafka):
         """How long each half of a read takes."""
         self.down_at_once = False
         """It answers with an error instead of not at all."""
+        self.answers_lost: set[str] = set()
+        """Groups whose commits by us are made, and not answered."""
+        self.renewed_at: dict[str, float] = {}
+        """When a commit was last made for a group by somebody who is no member of it."""
+        self.on_commit: Callable[..., None] = lambda *_: None
+        """Told of every commit that reaches a broker so."""
         self.faults = 0
         """How many are under way."""
         self.healthy_since = 0.0
@@ -186,7 +195,7 @@ class Reader:
         )
         if all(partition.error for partition in partitions):
             return Unreadable(f"{place}: topic {trigger.topic!r}: {partitions[0].error}", now)
-        return TriggerOffsets(partitions, now, group.state, group.members)
+        return TriggerOffsets(partitions, now, group.state, group.members, logs.topic_ids[trigger.topic])
 
     @staticmethod
     def _partition(logs: Logs, trigger: Trigger, group: FakeGroup, number: int) -> PartitionOffsets:
@@ -201,6 +210,88 @@ class Reader:
         if log_start is not None and where[0] not in logs.lies:
             end = max(end, log_start)
         return PartitionOffsets(trigger.topic, number, end, committed, log_start)
+
+
+class GroupOffsets(FakeGroupOffsets):
+    """`ports.GroupOffsets` of one process: a commit that was sent outlives its sender, and its answer may be lost.
+
+    What the adapter does in two requests (what is there, then what is missing) is one moment here: a reset by an
+    operator between the two is not promised to survive (docs/safety.md), so it is not struck.
+    """
+
+    def __init__(self, clusters: Mapping[str, Logs]) -> None:
+        super().__init__(*clusters.values())
+        self._clusters = clusters
+
+    async def check(self, cluster: Cluster, group: str, topic: str) -> None:  # noqa: ARG002 - the port's
+        """Find out whether we may commit."""
+        logs = await self._reach(cluster)
+        self._may_commit(logs, group)
+        await asyncio.sleep(logs.later())
+
+    async def commit_missing(
+        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
+    ) -> Mapping[int, int]:
+        """Commit for a group without members, where it has nothing."""
+        return await self._send("missing", cluster, group, topic, offsets, topic_id)
+
+    async def commit_again(
+        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
+    ) -> Mapping[int, int]:
+        """Commit for a group without members, where it stands."""
+        return await self._send("again", cluster, group, topic, offsets, topic_id)
+
+    async def _reach(self, cluster: Cluster) -> Logs:
+        logs = self._clusters[cluster.bootstrap_servers]
+        await asyncio.sleep(logs.later())
+        if logs.down is not None:
+            if not logs.down_at_once:
+                await asyncio.sleep(DEADLINE_SECONDS)
+            raise UnavailableError(f"Kafka {logs.bootstrap_servers}", logs.down)
+        return logs
+
+    async def _send(
+        self, what: str, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], topic_id: str | None
+    ) -> Mapping[int, int]:
+        logs, loop = await self._reach(cluster), seeded_loop()
+        answered: asyncio.Future[Mapping[int, int]] = loop.create_future()
+
+        def arrive() -> None:
+            try:
+                there = self._commit_now(what, logs, group, topic, offsets, topic_id)
+            except WakegateError as error:
+                logs.on_commit(what, group, type(error).__name__)
+                loop.later(logs.later(), _settle, answered, error)
+            else:
+                logs.on_commit(what, group, sorted(there.items()))
+                lost = UnavailableError(f"Kafka {logs.bootstrap_servers}", f"no answer to a commit of {group!r}")
+                loop.later(logs.later(), _settle, answered, lost if group in logs.answers_lost else there)
+
+        loop.later(logs.later(), arrive)
+        return await answered
+
+    def _commit_now(
+        self, what: str, logs: Logs, group: str, topic: str, offsets: Mapping[int, int], topic_id: str | None
+    ) -> Mapping[int, int]:
+        if logs.down is not None:
+            raise UnavailableError(f"Kafka {logs.bootstrap_servers}", logs.down)
+        self._may_commit(logs, group)
+        if topic not in logs.topics:
+            raise NotFoundError(f"Kafka {logs.bootstrap_servers}: topic {topic!r} does not exist")
+        commits = logs.groups.setdefault(group, FakeGroup()).commits
+        if what == "again" or not all((topic, number) in commits for number in offsets):
+            self._commit(logs, group, topic, offsets, topic_id)
+            logs.renewed_at[group] = seeded_loop().time()
+        return {number: commits[topic, number] for number in offsets}
+
+
+def _settle(answered: asyncio.Future[Mapping[int, int]], answer: Mapping[int, int] | WakegateError) -> None:
+    if answered.done():  # who asked may have given up
+        return
+    if isinstance(answer, WakegateError):
+        answered.set_exception(answer)
+    else:
+        answered.set_result(answer)
 
 
 @dataclass

@@ -20,8 +20,9 @@ from activator.core.model import (
 )
 from activator.core.naming import FIELD_MANAGER
 from tests.world.faults import Phase
-from tests.world.kafka import REBALANCING, Evidence, count
+from tests.world.kafka import FIRST_OFFSET, REBALANCING, Evidence, count
 from tests.world.scheduler import seeded_loop
+from tests.world.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,16 +35,12 @@ if TYPE_CHECKING:
     from tests.world.run import World
     from tests.world.scheduler import Process
 
-OFFSETS_GUARD = False
-"""Turned on by whoever builds the offsets guard: offsets that expire, and groups that start at latest without a
-commit, must then not skip or repeat a record over a sleep either. Until then groups with commits are held to it."""
-
 RULES: dict[str, str] = {
     "slept-with-records": "No PATCH to idle is sent while records exist that the tail has had time to see.",
     "slept-blind": "No PATCH to idle without a complete reading that truly showed no work, taken after the scale.",
     "slept-without-lease": "No PATCH to idle arrives from who does not hold the Lease.",
     "slept-too-soon": "No PATCH to idle before the cooldown is over, since the last work, wake or foreign raise.",
-    "slept-uncommitted": "No PATCH to idle where a consumer would start at latest without a commit.",
+    "slept-uncommitted": "No PATCH to idle where a consumer would start at latest with no commit and none kept.",
     "slept-in-rebalance": "No PATCH to idle on a reading that shows the group in rebalance.",
     "slept-unkept": "No PATCH to idle before what must outlive us is kept.",
     "overwrote": "No PATCH changes a count that somebody else wrote after it was read.",
@@ -127,10 +124,14 @@ class Truth:
     partitions: list[tuple[float, int]] = field(default_factory=list)
     """How many there were, from when."""
     conditions: dict[str, int] = field(default_factory=dict)
-    expected: dict[TopicPartition, int] = field(default_factory=dict)
-    """Where its consumers must go on after the sleep; empty: it has not slept by our hand."""
+    standing: Standing = field(init=False)
+    """Where its consumers must go on after the sleep."""
+    raised_by_us: bool = False
     excused: set[str] = field(default_factory=set)
     """What makes a jump of its consumers legitimate during this sleep."""
+
+    def __post_init__(self) -> None:
+        self.standing = Standing(self.consumers, self.policy.offset_guard)
 
     def freeze(self, why: str, now: float) -> None:
         """Take note of what forbids acting from now on; empty: nothing does."""
@@ -177,7 +178,7 @@ class Oracle:
             asked_at=asked_at,
             answered_at=seeded_loop().time(),
             complete=complete,
-            records=count(logs, trigger, commits),
+            records=count(logs, trigger, self._known_commits(trigger, commits)),
             undetectable=trigger.topic in logs.undetectable,
             rebalancing=isinstance(reading, TriggerOffsets) and reading.group_state in REBALANCING,
             uncommitted=uncommitted,
@@ -267,7 +268,7 @@ class Oracle:
             rule = "slept-without-lease" if after.replicas <= idle else "changed-unled"
             self._break(rule, f"{process.name}: {ref} to {after.replicas}, the Lease is {lease.holder}'s")
         if after.replicas <= idle < before.replicas:
-            self._slept(truth, now)
+            self._slept(process, truth, now)
         elif truth.managed:
             self._check_bounds(process, truth, before.replicas, after.replicas, now)
         seeded_loop().later(EVALUATED_SECONDS, self._check_explained, patch)
@@ -299,13 +300,13 @@ class Oracle:
             self._break("slept-blind", f"{who}, with {evidence.records} records by that very reading")
         else:
             self._check_unseen(process, truth, evidence, threshold, now)
-        if evidence is not None and evidence.uncommitted:
-            self._break("slept-uncommitted", f"{who}, it would skip the record that wakes it")
         if evidence is not None and evidence.rebalancing:
             self._break("slept-in-rebalance", who)
         kept = self.world.server.scale_targets.get(ref)
         if self.world.server.crd_installed and (kept is None or not kept[1].asleep_by_us):
             self._break("slept-unkept", f"{who}, a successor would not know that it sleeps by our hand")
+        if evidence is not None and evidence.uncommitted:
+            self._check_pinned(who, truth, evidence)
         cooldown = truth.policy.cooldown.total_seconds()
         quiet = now - max(truth.worked_at, truth.raised_at)
         if (
@@ -316,6 +317,27 @@ class Oracle:
             self._break("slept-too-soon", f"{who}, quiet for {quiet:.1f} s of {cooldown:g} s")
         if truth.kept_awake_at is not None and now - truth.kept_awake_at > GRACE_SECONDS:
             self._break("slept-while-kept-awake", who)
+
+    def _check_pinned(self, who: str, truth: Truth, evidence: Evidence) -> None:
+        """Without a commit, what is kept must be at or before the ends of the deciding read, partition by partition."""
+        if not truth.standing.guarded:
+            self._break("slept-uncommitted", f"{who}, it would skip the record that wakes it")
+            return
+        stored = self.world.server.scale_targets.get(truth.ref)
+        if not self.world.server.crd_installed or stored is None:
+            return
+        trigger = truth.consumers.trigger
+        kept = stored[1].kept.get((trigger.group, trigger.topic))
+        offsets = kept.offsets if kept is not None else ()
+        for (_, number), end in evidence.ends.items():
+            offset = offsets[number] if number < len(offsets) else None
+            if offset is None or offset > end:
+                self._break("slept-uncommitted", f"{who}, kept of partition {number} is {offset}, its end was {end}")
+
+    def _known_commits(self, trigger: Trigger, commits: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
+        """What a group has by an answer, and what is known to be kept for it where that shows nothing."""
+        truth = next((found for found in self.truths.values() if found.consumers.trigger == trigger), None)
+        return {**truth.standing.offsets, **commits} if truth is not None and truth.standing.guarded else commits
 
     def _check_unseen(self, process: Process, truth: Truth, evidence: Evidence, threshold: int, now: float) -> None:
         """Records past the ends of the deciding read: the tail that joined there has seen those that are not new."""
@@ -380,25 +402,43 @@ class Oracle:
         truth = self.truths[ref]
         if after > before and (manager != FIELD_MANAGER or before <= self._idle(truth)):
             truth.raised_at = seeded_loop().time()
+        if before <= self._idle(truth) < after:
+            truth.raised_by_us = manager == FIELD_MANAGER
+        elif after <= self._idle(truth) and manager != FIELD_MANAGER:
+            truth.standing.offsets.clear()  # put to idle by another hand: nothing was read and kept before it
 
-    def _slept(self, truth: Truth, now: float) -> None:
+    def _slept(self, process: Process, truth: Truth, now: float) -> None:
         """Remember where its consumers must go on."""
         truth.slept_at, truth.falling = now, False
-        truth.expected = dict(truth.consumers.group.commits)
+        evidence = self._evidence.get((process, truth.consumers.trigger))
+        ends = evidence.ends if evidence is not None and not evidence.undetectable else {}
+        truth.standing.sleeps(ends, now)
         truth.excused = set()
 
     def assigned(self, consumers: Consumers, where: TopicPartition, at: int, committed: int | None) -> None:
         """A consumer begins to read a partition."""
         truth = self.truths[consumers.ref]
-        expected = truth.expected.pop(where, None)
-        if expected is None or at == expected:
+        standing, now = truth.standing, seeded_loop().time()
+        expected = standing.offsets.get(where)
+        rule = standing.moved(where, at)
+        if rule is None or truth.excused:
             return
-        if committed is None and not OFFSETS_GUARD:
+        if committed is None and not (
+            truth.managed
+            and not truth.frozen
+            and not truth.disturbed
+            and self._remembers(truth)
+            and standing.lacks_excuse(now, truth.calm_since, truth.raised_at, by_us=truth.raised_by_us)
+        ):
             return
-        if truth.excused & {"reset", "recreated", "truncated", "trimmed"}:
-            return
-        rule = "skipped" if at > expected else "read-again"
-        self._break(rule, f"{consumers.ref} {where[0]}-{where[1]}: goes on at {at}, slept at {expected}")
+        found = "without a commit" if committed is None else "as committed"
+        self._break(rule, f"{consumers.ref} {where[0]}-{where[1]}: goes on at {at} {found}, slept at {expected}")
+
+    def _remembers(self, truth: Truth) -> bool:
+        """Without the CRD what is kept is kept in memory: a process that came later knows nothing of it."""
+        if self.world.server.crd_installed:
+            return True
+        return all(wakegate.process.started_at < truth.slept_at for wakegate in self.world.running())
 
     def partitions_changed(self, ref: TargetRef, number: int) -> None:
         """A topic has another number of partitions."""
@@ -444,7 +484,7 @@ class Oracle:
         trigger = truth.consumers.trigger
         logs = self.world.clusters[trigger.cluster.bootstrap_servers]
         was = truth.work
-        truth.work = count(logs, trigger, truth.consumers.group.commits) > trigger.activation_lag_threshold
+        truth.work = count(logs, trigger, self._commits(truth)) > trigger.activation_lag_threshold
         if truth.work or was:
             truth.worked_at = now
         phase = self._phase(truth)
@@ -476,6 +516,10 @@ class Oracle:
         if truth.conditions.get(rule) == epoch:
             self._break(rule, f"{truth.ref} for {limit:g} s ({truth.phase})")
 
+    def _commits(self, truth: Truth) -> Mapping[TopicPartition, int]:
+        """Where its consumers will go on, as far as anybody can know."""
+        return truth.standing.commits if self._remembers(truth) else truth.consumers.group.commits
+
     def _phase(self, truth: Truth) -> Phase:
         stored = self.world.server.workloads.get(truth.ref)
         if stored is None or self._asleep(truth):
@@ -494,13 +538,15 @@ class Oracle:
         return truth.managed and not truth.frozen and truth.ref in self.world.server.workloads
 
     def _committed(self, truth: Truth) -> bool:
-        """Every partition has a commit that can be used, or does not need one."""
+        """Every partition has a commit that can be used, or does not need one, or surely can be pinned."""
         trigger, commits = truth.consumers.trigger, truth.consumers.group.commits
         logs = self.world.clusters[trigger.cluster.bootstrap_servers].topics.get(trigger.topic, ())
         return bool(logs) and (
             trigger.offset_reset is OffsetReset.EARLIEST
             or all(
-                (at := commits.get((trigger.topic, number))) is not None and at <= log.visible_end(trigger.isolation)
+                at <= log.visible_end(trigger.isolation)
+                if (at := commits.get((trigger.topic, number))) is not None
+                else truth.standing.able and log.end == FIRST_OFFSET  # nobody can have read what nobody committed
                 for number, log in enumerate(logs)
             )
         )

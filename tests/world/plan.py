@@ -136,6 +136,7 @@ def _target(dice: random.Random, index: int) -> TargetPlan:
     cooldown = dice.choice((0, 60, 60, 120, 120, 300))
     name, cluster = f"t{index}", dice.choice(CLUSTERS)
     latest = dice.random() < 0.6
+    guard = dice.choice(("on",) * 8 + ("observe", "off"))
     written = {
         "topic": name,
         "consumer-group": name,
@@ -148,6 +149,7 @@ def _target(dice: random.Random, index: int) -> TargetPlan:
         "max-replica-count": str(max(least, dice.choice((3, 5, 10, 100)))),
         "offset-reset-policy": "latest" if latest else "earliest",
         "isolation-level": dice.choice(("read_uncommitted", "read_uncommitted", "read_committed")),
+        "offset-guard": guard,
         "handoff": dice.choice(("hpa", "hpa", "direct")),
         "sleep-from": dice.choice(("any", "any", "floor")),
         "wake-to": dice.choice(("min", "min", "lag")),
@@ -168,7 +170,7 @@ def _target(dice: random.Random, index: int) -> TargetPlan:
         partitions=partitions,
         replicas=dice.choice((0, 1, 1, 3)),
         annotations=tuple((f"wakegate.dev/{key}", value) for key, value in written.items()),
-        committed=dice.random() < 0.9,
+        committed=dice.random() < (0.8 if guard == "on" else 0.5),
         start_seconds=dice.uniform(1.0, 15.0),
         records_per_second=dice.choice((1, 5, 20)),
         commits_idle=dice.random() < 0.8,

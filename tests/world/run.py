@@ -8,6 +8,7 @@ import logging
 import random
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from activator.core.model import GroupState, IsolationLevel, TargetRef, TraceIds
@@ -17,10 +18,10 @@ from activator.loop import World as LoopWorld
 from activator.web import selector as selectors
 from activator.web.metric_store import InMemoryMetricStore
 from tests.fakes.kubernetes import FakeStateStore
-from tests.world.actors import FIRST_OFFSET, Consumers, HpaController
+from tests.world.actors import Consumers, HpaController
 from tests.world.faults import FAULTS, Phase, Scope
 from tests.world.journal import Journal, Violation
-from tests.world.kafka import Logs, Reader, Tail
+from tests.world.kafka import FIRST_OFFSET, GroupOffsets, Logs, Reader, Tail
 from tests.world.kubernetes import ApiServer, Catalog, Election, Handoff, Scaler, parsed
 from tests.world.oracle import Oracle, Truth
 from tests.world.plan import CALM_SECONDS, CLUSTERS, END_SECONDS, Plan, Strike, TargetPlan
@@ -81,6 +82,7 @@ class Wakegate:
                 metrics=self.metrics,
                 states=FakeStateStore(world.server, name),
                 recorder=self,
+                group_offsets=GroupOffsets(world.clusters),
                 now=self.now,
                 new_ids=world.new_ids,
                 parse=lambda annotations, _: parsed(annotations),
@@ -152,7 +154,7 @@ class Hit:
         """Consumers may go on elsewhere after this."""
         truth = self.world.oracle.truths[self.ref]
         truth.excused.add(why)
-        truth.expected.clear()
+        truth.standing.offsets.clear()
 
     def moved_commits(self) -> None:
         """There may be work now without a record that arrives: only a poll finds it."""
@@ -189,6 +191,8 @@ class World:
         self.server.crd_installed = plan.crd_installed
         self.server.on_scaled = lambda ref: self.consumers[ref].scaled()
         self.clusters = {name: Logs(name, random.Random(f"{plan.seed}/{name}")) for name in CLUSTERS}  # noqa: S311
+        for logs in self.clusters.values():
+            logs.on_commit = partial(self.journal.note, "committed-for")
         self.consumers: dict[TargetRef, Consumers] = {}
         self.processes: list[Wakegate] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -268,6 +272,7 @@ class World:
         self.server.add(ref, replicas=consumers.plan.replicas, ready=0, annotations=stored.annotations)
         truth = self.oracle.truths[ref]
         truth.raised_at, truth.original = self.loop.time(), consumers.plan.replicas
+        truth.standing.forget_missing()
         consumers.scaled()
         self.oracle.touch(ref)
 
