@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from activator.core.model import (
     Evaluation,
+    GroupOnTopic,
     Handover,
     OffsetReset,
     Outcome,
@@ -327,7 +328,7 @@ class Oracle:
         if not self.world.server.crd_installed or stored is None:
             return
         trigger = truth.consumers.trigger
-        kept = stored[1].kept.get((trigger.group, trigger.topic))
+        kept = stored[1].kept.get(GroupOnTopic(trigger.cluster.bootstrap_servers, trigger.topic, trigger.group))
         offsets = kept.offsets if kept is not None else ()
         for (_, number), end in evidence.ends.items():
             offset = offsets[number] if number < len(offsets) else None
