@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -56,6 +57,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _watch(arguments: argparse.Namespace) -> int:
     """Show it again and again; what cannot be asked just now is said on stderr, and asked again."""
+    # A shell that starts a job in the background without job control has it ignore SIGINT: a watch would never end.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         while True:
             try:
