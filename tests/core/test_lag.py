@@ -73,6 +73,12 @@ FIRST_LOOK: dict[str, tuple[Trigger, PartitionOffsets, int | None, Rule]] = {
     "no commit, earliest, emptied by retention": (EARLIEST, offsets(100, None, 100), 0, Rule.NO_COMMIT_EARLIEST),
     "no commit, latest: nothing, and not safe": (LATEST, offsets(100, None, 0), 0, Rule.NO_COMMIT_LATEST),
     "no commit, latest, empty topic": (LATEST, offsets(0, None, 0), 0, Rule.NO_COMMIT_LATEST),
+    "no commit, and the user has said that it may sleep all the same": (
+        replace(LATEST, scale_to_zero_on_invalid_offset=True),
+        offsets(100, None, 0),
+        0,
+        Rule.NO_COMMIT_IGNORED,
+    ),
     "an error": (EARLIEST, offsets(None, error="LEADER_NOT_AVAILABLE"), None, Rule.UNREADABLE),
     "an error beside an end is not believed": (EARLIEST, offsets(9, 9, error="NOT_LEADER"), None, Rule.UNREADABLE),
     "no end in the answer": (EARLIEST, offsets(None, 5), None, Rule.UNREADABLE),
