@@ -68,6 +68,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     configure_logging("text", "warning")
     logging.getLogger("wakegate").setLevel(logging.ERROR)  # what it tells is on the screen already
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # a process whose end is seen after the last loop is no news
     with tempfile.TemporaryDirectory(prefix="wakegate-demo-") as folder:
         # The interpreter that runs this has what the consumer needs; the first `python` on PATH may not.
         runnable = manifest.replace('"python"', json.dumps(sys.executable))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import signal
 import sys
@@ -117,12 +118,13 @@ async def _lines(process: asyncio.subprocess.Process) -> AsyncIterator[str]:
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End it at once: whoever sends to it ends with us."""
+    # Not by the process's own methods: they would first collect one that has ended, and asyncio then misses its end.
     with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGINT)
+        os.kill(process.pid, signal.SIGINT)
     try:
         async with asyncio.timeout(_END_SECONDS):
             await process.wait()
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
-            process.kill()
+            os.kill(process.pid, signal.SIGKILL)
         await process.wait()
