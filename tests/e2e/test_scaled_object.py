@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 from testbed import workloads
 from testbed.errors import ApiError
 from testbed.stage import Consumer, Stage, install_keda_crds, remove_keda_crds, until
+from tests.keda_documents import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,33 +22,6 @@ pytestmark = pytest.mark.real
 
 NAMESPACE, TOPIC, GROUP, PARTITIONS = "pipeline", "pizzaOrders", "streams-pipeline-app", 5
 NAME = "streams-pipeline-app-scaler"
-FIRST = """
-apiVersion: keda.sh/v1alpha1
-kind: ScaledObject
-metadata:
-  name: streams-pipeline-app-scaler
-  namespace: pipeline
-spec:
-  scaleTargetRef:
-    apiVersion: apps/v1                # Optional. Default: apps/v1
-    kind:       Deployment             # Optional. Default: Deployment
-    name:       streams-pipeline-app   # Mandatory. Must be in the same namespace as the ScaledObject
-  pollingInterval:  5                  # Optional. Default: 30 seconds
-  cooldownPeriod:   10                 # Optional. Default: 300 seconds
-  idleReplicaCount: 0                  # Optional. Must be less than minReplicaCount
-  minReplicaCount:  1                  # Optional. Default: 1
-  maxReplicaCount:  5                  # Optional. Default: 100 (up to the number of partitions in Kafka Brokers)
-  triggers:
-  - type: kafka
-    metadata:
-      bootstrapServers: host.docker.internal:29092
-      consumerGroup: streams-pipeline-app
-      topic: pizzaOrders
-      lagThreshold: '10'
-      offsetResetPolicy: latest
-      allowIdleConsumers: "false"
-      version: 1.0.0
-"""
 
 
 @pytest.fixture(scope="module")
