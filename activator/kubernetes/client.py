@@ -24,7 +24,7 @@ from activator.kubernetes import configuration as configurations
 from activator.kubernetes.responses import ExpiredError, error_of, error_of_status
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine, Mapping
+    from collections.abc import AsyncGenerator, Mapping
     from datetime import datetime
 
     from kubernetes_asyncio.client import ApiClient, Configuration
@@ -54,7 +54,6 @@ _MERGE_PATCH = "application/merge-patch+json"
 _APPLY_PATCH = "application/apply-patch+yaml"
 _FOREIGN_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 _LONGEST_PAUSE = 1.0
-_CANCELLED_SECONDS = 1.0
 
 
 class KubernetesClient:
@@ -131,13 +130,13 @@ class KubernetesClient:
         }
         try:
             async with asyncio.timeout(REQUEST_DEADLINE.total_seconds()):
-                response = await _to_its_answer(_call(self._watches, "GET", path, query, None, _JSON))
+                response = await _call(self._watches, "GET", path, query, None, _JSON)
             try:
                 async with aclosing(_events(response, where)) as events:
                     async for event in events:
                         yield event
             finally:
-                _cut(response)
+                response.close()
         except _FOREIGN_ERRORS as error:
             raise UnavailableError(where, _in_words(error, WATCH_SILENCE)) from error
 
@@ -279,32 +278,6 @@ async def _events(response: aiohttp.ClientResponse, where: str) -> AsyncGenerato
         if event["type"] == "ERROR":
             raise error_of_status(event["object"], where)
         yield event["type"], event["object"]
-
-
-async def _to_its_answer(call: Coroutine[Any, Any, aiohttp.ClientResponse]) -> aiohttp.ClientResponse:
-    """Await a call; cancelled, let it come to its answer before it is cut, for a second at most.
-
-    Cancelled between TCP and TLS, asyncio leaves the connection open for ever: it closes a transport that its protocol
-    has not been told of yet, which does nothing (CPython 3.11, `_create_connection_transport`).
-    """
-    calling = asyncio.create_task(call)
-    try:
-        return await asyncio.shield(calling)
-    except asyncio.CancelledError:
-        await asyncio.wait({calling}, timeout=_CANCELLED_SECONDS)
-        if not calling.done():
-            calling.cancel()
-        (answer,) = await asyncio.gather(calling, return_exceptions=True)
-        if not isinstance(answer, BaseException):
-            _cut(answer)
-        raise
-
-
-def _cut(response: aiohttp.ClientResponse) -> None:
-    """End a stream that may have more to come, at once: TLS would wait 30 s for the farewell of a dead peer."""
-    if response.connection is not None and response.connection.transport is not None:
-        response.connection.transport.abort()
-    response.close()
 
 
 def _pause(state: tenacity.RetryCallState) -> float:

@@ -22,7 +22,7 @@ Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 KUBECONFIG = """
 apiVersion: v1
 kind: Config
-clusters: [{{name: cluster, cluster: {{server: "{url}"}}}}]
+clusters: [{{name: cluster, cluster: {{server: "{url}", insecure-skip-tls-verify: true}}}}]
 users: [{{name: user, user: {{token: sesame}}}}]
 contexts: [{{name: context, context: {{cluster: cluster, user: user}}}}]
 current-context: context
@@ -56,12 +56,17 @@ async def scripted(folder: Path, *script: Answer) -> AsyncIterator[tuple[Kuberne
     await site.start()
     host, port = runner.addresses[0][:2]
     server.url = f"http://{host}:{port}"
-    kubeconfig = folder / "kubeconfig"
-    kubeconfig.write_text(KUBECONFIG.format(url=server.url), encoding="utf-8")
-    client = KubernetesClient(await configuration.load({"KUBECONFIG": str(kubeconfig)}))
+    client = await client_of(folder, server.url)
     yield client, server
     await client.close()
     await runner.cleanup()
+
+
+async def client_of(folder: Path, url: str) -> KubernetesClient:
+    """Return a client of the server at a URL, whose configuration is written into a folder."""
+    kubeconfig = folder / "kubeconfig"
+    kubeconfig.write_text(KUBECONFIG.format(url=url), encoding="utf-8")
+    return KubernetesClient(await configuration.load({"KUBECONFIG": str(kubeconfig)}))
 
 
 def ok(document: object, status: int = 200) -> Answer:
