@@ -233,12 +233,14 @@ def join_tail(world: World, target: Target) -> None:
 
 def has_recreated_topic(target: Target) -> bool:
     """Tell whether the tail joined a log that was longer than the one that is there: offsets of both do not compare."""
+    if target.joined is None:
+        return False
     ends = {
         (trigger.cluster, place): known.end
         for trigger in target.policy.triggers
         for place, known in target.tracker(trigger).memory.partitions.items()
     }
-    return any(offset > ends.get(where, offset) for where, offset in (target.joined or {}).items())
+    return any(offset > ends.get(where, offset) for where, offset in target.joined.items())
 
 
 def leave_tail(world: World, target: Target) -> None:

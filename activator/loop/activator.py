@@ -118,13 +118,15 @@ class Activator:
                 await self._wait()
 
     async def _wait(self) -> None:
-        deadline = self._agenda.next_deadline()
-        wait = None if deadline is None else max(0.0, (deadline - self._world.now()).total_seconds())
+        deadline, alarm = self._agenda.next_deadline(), None
+        if deadline is not None:
+            wait = max(0.0, (deadline - self._world.now()).total_seconds())
+            alarm = asyncio.get_running_loop().call_later(wait, self._news.set)
         try:
-            async with asyncio.timeout(wait):
-                await self._news.wait()
-        except TimeoutError:
-            return
+            await self._news.wait()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
         self._news.clear()
 
     def _begin_due(self, tasks: asyncio.TaskGroup) -> None:
@@ -264,8 +266,7 @@ class Activator:
     async def _follow_up(self, target: Target, act: acting.Act, now: datetime) -> None:
         """See to what follows a decision: the tail of a sleeper, the HPA, and the Event that tells of a takeover."""
         complete = all(lag.complete for lag in target.lags())
-        joins = target.joined is None or acting.has_recreated_topic(target)
-        if target.asleep and joins and complete and not target.policy.paused:
+        if target.asleep and complete and not target.policy.paused and _must_join(target):
             acting.join_tail(self._world, target)
         if act.outcome is Outcome.APPLIED and target.woken and act.seen.replicas <= target.idle:
             await guarding.renew(self._world, target)
@@ -343,6 +344,10 @@ def _in_company_from(target: Target, at: datetime, now: datetime) -> datetime | 
     polling = target.policy.polling_interval
     regular = polling if target.asleep else min(polling, HPA_SYNC_PERIOD)
     return at - regular * COMPANY if at - now >= regular else None
+
+
+def _must_join(target: Target) -> bool:
+    return target.joined is None or acting.has_recreated_topic(target)
 
 
 def _proves(target: Target, push: Push) -> bool:

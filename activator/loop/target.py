@@ -109,7 +109,7 @@ class Guard:
     """What was told already, so that it is told once."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hold:
     """Evaluations that changed nothing, for the same reason: told as one stretch."""
 
@@ -184,7 +184,10 @@ class Target:
 
     def tracker(self, trigger: Trigger) -> Tracker:
         """Return what is known of a trigger."""
-        return self.trackers.setdefault(trigger, Tracker())
+        found = self.trackers.get(trigger)
+        if found is None:
+            found = self.trackers[trigger] = Tracker()
+        return found
 
     def lags(self) -> tuple[Lag, ...]:
         """Return the lag of every trigger, in the policy's order."""
@@ -317,7 +320,7 @@ class Target:
             original_replicas=self.original_replicas,
             asleep_by_us=self.asleep_by_us or going_to_sleep,
             handoff=self.handoff,
-            last_valid=dict(self.annotations),
+            last_valid=self.annotations,
             problems=problems,
             kept=self.kept(asleep=self.asleep or going_to_sleep),
             episode_id=self.episode_id,

@@ -17,11 +17,10 @@ from activator.core.model import (
     Outcome,
     Reason,
     SleepFrom,
-    TriggerOffsets,
 )
 from activator.core.naming import FIELD_MANAGER
 from tests.world.faults import Phase
-from tests.world.kafka import FIRST_OFFSET, REBALANCING, Evidence, count
+from tests.world.kafka import FIRST_OFFSET, Evidence, count
 from tests.world.scheduler import seeded_loop
 from tests.world.standing import Standing
 
@@ -170,22 +169,15 @@ class Oracle:
     ) -> None:
         """Note what a process was told of a trigger, and what was true."""
         logs = self.world.clusters[trigger.cluster.bootstrap_servers]
-        complete = isinstance(reading, TriggerOffsets) and not any(p.error for p in reading.partitions)
-        partitions = reading.partitions if isinstance(reading, TriggerOffsets) else ()
-        uncommitted = trigger.offset_reset is OffsetReset.LATEST and any(
-            p.committed is None or (p.end is not None and p.committed > p.end) for p in partitions if not p.error
-        )
-        self._evidence[process, trigger] = Evidence(
+        evidence = self._evidence[process, trigger] = Evidence(
+            trigger=trigger,
+            reading=reading,
             asked_at=asked_at,
             answered_at=seeded_loop().time(),
-            complete=complete,
             records=count(logs, trigger, self._known_commits(trigger, commits)),
             undetectable=trigger.topic in logs.undetectable,
-            rebalancing=isinstance(reading, TriggerOffsets) and reading.group_state in REBALANCING,
-            uncommitted=uncommitted,
-            ends={(p.topic, p.partition): p.end for p in partitions if p.end is not None},
         )
-        told = " ".join(f"{p.partition}:{p.end}/{p.committed}/{p.error or ''}" for p in partitions)
+        told = " ".join([f"{p.partition}:{p.end}/{p.committed}/{p.error or ''}" for p in evidence.partitions])
         self.journal.note("told", process.name, trigger.topic, told or reading, getattr(reading, "group_state", ""))
 
     def recorded(self, process: Process, fact: Fact) -> None:
@@ -337,8 +329,8 @@ class Oracle:
 
     def _known_commits(self, trigger: Trigger, commits: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
         """What a group has by an answer, and what is known to be kept for it where that shows nothing."""
-        truth = next((found for found in self.truths.values() if found.consumers.trigger == trigger), None)
-        return {**truth.standing.offsets, **commits} if truth is not None and truth.standing.guarded else commits
+        standing = next(truth.standing for truth in self.truths.values() if truth.consumers.trigger.topic == trigger.topic)
+        return {**standing.offsets, **commits} if standing.guarded and standing.offsets else commits
 
     def _check_unseen(self, process: Process, truth: Truth, evidence: Evidence, threshold: int, now: float) -> None:
         """Records past the ends of the deciding read: the tail that joined there has seen those that are not new."""

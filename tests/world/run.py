@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import random
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from activator.core.model import GroupState, IsolationLevel, TargetRef, TraceIds
@@ -29,10 +30,11 @@ from tests.world.scheduler import START, DeadlockError, Process, SeededLoop, see
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from activator.core.model import Fact, Push
+    from activator.web.selector import Selector
 
 NAMESPACE = "shop"
 LAST_RECORD_SECONDS = 60.0
@@ -168,6 +170,12 @@ class Hit:
             server.scale(self.ref, replicas, manager=manager)
 
 
+@cache
+def _selector(name: str) -> Selector:
+    """Of the metrics of one Deployment, as its HPA asks for them."""
+    return selectors.parse(f"wakegate.dev/target=deployment-{name}")
+
+
 @dataclass
 class Armed:
     """A strike that waits for its target's phase."""
@@ -185,6 +193,7 @@ class World:
         loop = seeded_loop()
         self.loop = loop
         self.journal = Journal(loop.time, keep=keep)
+        loop.on_error = lambda error: self.journal.violation("broke", repr(error))
         self.oracle = Oracle(self.journal)
         self.oracle.world = self
         self.server = ApiServer(random.Random(f"{plan.seed}/api"), self.oracle)  # noqa: S311
@@ -256,9 +265,7 @@ class World:
         if not running:
             return None
         process = running[self._ids % len(running)]
-        samples = process.metrics.lookup(
-            ref.namespace, metric, selectors.parse(f"wakegate.dev/target=deployment-{ref.name}")
-        )
+        samples = process.metrics.lookup(ref.namespace, metric, _selector(ref.name))
         if not samples or (process.now() - samples[0].read_at).total_seconds() > SERVED_SECONDS:
             return None
         return samples[0].value
@@ -423,7 +430,7 @@ def run(plan: Plan, *, keep: bool = False) -> Result:
     """Run a plan from its beginning to its end."""
     order = random.Random(f"{plan.seed}/order")  # noqa: S311 - replayed, not secret
     log = logging.getLogger("activator.loop")
-    with asyncio.Runner(loop_factory=lambda: SeededLoop(order)) as runner:
+    with asyncio.Runner(loop_factory=lambda: SeededLoop(order)) as runner, _seldom_collected():
         journal = runner.run(_run(plan, log, keep=keep))
     return Result(
         plan,
@@ -436,23 +443,35 @@ def run(plan: Plan, *, keep: bool = False) -> Result:
     )
 
 
+@contextlib.contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Let the cyclic collector look a hundredth as often: a run makes much that is short-lived, and few cycles."""
+    before = gc.get_threshold()
+    gc.set_threshold(before[0] * 100, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 async def _run(plan: Plan, log: logging.Logger, *, keep: bool) -> Journal:
     world = World(plan, keep=keep)
     handler, level, propagate = _Foreseen(world.journal), log.level, log.propagate
     log.addHandler(handler)
     log.propagate = False
+    log.setLevel(logging.ERROR)
     try:
         await world.run()
     except DeadlockError:
         world.journal.violation("deadlock", "nothing is ready and no timer is set")
     finally:
-        log.removeHandler(handler)
-        log.propagate = propagate
-        log.setLevel(level)
         world.journal.closed = True
         seeded_loop().finish([wakegate.process for wakegate in world.processes])
         for task in world._tasks:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*world._tasks, return_exceptions=True)
+        log.removeHandler(handler)
+        log.propagate = propagate
+        log.setLevel(level)
     return world.journal
