@@ -30,6 +30,7 @@ T = TypeVar("T")
 
 DEADLINE_SECONDS = 5.0
 """After so long the client gives a request up; it has reached the server by then, or never does."""
+LISTED_AGAIN_AFTER_SECONDS = 1.0
 DEFAULTS = AnnotationDefaults()
 _parsed: dict[tuple[tuple[str, str], ...], tuple[Policy | None, tuple[SpecError, ...]]] = {}
 
@@ -83,7 +84,7 @@ class ApiServer(FakeApiServer):
         self.request(call, ref, by, act, partial(_settle, answered), replicas=replicas)
         answer = await answered
         # Who stood still meanwhile finds both his answer and his deadline: either may be looked at first.
-        if loop.time() - asked_at > DEADLINE_SECONDS and self.dice.random() < 0.5:  # noqa: PLR2004
+        if loop.time() - asked_at > DEADLINE_SECONDS and self.dice.random() < 0.5:
             raise _unanswered(call, ref)
         if isinstance(answer, WakegateError):
             raise answer
@@ -204,10 +205,13 @@ class Election:
     def _send(self) -> None:
         """Renew, or try to take over. By callbacks: of all that happens in six hours, a third is this."""
         sent_at = self._loop.time()
-        answered = partial(self._loop.call_soon, self._answered, sent_at, context=self._process.context)
+
+        def answered(won: bool | WakegateError) -> None:  # noqa: FBT001 - an answer
+            self._loop.call_soon(self._answered, sent_at, won, context=self._process.context)
+
         self._server.request("lease", None, self._process.name, partial(self._renew, sent_at), answered)
 
-    def _answered(self, sent_at: float, won: bool | WakegateError) -> None:
+    def _answered(self, sent_at: float, won: bool | WakegateError) -> None:  # noqa: FBT001 - an answer
         if not isinstance(won, WakegateError):
             self._until = sent_at + LEASE_SECONDS if won else 0.0
         wait = RETRY_SECONDS * self._server.dice.uniform(0.8, 1.0)
@@ -284,7 +288,13 @@ class Catalog:
     async def run(self, listener: CatalogListener) -> None:
         """List, then watch until the process ends."""
         self._listener = listener
-        await self._server.answer("list", None, self._process.name, lambda: None)
+        while True:
+            try:
+                await self._server.answer("list", None, self._process.name, lambda: None)
+            except UnavailableError:
+                await asyncio.sleep(LISTED_AGAIN_AFTER_SECONDS)
+            else:
+                break
         self._look()
         self._at(0.0, listener.synced)
         unsubscribe = self._server.subscribe(self._look)

@@ -234,8 +234,9 @@ class Oracle:
         self.journal.note("sends", process.name, ref, seen.replicas, replicas)
         if self.last_calm:
             self._break("restless", f"{process.name} writes {replicas} to {ref}")
-        if not truth.managed:
-            return
+        stored = self.world.server.workloads.get(ref)
+        if not truth.managed or stored is None or stored.workload.scale.uid != seen.uid:
+            return  # the workload that it names is gone: the API server refuses it
         if replicas <= self._idle(truth) < seen.replicas:
             self._check_sleep(process, truth, now)
         self._check_frozen(process, truth, replicas, now)
@@ -329,7 +330,9 @@ class Oracle:
 
     def _known_commits(self, trigger: Trigger, commits: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
         """What a group has by an answer, and what is known to be kept for it where that shows nothing."""
-        standing = next(truth.standing for truth in self.truths.values() if truth.consumers.trigger.topic == trigger.topic)
+        standing = next(
+            truth.standing for truth in self.truths.values() if truth.consumers.trigger.topic == trigger.topic
+        )
         return {**standing.offsets, **commits} if standing.guarded and standing.offsets else commits
 
     def _check_unseen(self, process: Process, truth: Truth, evidence: Evidence, threshold: int, now: float) -> None:
@@ -557,10 +560,13 @@ class Oracle:
         truth.managed = True
         if ref not in self.world.server.workloads:
             return
-        replicas = self.world.server.replicas(ref)
+        workload = self.world.server.workloads[ref].workload
+        replicas = workload.scale.replicas
+        # One that was being put to sleep as it left slept by our hand as well.
+        slept = truth.asleep_when_left or (self._asleep(truth) and workload.replicas_manager == FIELD_MANAGER)
         kept = truth.original if self.world.server.crd_installed else 0
         undisturbed = truth.disturbed == 1 and now - truth.calm_since > GIVEN_BACK_SECONDS
-        if truth.asleep_when_left and undisturbed and replicas < max(kept, truth.policy.min_replicas):
+        if slept and undisturbed and replicas < max(kept, truth.policy.min_replicas):
             self._break("given-back-short", f"{ref} has {replicas}, came with {truth.original}")
         truth.original = replicas
 
