@@ -235,8 +235,8 @@ class Oracle:
         if self.last_calm:
             self._break("restless", f"{process.name} writes {replicas} to {ref}")
         stored = self.world.server.workloads.get(ref)
-        if not truth.managed or stored is None or stored.workload.scale.uid != seen.uid:
-            return  # the workload that it names is gone: the API server refuses it
+        if not truth.managed or stored is None or _version(stored.workload.scale) != _version(seen):
+            return  # what it names is gone, or was written since: the API server refuses it
         if replicas <= self._idle(truth) < seen.replicas:
             self._check_sleep(process, truth, now)
         self._check_frozen(process, truth, replicas, now)
@@ -606,6 +606,10 @@ class Oracle:
     def _break(self, rule: str, text: str) -> None:
         assert rule in RULES, rule
         self.journal.violation(rule, text)
+
+
+def _version(scale: Scale) -> tuple[str, str]:
+    return scale.uid, scale.resource_version
 
 
 LEASE_SECONDS = 15.0
