@@ -127,7 +127,9 @@ def decide(policy: Policy, memory: Memory, seen: Observation, now: datetime) -> 
     draft = _Draft(policy=policy, seen=seen, memory=memory, now=now, replicas=0)
     for step in STEPS:
         draft = step(draft)
-    kept = replace(draft.memory, replicas=seen.replicas)
+    kept = draft.memory
+    if kept.replicas != seen.replicas:
+        kept = replace(kept, replicas=seen.replicas)
     return (
         Decision(
             replicas=draft.replicas,
@@ -181,6 +183,8 @@ def _note_standing(policy: Policy, memory: Memory, seen: Observation, now: datet
     """Note since when it is at idle, or above idle without a ready replica."""
     asleep = seen.replicas <= (policy.idle_replicas or 0)
     waking = not asleep and seen.ready_replicas == 0
+    if (memory.asleep_since is not None, memory.waking_since is not None) == (asleep, waking):
+        return memory  # nearly always
     return replace(
         memory,
         asleep_since=(memory.asleep_since or now) if asleep else None,
@@ -450,7 +454,7 @@ def _cooldown(draft: _Draft) -> _Draft:
     policy, seen, memory, now = draft.policy, draft.seen, draft.memory, draft.now
     idle = policy.idle_replicas
     if idle is None or not draft.replicas <= idle < seen.replicas:
-        return replace(draft, memory=replace(memory, quiet_since=None))
+        return draft if memory.quiet_since is None else replace(draft, memory=replace(memory, quiet_since=None))
     for trigger, lag in zip(policy.triggers, seen.lags, strict=True):
         if lag.group_state in REBALANCING:
             text = f"group {trigger.group} is rebalancing ({lag.group_state}): the quiet period begins when it is done"

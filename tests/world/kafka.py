@@ -243,15 +243,18 @@ class GroupOffsets(FakeGroupOffsets):
     operator between the two is not promised to survive (docs/safety.md), so it is not struck.
     """
 
-    def __init__(self, clusters: Mapping[str, Logs]) -> None:
+    def __init__(self, process: Process, clusters: Mapping[str, Logs], oracle: Oracle) -> None:
         super().__init__(*clusters.values())
+        self._process = process
         self._clusters = clusters
+        self._oracle = oracle
 
     async def check(self, cluster: Cluster, group: str, topic: str) -> None:  # noqa: ARG002 - the port's
         """Find out whether we may commit."""
         logs = await self._reach(cluster)
         self._may_commit(logs, group)
         await asyncio.sleep(logs.later())
+        self._oracle.may_commit(self._process, group)
 
     async def commit_missing(
         self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None

@@ -53,6 +53,7 @@ RULES: dict[str, str] = {
     "changed-unled": "No PATCH but a wake arrives from who does not hold the Lease.",
     "unexplained": "Every PATCH that was made has one evaluation with its reason.",
     "never-happened": "No evaluation tells of a PATCH that was not made.",
+    "woke-unready": "No wake is sent before what its group is known to lack is committed, but after five seconds.",
     "missed-wake": "A record on a sleeping target is a PATCH within one second, while nothing is broken.",
     "not-awake": "Ten seconds after the last fault no target with work is at idle (a moved commit: one poll more).",
     "never-slept": "A target without work is put to idle once its cooldown is over.",
@@ -73,6 +74,8 @@ TAIL_SLACK_SECONDS = 0.25
 GRACE_SECONDS = 10.0
 """Everything is normal so long after the last fault."""
 WAKE_SECONDS = 1.0
+WAITS_BEFORE_A_WAKE_SECONDS = 4.5
+"""Five by the promise; the rest is on its way."""
 EVALUATED_SECONDS = 15.0
 GIVEN_BACK_SECONDS = 30.0
 LATE_SECONDS = 30.0
@@ -104,6 +107,7 @@ class Truth:
     original: int
     phase: Phase = Phase.QUIET
     work: bool = False
+    work_since: float = 0.0
     worked_at: float = 0.0
     """The last moment with work."""
     raised_at: float = 0.0
@@ -153,6 +157,7 @@ class Oracle:
         self._evidence: dict[tuple[Process, Trigger], Evidence] = {}
         self._got_scale: dict[tuple[Process, TargetRef], float] = {}
         self._sent: defaultdict[tuple[Process, TargetRef], list[Patch]] = defaultdict(list)
+        self._permitted: set[tuple[Process, str]] = set()
         self._epochs = 0
         self.last_calm = False
         """The last ten minutes: nothing may be written."""
@@ -213,6 +218,10 @@ class Oracle:
         if sum(1 for patch in patches if patch.applied_at is not None) > 1:
             self._break("unexplained", f"{who}: one evaluation for several PATCHes")
 
+    def may_commit(self, process: Process, group: str) -> None:
+        """A process has found out that it may commit for a group."""
+        self._permitted.add((process, group))
+
     def asked_scale(self, ref: TargetRef) -> None:
         """A process reads a scale: of an awake target that is how a sleep begins."""
         truth = self.truths[ref]
@@ -239,6 +248,8 @@ class Oracle:
             return  # what it names is gone, or was written since: the API server refuses it
         if replicas <= self._idle(truth) < seen.replicas:
             self._check_sleep(process, truth, now)
+        elif seen.replicas <= self._idle(truth) < replicas:
+            self._check_ready(process, truth, now)
         self._check_frozen(process, truth, replicas, now)
 
     def patched(self, process: Process, ref: TargetRef, before: Scale, after: Scale) -> None:
@@ -300,7 +311,7 @@ class Oracle:
         if self.world.server.crd_installed and (kept is None or not kept[1].asleep_by_us):
             self._break("slept-unkept", f"{who}, a successor would not know that it sleeps by our hand")
         if evidence is not None and evidence.uncommitted:
-            self._check_pinned(who, truth, evidence)
+            self._check_pinned(who, process, truth, evidence)
         cooldown = truth.policy.cooldown.total_seconds()
         quiet = now - max(truth.worked_at, truth.raised_at)
         if (
@@ -312,11 +323,13 @@ class Oracle:
         if truth.kept_awake_at is not None and now - truth.kept_awake_at > GRACE_SECONDS:
             self._break("slept-while-kept-awake", who)
 
-    def _check_pinned(self, who: str, truth: Truth, evidence: Evidence) -> None:
+    def _check_pinned(self, who: str, process: Process, truth: Truth, evidence: Evidence) -> None:
         """Without a commit, what is kept must be at or before the ends of the deciding read, partition by partition."""
         if not truth.standing.guarded:
             self._break("slept-uncommitted", f"{who}, it would skip the record that wakes it")
             return
+        if (process, truth.consumers.trigger.group) not in self._permitted:
+            self._break("slept-uncommitted", f"{who}, and whether it may be committed for was never found out")
         stored = self.world.server.scale_targets.get(truth.ref)
         if not self.world.server.crd_installed or stored is None:
             return
@@ -327,6 +340,21 @@ class Oracle:
             offset = offsets[number] if number < len(offsets) else None
             if offset is None or offset > end:
                 self._break("slept-uncommitted", f"{who}, kept of partition {number} is {offset}, its end was {end}")
+
+    def _check_ready(self, process: Process, truth: Truth, now: float) -> None:
+        """What the last reading showed to be missing is committed by now, or was waited for."""
+        evidence = self._evidence.get((process, truth.consumers.trigger))
+        standing, commits = truth.standing, truth.consumers.group.commits
+        logs = truth.consumers.logs
+        waited = now - truth.work_since
+        if evidence is None or not evidence.complete or not truth.work or waited > WAITS_BEFORE_A_WAKE_SECONDS:
+            return
+        if logs.faults or now - logs.healthy_since < GRACE_SECONDS or not standing.able or not self._remembers(truth):
+            return
+        lacking = [(p.topic, p.partition) for p in evidence.partitions if p.committed is None]
+        missing = [where for where in lacking if where in standing.offsets and where not in commits]
+        if missing:
+            self._break("woke-unready", f"{process.name}: {truth.ref}, {missing} after {waited:.3f} s")
 
     def _known_commits(self, trigger: Trigger, commits: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
         """What a group has by an answer, and what is known to be kept for it where that shows nothing."""
@@ -483,6 +511,8 @@ class Oracle:
         truth.work = count(logs, trigger, self._commits(truth)) > trigger.activation_lag_threshold
         if truth.work or was:
             truth.worked_at = now
+        if truth.work and not was:
+            truth.work_since = now
         phase = self._phase(truth)
         if phase is not truth.phase:
             truth.phase = phase

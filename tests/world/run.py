@@ -84,7 +84,7 @@ class Wakegate:
                 metrics=self.metrics,
                 states=FakeStateStore(world.server, name),
                 recorder=self,
-                group_offsets=GroupOffsets(world.clusters),
+                group_offsets=GroupOffsets(self.process, world.clusters, world.oracle),
                 now=self.now,
                 new_ids=world.new_ids,
                 parse=lambda annotations, _: parsed(annotations),
@@ -188,11 +188,12 @@ class Armed:
 class World:
     """Everything there is in one run."""
 
-    def __init__(self, plan: Plan, *, keep: bool = False) -> None:
+    def __init__(self, plan: Plan, *, keep: bool = False, stops_at: frozenset[str] = frozenset()) -> None:
         self.plan = plan
         loop = seeded_loop()
         self.loop = loop
-        self.journal = Journal(loop.time, keep=keep)
+        self._over = asyncio.Event()
+        self.journal = Journal(loop.time, keep=keep, stops_at=stops_at, stop=self._over.set)
         loop.on_error = lambda error: self.journal.violation("broke", repr(error))
         self.oracle = Oracle(self.journal)
         self.oracle.world = self
@@ -400,7 +401,8 @@ class World:
         self.loop.later(END_SECONDS - LAST_RECORD_SECONDS - QUIET_SECONDS, self.oracle.begin_quiet)
         self.loop.later(END_SECONDS - LAST_RECORD_SECONDS, self._last_records)
         self._check_looks()
-        await asyncio.sleep(self.plan.until)
+        self.loop.later(self.plan.until, self._over.set)
+        await self._over.wait()
 
     def _check_looks(self) -> None:
         self.oracle.check_looks()
@@ -426,12 +428,12 @@ class _Foreseen(logging.Handler):
         self._journal.violation("broke", f"{record.getMessage()}: {error!r}")
 
 
-def run(plan: Plan, *, keep: bool = False) -> Result:
-    """Run a plan from its beginning to its end."""
+def run(plan: Plan, *, keep: bool = False, stops_at: frozenset[str] = frozenset()) -> Result:
+    """Run a plan from its beginning to its end, or to the first violation of one of these rules."""
     order = random.Random(f"{plan.seed}/order")  # noqa: S311 - replayed, not secret
     log = logging.getLogger("activator.loop")
     with asyncio.Runner(loop_factory=lambda: SeededLoop(order)) as runner, _seldom_collected():
-        journal = runner.run(_run(plan, log, keep=keep))
+        journal = runner.run(_run(plan, log, keep=keep, stops_at=stops_at))
     return Result(
         plan,
         journal.digest,
@@ -454,8 +456,8 @@ def _seldom_collected() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-async def _run(plan: Plan, log: logging.Logger, *, keep: bool) -> Journal:
-    world = World(plan, keep=keep)
+async def _run(plan: Plan, log: logging.Logger, *, keep: bool, stops_at: frozenset[str]) -> Journal:
+    world = World(plan, keep=keep, stops_at=stops_at)
     handler, level, propagate = _Foreseen(world.journal), log.level, log.propagate
     log.addHandler(handler)
     log.propagate = False
