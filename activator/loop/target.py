@@ -77,7 +77,7 @@ class Tracker:
         before, reading = self.memory, limited(trigger, reading)
         if self._is_repeated(reading, guarded=guarded):  # the usual one of a sleeper
             self.lag = replace(self.lag, read_at=reading.read_at)
-            self.memory = replace(before, read_at=reading.read_at)
+            self.memory = LagMemory(before.partitions, reading.read_at, before.kept)
             self._settled = self.memory, guarded
         else:
             self.lag, self.partitions, self.memory = measure(trigger, reading, before, guarded=guarded)
