@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from activator.core.model import Fact, Push
     from activator.web.selector import Selector
+    from tests.world.kubernetes import Trouble
 
 NAMESPACE = "shop"
 LAST_RECORD_SECONDS = 60.0
@@ -157,6 +158,12 @@ class Hit:
         truth = self.world.oracle.truths[self.ref]
         truth.excused.add(why)
         truth.standing.offsets.clear()
+
+    def trouble(self, trouble: Trouble) -> Callable[[], None]:
+        """Let requests to the API server meet it, and return how to end that."""
+        troubles = self.world.server.troubles
+        troubles.append(trouble)
+        return lambda: troubles.remove(trouble)
 
     def moved_commits(self) -> None:
         """There may be work now without a record that arrives: only a poll finds it."""
