@@ -77,9 +77,9 @@ REBALANCING = frozenset(
 """Nobody can be reading just now."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Draft:
-    """What the steps hand on."""
+    """What the steps hand on, one to the next: nobody else holds it, so that `say` need not copy it."""
 
     policy: Policy
     seen: Observation
@@ -102,11 +102,13 @@ class _Draft:
         return held.say("smooth", max(least, smoothed.replicas), smoothed.reason, smoothed.text)
 
     def look_at(self, moment: datetime | None) -> _Draft:
-        moments = [known for known in (self.wake_at, moment) if known is not None]
-        return replace(self, wake_at=min(moments, default=None))
+        if moment is not None and (self.wake_at is None or moment < self.wake_at):
+            self.wake_at = moment
+        return self
 
     def say(self, name: str, replicas: int, reason: Reason, text: str) -> _Draft:
-        return replace(self, replicas=replicas, steps=(*self.steps, Step(name, replicas, reason, text)))
+        self.replicas, self.steps = replicas, (*self.steps, Step(name, replicas, reason, text))
+        return self
 
 
 def decide(policy: Policy, memory: Memory, seen: Observation, now: datetime) -> tuple[Decision, Memory]:
@@ -127,7 +129,9 @@ def decide(policy: Policy, memory: Memory, seen: Observation, now: datetime) -> 
     draft = _Draft(policy=policy, seen=seen, memory=memory, now=now, replicas=0)
     for step in STEPS:
         draft = step(draft)
-    kept = replace(draft.memory, replicas=seen.replicas)
+    kept = draft.memory
+    if kept.replicas != seen.replicas:
+        kept = replace(kept, replicas=seen.replicas)
     return (
         Decision(
             replicas=draft.replicas,
@@ -181,6 +185,8 @@ def _note_standing(policy: Policy, memory: Memory, seen: Observation, now: datet
     """Note since when it is at idle, or above idle without a ready replica."""
     asleep = seen.replicas <= (policy.idle_replicas or 0)
     waking = not asleep and seen.ready_replicas == 0
+    if (memory.asleep_since is not None, memory.waking_since is not None) == (asleep, waking):
+        return memory  # nearly always
     return replace(
         memory,
         asleep_since=(memory.asleep_since or now) if asleep else None,
@@ -214,7 +220,7 @@ def _follow_triggers(draft: _Draft) -> _Draft:
     active = active or any(wants > 0 for wants, _, _ in wishes)
     said.extend(wishes)
     if active or _worked_off(draft):
-        draft = replace(draft, active=active, memory=replace(draft.memory, last_active=draft.now))
+        draft.active, draft.memory = active, replace(draft.memory, last_active=draft.now)
     # The one that settles the count speaks last; of those that ask for none, one that has a little lag.
     said.sort(key=lambda entry: (entry[0], entry[1] is not Reason.NO_LAG))
     for wants, reason, text in said:
@@ -360,10 +366,11 @@ def _smooth(draft: _Draft) -> _Draft:
         seen.replicas,
         draft.now,
     )
-    draft = replace(draft.look_at(answer.changes_at), memory=replace(draft.memory, behavior=answer.memory))
+    draft.memory = replace(draft.memory, behavior=answer.memory)
+    draft.look_at(answer.changes_at)
     if not _readable(draft):  # an HPA above its maximum comes down without a look at any metric; ours must know
         answer = replace(answer, replicas=max(answer.replicas, seen.replicas))
-    draft = replace(draft, smoothed=answer)
+    draft.smoothed = answer
     to_idle = _readable(draft) and not draft.active and policy.idle_replicas is not None
     if to_idle or answer.replicas == draft.replicas:
         return draft
@@ -450,7 +457,7 @@ def _cooldown(draft: _Draft) -> _Draft:
     policy, seen, memory, now = draft.policy, draft.seen, draft.memory, draft.now
     idle = policy.idle_replicas
     if idle is None or not draft.replicas <= idle < seen.replicas:
-        return replace(draft, memory=replace(memory, quiet_since=None))
+        return draft if memory.quiet_since is None else replace(draft, memory=replace(memory, quiet_since=None))
     for trigger, lag in zip(policy.triggers, seen.lags, strict=True):
         if lag.group_state in REBALANCING:
             text = f"group {trigger.group} is rebalancing ({lag.group_state}): the quiet period begins when it is done"
@@ -465,8 +472,9 @@ def _cooldown(draft: _Draft) -> _Draft:
     if now < ends[0]:
         left = (ends[0] - now).total_seconds()
         text = f"{ends[2]} of {ends[3].total_seconds():g} s has {left:.1f} s left"
-        draft = replace(draft.look_at(ends[0]), memory=replace(memory, quiet_since=None))
-        return draft.hold("cooldown", ends[1], text)
+        if memory.quiet_since is not None:
+            draft.memory = replace(memory, quiet_since=None)
+        return draft.look_at(ends[0]).hold("cooldown", ends[1], text)
     if policy.sleep_from is SleepFrom.FLOOR and seen.replicas > policy.min_replicas:
         since = memory.quiet_since or now
         latest = since + policy.behavior.scale_down.stabilization + FLOOR_GRACE

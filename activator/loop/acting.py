@@ -82,7 +82,7 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
 
     Returns:
         The act: applied, failed, or held where the fresh look says so; None where somebody else wrote in between, a
-        record arrived, its policy is another by now, or we do not lead (any more).
+        record arrived, its policy is another by now, it is managed no more, or we do not lead (any more).
     """
     began = started = world.now()
     try:
@@ -100,7 +100,8 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
             return await change(world, target, act) if moved else act
         join_tail(world, target)
         await save(target, scale)
-        gives_way = target.pushed is not None or target.policy is not policy or not world.leads()
+        outdated = target.departed or target.policy is not policy
+        gives_way = target.pushed is not None or outdated or not world.leads()
         broken = None if gives_way else _violation(world, target, act, began)
         if gives_way or broken is not None:
             leave_tail(world, target)
@@ -233,12 +234,14 @@ def join_tail(world: World, target: Target) -> None:
 
 def has_recreated_topic(target: Target) -> bool:
     """Tell whether the tail joined a log that was longer than the one that is there: offsets of both do not compare."""
+    if target.joined is None:
+        return False
     ends = {
         (trigger.cluster, place): known.end
         for trigger in target.policy.triggers
         for place, known in target.tracker(trigger).memory.partitions.items()
     }
-    return any(offset > ends.get(where, offset) for where, offset in (target.joined or {}).items())
+    return any(offset > ends.get(where, offset) for where, offset in target.joined.items())
 
 
 def leave_tail(world: World, target: Target) -> None:
@@ -253,7 +256,7 @@ async def _set(world: World, target: Target, act: Act, policy: Policy, still_due
     started = world.now()
     attempts = 0
     try:
-        while target.policy is policy and still_due():
+        while not target.departed and target.policy is policy and still_due():
             if attempts == MOST_ATTEMPTS:
                 raise _fought_over(target.ref)
             if (broken := _violation(world, target, act, started)) is not None:

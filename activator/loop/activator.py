@@ -118,13 +118,15 @@ class Activator:
                 await self._wait()
 
     async def _wait(self) -> None:
-        deadline = self._agenda.next_deadline()
-        wait = None if deadline is None else max(0.0, (deadline - self._world.now()).total_seconds())
+        deadline, alarm = self._agenda.next_deadline(), None
+        if deadline is not None:
+            wait = max(0.0, (deadline - self._world.now()).total_seconds())
+            alarm = asyncio.get_running_loop().call_later(wait, self._news.set)
         try:
-            async with asyncio.timeout(wait):
-                await self._news.wait()
-        except TimeoutError:
-            return
+            await self._news.wait()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
         self._news.clear()
 
     def _begin_due(self, tasks: asyncio.TaskGroup) -> None:
@@ -192,8 +194,8 @@ class Activator:
             self._later(target)
         finally:
             target.busy = False
-            if self._roster.targets.get(target.ref) is not target:
-                self._agenda.forget(target.ref)
+            if target.departed:
+                self._look_at_successor(target)
             elif target.pushed is not None and target.asleep and not is_old(target, target.pushed):
                 self._agenda.wake(target.ref, target.pushed)
             elif target.again:
@@ -211,12 +213,33 @@ class Activator:
         target.woken = target.woken and not target.asleep and target.has_no_members()
         decision, memory = decide(target.policy, target.memory, seen, now)
         act = await self._act(target, acting.Act(Outcome.HELD, decision, memory, seen))
+        if target.departed:
+            self._abandon(target, act, links, now)
+            return
         if act is None:  # somebody else has done it, or may: look at what there is now
             self._later(target)
             return
         target.memory = act.memory
         self._finish(target, act, push, links, now)
         await self._follow_up(target, act, now)
+
+    def _abandon(self, target: Target, act: acting.Act | None, links: tuple[TraceIds, ...], now: datetime) -> None:
+        """Take leave of a target that is managed no more since a look at it began: only what was sent still counts."""
+        if act is None or act.applied is None:
+            return
+        self._world.recorder.record(telling.evaluate(self._world, target, act, links, now))
+        if target.ref in self._roster.targets:
+            return  # made anew: the PATCH named the uid of the old one
+        self._world.wakes.leave(target.ref)
+        # What was to be given back was the target before this act: it may have been put to sleep since.
+        target.asleep_by_us = target.asleep_by_us or act.decision.replicas <= target.idle
+        self._releasing.begin(target.ref, target.state(self._world.now()))
+
+    def _look_at_successor(self, target: Target) -> None:
+        """Forget when to look at a target that has departed, and look at the one that was made anew in its place."""
+        self._agenda.forget(target.ref)
+        if target.ref in self._roster.targets:
+            self._agenda.bring_forward(target.ref, self._world.now())
 
     async def _act(self, target: Target, act: acting.Act) -> acting.Act | None:
         """Do what was decided: the way out of idle is any replica's, every other the leader's."""
@@ -264,14 +287,15 @@ class Activator:
     async def _follow_up(self, target: Target, act: acting.Act, now: datetime) -> None:
         """See to what follows a decision: the tail of a sleeper, the HPA, and the Event that tells of a takeover."""
         complete = all(lag.complete for lag in target.lags())
-        joins = target.joined is None or acting.has_recreated_topic(target)
-        if target.asleep and joins and complete and not target.policy.paused:
+        if target.asleep and complete and not target.policy.paused and _must_join(target):
             acting.join_tail(self._world, target)
         if act.outcome is Outcome.APPLIED and target.woken and act.seen.replicas <= target.idle:
             await guarding.renew(self._world, target)
         if not self._world.leads():
             return
         await guarding.restore(self._world, target)
+        if target.departed:
+            return
         # A changed policy waits for a reading under it, too; a pause, and a count for want of a reading, do not.
         if complete or target.policy.paused or target.memory.fallback is not None:
             await self._hand_over(target, act, now)
@@ -343,6 +367,10 @@ def _in_company_from(target: Target, at: datetime, now: datetime) -> datetime | 
     polling = target.policy.polling_interval
     regular = polling if target.asleep else min(polling, HPA_SYNC_PERIOD)
     return at - regular * COMPANY if at - now >= regular else None
+
+
+def _must_join(target: Target) -> bool:
+    return target.joined is None or acting.has_recreated_topic(target)
 
 
 def _proves(target: Target, push: Push) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
+from dataclasses import fields
 from datetime import timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from activator.core.model import TargetState
 from activator.errors import WakegateError
 
 if TYPE_CHECKING:
-    from activator.core.model import TargetRef, TargetState
+    from activator.core.model import TargetRef
     from activator.loop.world import World
 
 COARSE = timedelta(seconds=30)
@@ -19,6 +21,10 @@ COARSE = timedelta(seconds=30)
 AFTER_A_FAILURE_SECONDS = 5.0
 AT_ONCE = 8
 """Writes under way at the same time."""
+
+_MOVES_WITH_EVERY_LOOK = frozenset({"lag", "last_active", "trace_id", "message"})
+"""Written with whatever else changes."""
+_WRITTEN_AT_ONCE = attrgetter(*(each.name for each in fields(TargetState) if each.name not in _MOVES_WITH_EVERY_LOOK))
 
 _log = logging.getLogger(__name__)
 
@@ -87,11 +93,7 @@ class Keeper:
         kept = waiting[1] if waiting else self._saved.get(ref)
         if kept is None:
             return True
-        # The message carries figures that move with every look; it is written with whatever else changes.
-        blurred = replace(
-            state, lag=kept.lag, last_active=kept.last_active, trace_id=kept.trace_id, message=kept.message
-        )
-        if blurred != kept:
+        if _WRITTEN_AT_ONCE(state) != _WRITTEN_AT_ONCE(kept):
             return True
         if state.last_active is not None and (
             kept.last_active is None or state.last_active - kept.last_active >= COARSE

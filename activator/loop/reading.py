@@ -22,7 +22,10 @@ MOST_PROBES = 8
 
 def clusters_of(target: Target) -> tuple[Cluster, ...]:
     """Return the clusters that a target's triggers are on, in an order of their own."""
-    return tuple(sorted({trigger.cluster for trigger in target.policy.triggers}))
+    triggers = target.policy.triggers
+    if len(triggers) == 1:
+        return (triggers[0].cluster,)
+    return tuple(sorted({trigger.cluster for trigger in triggers}))
 
 
 async def read(world: World, clusters: Iterable[Cluster], targets: list[Target]) -> tuple[TraceIds, ...]:
@@ -31,7 +34,10 @@ async def read(world: World, clusters: Iterable[Cluster], targets: list[Target])
     Returns:
         The ids of the batch reads, for the decisions that use them to link to.
     """
-    return tuple(await asyncio.gather(*(_read_cluster(world, cluster, targets) for cluster in clusters)))
+    reads = [_read_cluster(world, cluster, targets) for cluster in clusters]
+    if len(reads) == 1:  # nearly always: a task of its own would cost as much as the walk through the answer
+        return (await reads[0],)
+    return tuple(await asyncio.gather(*reads))
 
 
 async def _read_cluster(world: World, cluster: Cluster, targets: list[Target]) -> TraceIds:

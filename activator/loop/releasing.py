@@ -108,6 +108,8 @@ class Releasing:
 
     async def run_due(self) -> None:
         """Give back all that is due; what fails is tried again."""
+        if not self._releases:
+            return
         now = self._world.now()
         for ref, release in [entry for entry in self._releases.items() if entry[1].due <= now]:
             try:

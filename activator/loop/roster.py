@@ -71,6 +71,7 @@ class Roster:
         self._world.metrics.withdraw(ref)
         state = self._restored.pop(ref, None) or self._refused.pop(ref, None)
         if target is not None:
+            target.departed = True
             self._index(target, remove=True)
             acting.leave_tail(self._world, target)
             state = target.state(self._world.now())

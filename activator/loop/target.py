@@ -62,15 +62,42 @@ class Tracker:
     partitions: tuple[PartitionLag, ...] = ()
     offsets: TriggerOffsets | None = None
     """The last reading that was more than an error."""
+    _settled: tuple[LagMemory, bool] | None = None
+    """The memory that the last reading left, and whether it was guarded, where it left nothing that was not in the one
+    before: the same reading once more would change nothing either."""
 
     def take(self, trigger: Trigger, reading: Reading, *, guarded: bool) -> None:
         """Take a reading in; `guarded`: what is kept of the group counts as committed."""
-        last = self.lag
-        self.lag, self.partitions, self.memory = measure(trigger, reading, self.memory, guarded=guarded)
-        if isinstance(reading, TriggerOffsets):
-            self.offsets = limited(trigger, reading)
-        else:  # what was known of the topic's size and the group stays the best guess there is
+        if not isinstance(reading, TriggerOffsets):
+            last = self.lag
+            self.lag, self.partitions, self.memory = measure(trigger, reading, self.memory, guarded=guarded)
+            # What was known of the topic's size and the group stays the best guess there is.
             self.lag = replace(self.lag, partitions=last.partitions, read_at=last.read_at, group_state=last.group_state)
+            return
+        before, reading = self.memory, limited(trigger, reading)
+        if self._is_repeated(reading, guarded=guarded):  # the usual one of a sleeper
+            self.lag = replace(self.lag, read_at=reading.read_at)
+            self.memory = LagMemory(before.partitions, reading.read_at, before.kept)
+            self._settled = self.memory, guarded
+        else:
+            self.lag, self.partitions, self.memory = measure(trigger, reading, before, guarded=guarded)
+            unchanged = (before.partitions, before.kept) == (self.memory.partitions, self.memory.kept)
+            self._settled = (self.memory, guarded) if unchanged and before.read_at != reading.read_at else None
+        self.offsets = reading
+
+    def _is_repeated(self, reading: TriggerOffsets, *, guarded: bool) -> bool:
+        """Tell whether a reading says what the last one said, after which nothing changed any more."""
+        if self._settled is None or self.offsets is None or not self.lag.complete:
+            return False
+        memory, was_guarded = self._settled
+        if memory is not self.memory or was_guarded is not guarded or memory.read_at == reading.read_at:
+            return False
+        last = self.offsets
+        return (last.group_state, last.topic_id, last.partitions) == (
+            reading.group_state,
+            reading.topic_id,
+            reading.partitions,
+        )
 
     def measure_again(self, trigger: Trigger, *, guarded: bool) -> None:
         """Measure the last reading anew, with what was learnt since: it is no second look."""
@@ -109,7 +136,7 @@ class Guard:
     """What was told already, so that it is told once."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hold:
     """Evaluations that changed nothing, for the same reason: told as one stretch."""
 
@@ -133,6 +160,8 @@ class Target:
     original_replicas: int
     problems: tuple[SpecError, ...] = ()
     """What is wrong with the present annotations, while those of `policy` stay in force."""
+    departed: bool = False
+    """It is managed no more; a workload of its name that was made anew is another target."""
     asleep_by_us: bool = False
     woken: bool = False
     """It was at idle, and no replica has joined its group since."""
@@ -184,7 +213,10 @@ class Target:
 
     def tracker(self, trigger: Trigger) -> Tracker:
         """Return what is known of a trigger."""
-        return self.trackers.setdefault(trigger, Tracker())
+        found = self.trackers.get(trigger)
+        if found is None:
+            found = self.trackers[trigger] = Tracker()
+        return found
 
     def lags(self) -> tuple[Lag, ...]:
         """Return the lag of every trigger, in the policy's order."""
@@ -317,7 +349,7 @@ class Target:
             original_replicas=self.original_replicas,
             asleep_by_us=self.asleep_by_us or going_to_sleep,
             handoff=self.handoff,
-            last_valid=dict(self.annotations),
+            last_valid=self.annotations,
             problems=problems,
             kept=self.kept(asleep=self.asleep or going_to_sleep),
             episode_id=self.episode_id,

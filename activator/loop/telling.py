@@ -84,5 +84,6 @@ def _continued_hold(world: World, target: Target, act: Act, now: datetime) -> Ho
         and (hold.outcome, hold.reason, hold.replicas) == (act.outcome, decision.reason, decision.replicas)
         and now - hold.started < LONGEST_HOLD
     ):
-        return replace(hold, evaluations=hold.evaluations + 1)
+        hold.evaluations += 1
+        return hold
     return Hold(world.new_ids(None), act.outcome, decision.reason, decision.replicas, now)

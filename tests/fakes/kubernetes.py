@@ -217,8 +217,10 @@ class FakeApiServer:
 
     def hpa_of(self, ref: TargetRef) -> StoredHpa | None:
         """Our HPA of a target, whatever its name."""
-        ours = (hpa for hpa in self.hpas.values() if hpa.target == ref and hpa.policy is not None)
-        return next(ours, None)
+        for hpa in self.hpas.values():
+            if hpa.target.name == ref.name and hpa.target == ref and hpa.policy is not None:
+                return hpa
+        return None
 
     def hpa_condition(self, ref: TargetRef, *, active: bool, message: str = "") -> None:
         """Let the HPA controller set ScalingActive on our HPA of a target."""

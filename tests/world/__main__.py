@@ -7,9 +7,10 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.world.ablations import ABLATIONS, run_ablated
+from tests.world.ablations import ABLATIONS, catching_seed, run_ablated
 from tests.world.coverage import Coverage
 from tests.world.plan import plan_of
 from tests.world.shrink import shrink
@@ -17,6 +18,7 @@ from tests.world.shrink import shrink
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.world.journal import Violation
     from tests.world.plan import Plan
     from tests.world.run import Result
 
@@ -112,19 +114,21 @@ def _tell_failing(result: Result, *, whole: bool) -> None:
 
 
 def _ablations(asked: argparse.Namespace) -> int:
+    only = asked.only.split(",") if asked.only else list(ABLATIONS)
     missed = 0
-    only = set(asked.only.split(",")) if asked.only else set(ABLATIONS)
-    for name in [name for name in ABLATIONS if name in only]:
-        for seed in range(asked.start, asked.start + asked.seeds):
-            result = _run(plan_of(seed, name))
-            own = [violation for violation in result.violations if violation.rule in ABLATIONS[name].rules]
-            if own:
-                print(f"| {name} | {seed} | {own[0].rule} |", flush=True)
-                break
-        else:
-            missed += 1
-            print(f"| {name} | not within {asked.seeds} seeds | |", flush=True)
+    with ProcessPoolExecutor(asked.jobs) as pool:
+        for name, found in zip(only, pool.map(partial(_catching_seed, asked), only), strict=True):
+            missed += found is None
+            if found is None:
+                print(f"| {name} | not within {asked.seeds} seeds | |", flush=True)
+            else:
+                _, seed, violation = found
+                print(f"| {name} | {seed} | {violation} |", flush=True)
     return 1 if missed else 0
+
+
+def _catching_seed(asked: argparse.Namespace, name: str) -> tuple[str, int, Violation] | None:
+    return catching_seed(name, asked.start, asked.seeds)
 
 
 if __name__ == "__main__":

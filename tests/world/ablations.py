@@ -12,12 +12,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from activator.core import decide, lag, naming
+from activator.core import decide, kept_offsets, lag, naming
 from activator.errors import NotFoundError
 from activator.loop import acting, activator, guarding, reading, releasing, roster, takeover
 from activator.loop import target as targets
 from activator.loop import world as loop_world
 from tests.world import kubernetes
+from tests.world.plan import plan_of
 from tests.world.run import run
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from activator.core.model import Scale, TargetRef
+    from tests.world.journal import Violation
     from tests.world.plan import Plan
     from tests.world.run import Result
 
@@ -44,12 +46,27 @@ class Ablation:
 ABLATIONS: dict[str, Ablation] = {}
 
 
-def run_ablated(plan: Plan, *, keep: bool = False) -> Result:
+def run_ablated(plan: Plan, *, keep: bool = False, stops_at: frozenset[str] = frozenset()) -> Result:
     """Run a plan without the safeguard that it names."""
     if plan.ablation is None:
-        return run(plan, keep=keep)
+        return run(plan, keep=keep, stops_at=stops_at)
     with ABLATIONS[plan.ablation].without(), mock.patch.object(acting, "_violation", return_value=None):
-        return run(plan, keep=keep)
+        return run(plan, keep=keep, stops_at=stops_at)
+
+
+def catch(name: str, seed: int) -> Violation | None:
+    """Return how a seed notices that a safeguard is missing; None: it does not."""
+    rules = ABLATIONS[name].rules
+    result = run_ablated(plan_of(seed, name), stops_at=rules)
+    return next((violation for violation in result.violations if violation.rule in rules), None)
+
+
+def catching_seed(name: str, start: int, seeds: int) -> tuple[str, int, Violation] | None:
+    """Return a safeguard's name, the first of so many seeds that notices the want of it, and how; None: none does."""
+    for seed in range(start, start + seeds):
+        if (violation := catch(name, seed)) is not None:
+            return name, seed, violation
+    return None
 
 
 def _ablation(*rules: str) -> Callable[[Callable[[], AbstractContextManager[object]]], None]:
@@ -311,3 +328,53 @@ async def _still_asleep(_: Any, target: Any) -> bool:
 def _offsets_renewed_after_a_wake() -> AbstractContextManager[object]:
     """What a group has is committed once more after a wake, so that it outlasts the start of its first process."""
     return mock.patch.object(guarding, "renew", _nothing)
+
+
+@_ablation("woke-unready")
+def _wait_before_a_wake() -> AbstractContextManager[object]:
+    """A wake waits until what its group is known to lack is committed, five seconds at most."""
+    return mock.patch.object(guarding, "before_a_wake", _still_asleep)
+
+
+@_ablation("slept-uncommitted")
+def _pins_are_kept() -> AbstractContextManager[object]:
+    """Where a group stands, pins among it, is written down before a sleep."""
+    return mock.patch.object(targets.Target, "kept", return_value={})
+
+
+@_ablation("skipped", "read-again")
+def _kept_offsets_outlive_a_restart() -> AbstractContextManager[object]:
+    """A successor takes over where the groups stand."""
+    return mock.patch.object(targets.Target, "take_kept", return_value=None)
+
+
+@_ablation("never-slept")
+def _pins_at_latest() -> AbstractContextManager[object]:
+    """A group at latest that has never committed is pinned, so that it can sleep."""
+
+    def without_pins(*arguments: Any) -> Any:
+        kept = kept_offsets.follow(*arguments)
+        offsets = tuple(None if number in kept.pinned else offset for number, offset in enumerate(kept.offsets))
+        return replace(kept, offsets=offsets, pinned=frozenset())
+
+    return mock.patch.object(lag, "follow", without_pins)
+
+
+@_ablation("slept-uncommitted")
+def _permission_found_out_before_the_sleep() -> AbstractContextManager[object]:
+    """A group for which nobody may commit is held awake as if it had no guard."""
+    return mock.patch.object(guarding, "check", _nothing)
+
+
+@_ablation("not-looked-at", "given-back-short")
+def _departures() -> AbstractContextManager[object]:
+    """What is under way at a workload that goes does not come out after it."""
+    remove = roster.Roster.remove
+
+    def unnoticed(self: roster.Roster, ref: TargetRef, workload: Any) -> None:
+        target = self.targets.get(ref)
+        remove(self, ref, workload)
+        if target is not None:
+            target.departed = False
+
+    return mock.patch.object(roster.Roster, "remove", unnoticed)

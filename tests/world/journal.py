@@ -38,6 +38,10 @@ class Journal:
     strikes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(fault, phase) pairs that were seen."""
     events: int = 0
+    stops_at: frozenset[str] = frozenset()
+    """Rules of which the first violation ends the run: nothing else is asked of it."""
+    stop: Callable[[], None] | None = None
+    """How to end it."""
     closed: bool = False
     """The run is over: what happens while it is taken down is not part of it."""
 
@@ -65,3 +69,6 @@ class Journal:
             return
         self.violations.append(Violation(rule, self.time(), text))
         self.note("VIOLATION", rule, text)
+        if rule in self.stops_at and self.stop is not None:
+            self.closed = True
+            self.stop()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -88,6 +88,13 @@ class Logs(FakeKafka):
         now = seeded_loop().time()
         return next((now - since for end, since in self.arrivals[where] if end > offset), 0.0)
 
+    def copy_of(self, group: str) -> FakeGroup:
+        """Return a group as it is at this moment."""
+        found = self.groups.get(group)
+        if found is None:
+            return FakeGroup(GroupState.DEAD, None)
+        return FakeGroup(found.state, found.members, dict(found.commits))
+
     def told_end(self, where: TopicPartition, isolation: IsolationLevel) -> int | None:
         """Return what a broker answers for the end of a log; None: an error."""
         log = self.topics[where[0]][where[1]]
@@ -108,7 +115,10 @@ def count(logs: Logs, trigger: Trigger, commits: Mapping[TopicPartition, int]) -
     """Count the records that a consumer would be given; cheap where there are no markers."""
     total = 0
     for number, log in enumerate(logs.topics.get(trigger.topic, ())):
-        start = start_of(log, trigger, commits.get((trigger.topic, number)))
+        committed = commits.get((trigger.topic, number))
+        if committed == log.end:
+            continue
+        start = start_of(log, trigger, committed)
         end = log.visible_end(trigger.isolation)
         total += max(0, end - start)
         if log.invisible and end > start:
@@ -120,18 +130,41 @@ def count(logs: Logs, trigger: Trigger, commits: Mapping[TopicPartition, int]) -
 class Evidence:
     """What one process was told of one trigger, and what was true then."""
 
+    trigger: Trigger
+    reading: Reading
     asked_at: float
     answered_at: float
-    complete: bool
     records: int
     """Consumable records by the very commits and logs that the answer was made of."""
     undetectable: bool
     """The answer was a lie that looks like the truth."""
-    rebalancing: bool
-    uncommitted: bool
-    """Some partition has no usable commit, and the consumer starts at latest."""
-    ends: Mapping[TopicPartition, int]
-    """As told."""
+
+    @property
+    def partitions(self) -> tuple[PartitionOffsets, ...]:
+        """What was told of them."""
+        return self.reading.partitions if isinstance(self.reading, TriggerOffsets) else ()
+
+    @property
+    def complete(self) -> bool:
+        """All of it was told."""
+        return isinstance(self.reading, TriggerOffsets) and not any(p.error for p in self.partitions)
+
+    @property
+    def rebalancing(self) -> bool:
+        """The group was told to be in rebalance."""
+        return isinstance(self.reading, TriggerOffsets) and self.reading.group_state in REBALANCING
+
+    @property
+    def uncommitted(self) -> bool:
+        """Some partition has no usable commit, and the consumer starts at latest."""
+        return self.trigger.offset_reset is OffsetReset.LATEST and any(
+            p.committed is None or (p.end is not None and p.committed > p.end) for p in self.partitions if not p.error
+        )
+
+    @property
+    def ends(self) -> dict[TopicPartition, int]:
+        """End offsets, as told."""
+        return {(p.topic, p.partition): p.end for p in self.partitions if p.end is not None}
 
 
 class Reader:
@@ -152,19 +185,15 @@ class Reader:
                 await asyncio.sleep(DEADLINE_SECONDS)
             reason = f"Kafka {cluster.bootstrap_servers}: {logs.down}"
             readings: dict[Trigger, Reading] = {trigger: Unreadable(reason, now) for trigger in triggers}
-            self._tell(readings, {}, asked_at)
+            for trigger, reading in readings.items():
+                self._oracle.was_told(self._process, trigger, reading, {}, asked_at)
             return readings
-        groups = {
-            trigger: replace(group, commits=dict(group.commits))
-            for trigger in triggers
-            if (group := logs.groups.get(trigger.group)) is not None
-        }
+        groups = [logs.copy_of(trigger.group) for trigger in triggers]
         await asyncio.sleep(logs.later())
-        readings = {
-            trigger: self._answer(logs, trigger, groups.get(trigger, FakeGroup(GroupState.DEAD, None)), now)
-            for trigger in triggers
-        }
-        self._tell(readings, groups, asked_at)
+        readings = {}
+        for trigger, group in zip(triggers, groups, strict=True):
+            readings[trigger] = reading = self._answer(logs, trigger, group, now)
+            self._oracle.was_told(self._process, trigger, reading, group.commits, asked_at)
         return readings
 
     async def probe(self, trigger: Trigger, partition: TopicPartition, start: int, end: int) -> bool | None:
@@ -172,11 +201,6 @@ class Reader:
         logs = self._clusters[trigger.cluster.bootstrap_servers]
         await asyncio.sleep(logs.later())
         return logs.records_visible(*partition, start, end)
-
-    def _tell(self, readings: Mapping[Trigger, Reading], groups: Mapping[Trigger, FakeGroup], asked_at: float) -> None:
-        for trigger, reading in readings.items():
-            group = groups.get(trigger)
-            self._oracle.was_told(self._process, trigger, reading, group.commits if group else {}, asked_at)
 
     def _answer(self, logs: Logs, trigger: Trigger, group: FakeGroup, now: datetime) -> Reading:
         place = f"Kafka {logs.bootstrap_servers}"
@@ -219,15 +243,18 @@ class GroupOffsets(FakeGroupOffsets):
     operator between the two is not promised to survive (docs/safety.md), so it is not struck.
     """
 
-    def __init__(self, clusters: Mapping[str, Logs]) -> None:
+    def __init__(self, process: Process, clusters: Mapping[str, Logs], oracle: Oracle) -> None:
         super().__init__(*clusters.values())
+        self._process = process
         self._clusters = clusters
+        self._oracle = oracle
 
     async def check(self, cluster: Cluster, group: str, topic: str) -> None:  # noqa: ARG002 - the port's
         """Find out whether we may commit."""
         logs = await self._reach(cluster)
         self._may_commit(logs, group)
         await asyncio.sleep(logs.later())
+        self._oracle.may_commit(self._process, group)
 
     async def commit_missing(
         self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None

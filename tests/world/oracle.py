@@ -17,11 +17,10 @@ from activator.core.model import (
     Outcome,
     Reason,
     SleepFrom,
-    TriggerOffsets,
 )
 from activator.core.naming import FIELD_MANAGER
 from tests.world.faults import Phase
-from tests.world.kafka import FIRST_OFFSET, REBALANCING, Evidence, count
+from tests.world.kafka import FIRST_OFFSET, Evidence, count
 from tests.world.scheduler import seeded_loop
 from tests.world.standing import Standing
 
@@ -54,6 +53,7 @@ RULES: dict[str, str] = {
     "changed-unled": "No PATCH but a wake arrives from who does not hold the Lease.",
     "unexplained": "Every PATCH that was made has one evaluation with its reason.",
     "never-happened": "No evaluation tells of a PATCH that was not made.",
+    "woke-unready": "No wake is sent before what its group is known to lack is committed, but after five seconds.",
     "missed-wake": "A record on a sleeping target is a PATCH within one second, while nothing is broken.",
     "not-awake": "Ten seconds after the last fault no target with work is at idle (a moved commit: one poll more).",
     "never-slept": "A target without work is put to idle once its cooldown is over.",
@@ -74,6 +74,8 @@ TAIL_SLACK_SECONDS = 0.25
 GRACE_SECONDS = 10.0
 """Everything is normal so long after the last fault."""
 WAKE_SECONDS = 1.0
+WAITS_BEFORE_A_WAKE_SECONDS = 4.5
+"""Five by the promise; the rest is on its way."""
 EVALUATED_SECONDS = 15.0
 GIVEN_BACK_SECONDS = 30.0
 LATE_SECONDS = 30.0
@@ -105,6 +107,7 @@ class Truth:
     original: int
     phase: Phase = Phase.QUIET
     work: bool = False
+    work_since: float = 0.0
     worked_at: float = 0.0
     """The last moment with work."""
     raised_at: float = 0.0
@@ -154,6 +157,7 @@ class Oracle:
         self._evidence: dict[tuple[Process, Trigger], Evidence] = {}
         self._got_scale: dict[tuple[Process, TargetRef], float] = {}
         self._sent: defaultdict[tuple[Process, TargetRef], list[Patch]] = defaultdict(list)
+        self._permitted: set[tuple[Process, str]] = set()
         self._epochs = 0
         self.last_calm = False
         """The last ten minutes: nothing may be written."""
@@ -170,22 +174,15 @@ class Oracle:
     ) -> None:
         """Note what a process was told of a trigger, and what was true."""
         logs = self.world.clusters[trigger.cluster.bootstrap_servers]
-        complete = isinstance(reading, TriggerOffsets) and not any(p.error for p in reading.partitions)
-        partitions = reading.partitions if isinstance(reading, TriggerOffsets) else ()
-        uncommitted = trigger.offset_reset is OffsetReset.LATEST and any(
-            p.committed is None or (p.end is not None and p.committed > p.end) for p in partitions if not p.error
-        )
-        self._evidence[process, trigger] = Evidence(
+        evidence = self._evidence[process, trigger] = Evidence(
+            trigger=trigger,
+            reading=reading,
             asked_at=asked_at,
             answered_at=seeded_loop().time(),
-            complete=complete,
             records=count(logs, trigger, self._known_commits(trigger, commits)),
             undetectable=trigger.topic in logs.undetectable,
-            rebalancing=isinstance(reading, TriggerOffsets) and reading.group_state in REBALANCING,
-            uncommitted=uncommitted,
-            ends={(p.topic, p.partition): p.end for p in partitions if p.end is not None},
         )
-        told = " ".join(f"{p.partition}:{p.end}/{p.committed}/{p.error or ''}" for p in partitions)
+        told = " ".join([f"{p.partition}:{p.end}/{p.committed}/{p.error or ''}" for p in evidence.partitions])
         self.journal.note("told", process.name, trigger.topic, told or reading, getattr(reading, "group_state", ""))
 
     def recorded(self, process: Process, fact: Fact) -> None:
@@ -221,6 +218,10 @@ class Oracle:
         if sum(1 for patch in patches if patch.applied_at is not None) > 1:
             self._break("unexplained", f"{who}: one evaluation for several PATCHes")
 
+    def may_commit(self, process: Process, group: str) -> None:
+        """A process has found out that it may commit for a group."""
+        self._permitted.add((process, group))
+
     def asked_scale(self, ref: TargetRef) -> None:
         """A process reads a scale: of an awake target that is how a sleep begins."""
         truth = self.truths[ref]
@@ -242,10 +243,13 @@ class Oracle:
         self.journal.note("sends", process.name, ref, seen.replicas, replicas)
         if self.last_calm:
             self._break("restless", f"{process.name} writes {replicas} to {ref}")
-        if not truth.managed:
-            return
+        stored = self.world.server.workloads.get(ref)
+        if not truth.managed or stored is None or _version(stored.workload.scale) != _version(seen):
+            return  # what it names is gone, or was written since: the API server refuses it
         if replicas <= self._idle(truth) < seen.replicas:
             self._check_sleep(process, truth, now)
+        elif seen.replicas <= self._idle(truth) < replicas:
+            self._check_ready(process, truth, now)
         self._check_frozen(process, truth, replicas, now)
 
     def patched(self, process: Process, ref: TargetRef, before: Scale, after: Scale) -> None:
@@ -307,7 +311,7 @@ class Oracle:
         if self.world.server.crd_installed and (kept is None or not kept[1].asleep_by_us):
             self._break("slept-unkept", f"{who}, a successor would not know that it sleeps by our hand")
         if evidence is not None and evidence.uncommitted:
-            self._check_pinned(who, truth, evidence)
+            self._check_pinned(who, process, truth, evidence)
         cooldown = truth.policy.cooldown.total_seconds()
         quiet = now - max(truth.worked_at, truth.raised_at)
         if (
@@ -319,11 +323,13 @@ class Oracle:
         if truth.kept_awake_at is not None and now - truth.kept_awake_at > GRACE_SECONDS:
             self._break("slept-while-kept-awake", who)
 
-    def _check_pinned(self, who: str, truth: Truth, evidence: Evidence) -> None:
+    def _check_pinned(self, who: str, process: Process, truth: Truth, evidence: Evidence) -> None:
         """Without a commit, what is kept must be at or before the ends of the deciding read, partition by partition."""
         if not truth.standing.guarded:
             self._break("slept-uncommitted", f"{who}, it would skip the record that wakes it")
             return
+        if (process, truth.consumers.trigger.group) not in self._permitted:
+            self._break("slept-uncommitted", f"{who}, and whether it may be committed for was never found out")
         stored = self.world.server.scale_targets.get(truth.ref)
         if not self.world.server.crd_installed or stored is None:
             return
@@ -335,10 +341,27 @@ class Oracle:
             if offset is None or offset > end:
                 self._break("slept-uncommitted", f"{who}, kept of partition {number} is {offset}, its end was {end}")
 
+    def _check_ready(self, process: Process, truth: Truth, now: float) -> None:
+        """What the last reading showed to be missing is committed by now, or was waited for."""
+        evidence = self._evidence.get((process, truth.consumers.trigger))
+        standing, commits = truth.standing, truth.consumers.group.commits
+        logs = truth.consumers.logs
+        waited = now - truth.work_since
+        if evidence is None or not evidence.complete or not truth.work or waited > WAITS_BEFORE_A_WAKE_SECONDS:
+            return
+        if logs.faults or now - logs.healthy_since < GRACE_SECONDS or not standing.able or not self._remembers(truth):
+            return
+        lacking = [(p.topic, p.partition) for p in evidence.partitions if p.committed is None]
+        missing = [where for where in lacking if where in standing.offsets and where not in commits]
+        if missing:
+            self._break("woke-unready", f"{process.name}: {truth.ref}, {missing} after {waited:.3f} s")
+
     def _known_commits(self, trigger: Trigger, commits: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int]:
         """What a group has by an answer, and what is known to be kept for it where that shows nothing."""
-        truth = next((found for found in self.truths.values() if found.consumers.trigger == trigger), None)
-        return {**truth.standing.offsets, **commits} if truth is not None and truth.standing.guarded else commits
+        standing = next(
+            truth.standing for truth in self.truths.values() if truth.consumers.trigger.topic == trigger.topic
+        )
+        return {**standing.offsets, **commits} if standing.guarded and standing.offsets else commits
 
     def _check_unseen(self, process: Process, truth: Truth, evidence: Evidence, threshold: int, now: float) -> None:
         """Records past the ends of the deciding read: the tail that joined there has seen those that are not new."""
@@ -488,6 +511,8 @@ class Oracle:
         truth.work = count(logs, trigger, self._commits(truth)) > trigger.activation_lag_threshold
         if truth.work or was:
             truth.worked_at = now
+        if truth.work and not was:
+            truth.work_since = now
         phase = self._phase(truth)
         if phase is not truth.phase:
             truth.phase = phase
@@ -565,10 +590,13 @@ class Oracle:
         truth.managed = True
         if ref not in self.world.server.workloads:
             return
-        replicas = self.world.server.replicas(ref)
+        workload = self.world.server.workloads[ref].workload
+        replicas = workload.scale.replicas
+        # One that was being put to sleep as it left slept by our hand as well.
+        slept = truth.asleep_when_left or (self._asleep(truth) and workload.replicas_manager == FIELD_MANAGER)
         kept = truth.original if self.world.server.crd_installed else 0
         undisturbed = truth.disturbed == 1 and now - truth.calm_since > GIVEN_BACK_SECONDS
-        if truth.asleep_when_left and undisturbed and replicas < max(kept, truth.policy.min_replicas):
+        if slept and undisturbed and replicas < max(kept, truth.policy.min_replicas):
             self._break("given-back-short", f"{ref} has {replicas}, came with {truth.original}")
         truth.original = replicas
 
@@ -608,6 +636,10 @@ class Oracle:
     def _break(self, rule: str, text: str) -> None:
         assert rule in RULES, rule
         self.journal.violation(rule, text)
+
+
+def _version(scale: Scale) -> tuple[str, str]:
+    return scale.uid, scale.resource_version
 
 
 LEASE_SECONDS = 15.0

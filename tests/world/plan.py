@@ -152,8 +152,10 @@ def _target(dice: random.Random, index: int) -> TargetPlan:
         "offset-guard": guard,
         "handoff": dice.choice(("hpa", "hpa", "direct")),
         "sleep-from": dice.choice(("any", "any", "floor")),
-        "wake-to": dice.choice(("min", "min", "lag")),
+        "wake-to": dice.choice(("min", "lag")),
     }
+    if dice.random() < 0.15:
+        written["fallback-replicas"] = str(dice.choice((least, least + 1)))
     if dice.random() < 0.3:
         written["behavior"] = "{scaleDown: {stabilizationWindowSeconds: 30}}"
     if dice.random() < 0.03:

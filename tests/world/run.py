@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import random
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from activator.core.model import GroupState, IsolationLevel, TargetRef, TraceIds
@@ -29,10 +30,12 @@ from tests.world.scheduler import START, DeadlockError, Process, SeededLoop, see
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from activator.core.model import Fact, Push
+    from activator.web.selector import Selector
+    from tests.world.kubernetes import Trouble
 
 NAMESPACE = "shop"
 LAST_RECORD_SECONDS = 60.0
@@ -82,7 +85,7 @@ class Wakegate:
                 metrics=self.metrics,
                 states=FakeStateStore(world.server, name),
                 recorder=self,
-                group_offsets=GroupOffsets(world.clusters),
+                group_offsets=GroupOffsets(self.process, world.clusters, world.oracle),
                 now=self.now,
                 new_ids=world.new_ids,
                 parse=lambda annotations, _: parsed(annotations),
@@ -156,6 +159,12 @@ class Hit:
         truth.excused.add(why)
         truth.standing.offsets.clear()
 
+    def trouble(self, trouble: Trouble) -> Callable[[], None]:
+        """Let requests to the API server meet it, and return how to end that."""
+        troubles = self.world.server.troubles
+        troubles.append(trouble)
+        return lambda: troubles.remove(trouble)
+
     def moved_commits(self) -> None:
         """There may be work now without a record that arrives: only a poll finds it."""
         self.world.oracle.truths[self.ref].moved_commits_at = seeded_loop().time()
@@ -166,6 +175,12 @@ class Hit:
         server = self.world.server
         if self.ref in server.workloads and not server.down and server.replicas(self.ref) != replicas:
             server.scale(self.ref, replicas, manager=manager)
+
+
+@cache
+def _selector(name: str) -> Selector:
+    """Of the metrics of one Deployment, as its HPA asks for them."""
+    return selectors.parse(f"wakegate.dev/target=deployment-{name}")
 
 
 @dataclass
@@ -180,11 +195,13 @@ class Armed:
 class World:
     """Everything there is in one run."""
 
-    def __init__(self, plan: Plan, *, keep: bool = False) -> None:
+    def __init__(self, plan: Plan, *, keep: bool = False, stops_at: frozenset[str] = frozenset()) -> None:
         self.plan = plan
         loop = seeded_loop()
         self.loop = loop
-        self.journal = Journal(loop.time, keep=keep)
+        self._over = asyncio.Event()
+        self.journal = Journal(loop.time, keep=keep, stops_at=stops_at, stop=self._over.set)
+        loop.on_error = lambda error: self.journal.violation("broke", repr(error))
         self.oracle = Oracle(self.journal)
         self.oracle.world = self
         self.server = ApiServer(random.Random(f"{plan.seed}/api"), self.oracle)  # noqa: S311
@@ -256,9 +273,7 @@ class World:
         if not running:
             return None
         process = running[self._ids % len(running)]
-        samples = process.metrics.lookup(
-            ref.namespace, metric, selectors.parse(f"wakegate.dev/target=deployment-{ref.name}")
-        )
+        samples = process.metrics.lookup(ref.namespace, metric, _selector(ref.name))
         if not samples or (process.now() - samples[0].read_at).total_seconds() > SERVED_SECONDS:
             return None
         return samples[0].value
@@ -393,7 +408,8 @@ class World:
         self.loop.later(END_SECONDS - LAST_RECORD_SECONDS - QUIET_SECONDS, self.oracle.begin_quiet)
         self.loop.later(END_SECONDS - LAST_RECORD_SECONDS, self._last_records)
         self._check_looks()
-        await asyncio.sleep(self.plan.until)
+        self.loop.later(self.plan.until, self._over.set)
+        await self._over.wait()
 
     def _check_looks(self) -> None:
         self.oracle.check_looks()
@@ -419,12 +435,12 @@ class _Foreseen(logging.Handler):
         self._journal.violation("broke", f"{record.getMessage()}: {error!r}")
 
 
-def run(plan: Plan, *, keep: bool = False) -> Result:
-    """Run a plan from its beginning to its end."""
+def run(plan: Plan, *, keep: bool = False, stops_at: frozenset[str] = frozenset()) -> Result:
+    """Run a plan from its beginning to its end, or to the first violation of one of these rules."""
     order = random.Random(f"{plan.seed}/order")  # noqa: S311 - replayed, not secret
     log = logging.getLogger("activator.loop")
-    with asyncio.Runner(loop_factory=lambda: SeededLoop(order)) as runner:
-        journal = runner.run(_run(plan, log, keep=keep))
+    with asyncio.Runner(loop_factory=lambda: SeededLoop(order)) as runner, _seldom_collected():
+        journal = runner.run(_run(plan, log, keep=keep, stops_at=stops_at))
     return Result(
         plan,
         journal.digest,
@@ -436,23 +452,35 @@ def run(plan: Plan, *, keep: bool = False) -> Result:
     )
 
 
-async def _run(plan: Plan, log: logging.Logger, *, keep: bool) -> Journal:
-    world = World(plan, keep=keep)
+@contextlib.contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Let the cyclic collector look a hundredth as often: a run makes much that is short-lived, and few cycles."""
+    before = gc.get_threshold()
+    gc.set_threshold(before[0] * 100, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+async def _run(plan: Plan, log: logging.Logger, *, keep: bool, stops_at: frozenset[str]) -> Journal:
+    world = World(plan, keep=keep, stops_at=stops_at)
     handler, level, propagate = _Foreseen(world.journal), log.level, log.propagate
     log.addHandler(handler)
     log.propagate = False
+    log.setLevel(logging.ERROR)
     try:
         await world.run()
     except DeadlockError:
         world.journal.violation("deadlock", "nothing is ready and no timer is set")
     finally:
-        log.removeHandler(handler)
-        log.propagate = propagate
-        log.setLevel(level)
         world.journal.closed = True
         seeded_loop().finish([wakegate.process for wakegate in world.processes])
         for task in world._tasks:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*world._tasks, return_exceptions=True)
+        log.removeHandler(handler)
+        log.propagate = propagate
+        log.setLevel(level)
     return world.journal

@@ -1,0 +1,50 @@
+"""What is known of a trigger between two looks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activator.core.lag import LagMemory, measure
+from activator.core.model import Cluster, GroupState, OffsetReset, PartitionOffsets, Trigger, TriggerOffsets
+from activator.loop.target import Tracker
+
+START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
+
+answers = st.builds(
+    lambda ends, committed, state, topic_id: TriggerOffsets(
+        tuple(PartitionOffsets("orders", number, end, committed, 0) for number, end in enumerate(ends)),
+        START,
+        state,
+        topic_id=topic_id,
+    ),
+    st.lists(st.sampled_from((0, 7, 8, None)), min_size=1, max_size=2),
+    st.sampled_from((None, 7, 8)),
+    st.sampled_from((GroupState.EMPTY, GroupState.STABLE)),
+    st.sampled_from(("one", "another", None)),
+)
+repeated = st.lists(st.tuples(answers, st.integers(1, 4), st.booleans()), min_size=1, max_size=6)
+
+
+@given(repeated, st.sampled_from(OffsetReset), st.sampled_from((frozenset(), frozenset({0}))), st.integers(0, 6))
+def test_a_repeated_reading_is_measured_like_any_other(
+    readings: list[tuple[TriggerOffsets, int, bool]], reset: OffsetReset, limitation: frozenset[int], probed_at: int
+) -> None:
+    """A sleeper's readings say the same again and again: that they are not walked through changes nothing."""
+    trigger = Trigger(Cluster("kafka:9092"), "orders", "shop", offset_reset=reset, partition_limitation=limitation)
+    tracker, memory, now = Tracker(), LagMemory(), START
+    for number, (answer, times, guarded) in enumerate(readings):
+        for _ in range(times):
+            now += timedelta(seconds=15)
+            reading = replace(answer, read_at=now)
+            tracker.take(trigger, reading, guarded=guarded)
+            lag, partitions, memory = measure(trigger, reading, memory, guarded=guarded)
+            assert (tracker.lag, tracker.partitions, tracker.memory) == (lag, partitions, memory)
+        if number == probed_at:  # what is learnt of a reading counts at the next one that says the same
+            memory = memory.with_phantom(("orders", 0), 7, 8)
+            tracker.memory = tracker.memory.with_phantom(("orders", 0), 7, 8)
+            tracker.measure_again(trigger, guarded=guarded)
+            *_, memory = measure(trigger, tracker.offsets or reading, memory, guarded=guarded)

@@ -1,0 +1,73 @@
+"""What may go wrong, as one table: name, whom it concerns, in which phases it may strike, how long it lasts.
+
+`begin` strikes and returns how to end it; None: it was over at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.world.run import Hit
+
+
+class Phase(StrEnum):
+    """Where a target is, by the truth."""
+
+    ASLEEP = "asleep"
+    WAKING = "waking"
+    BUSY = "busy"
+    QUIET = "quiet"
+    FALLING = "falling-asleep"
+    """Between the GET of its scale and the answer of the PATCH that puts it to idle."""
+
+
+class Scope(StrEnum):
+    """Whom a fault disturbs while it lasts."""
+
+    TARGET = "target"
+    CLUSTER = "cluster"
+    ALL = "all"
+    NOBODY = "nobody"
+    """It is no excuse for anything."""
+
+
+End = Callable[[], None]
+ANY = frozenset(Phase)
+AWAKE = frozenset({Phase.WAKING, Phase.BUSY, Phase.QUIET})
+EMPTY_GROUP = frozenset({Phase.ASLEEP, Phase.WAKING})
+"""Only then will Kafka change a group's offsets for an operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One row."""
+
+    name: str
+    family: str
+    scope: Scope
+    phases: frozenset[Phase]
+    lasts: tuple[float, float]
+    """Seconds, at least and at most."""
+    begin: Callable[[Hit], End | None]
+    text: str
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(
+    family: str, scope: Scope, phases: frozenset[Phase] = ANY, lasts: tuple[float, float] = (0.0, 0.0)
+) -> Callable[[Callable[[Hit], End | None]], Callable[[Hit], End | None]]:
+    """Add a fault to the table: its name is the function's, with hyphens, and its text the docstring."""
+
+    def add(begin: Callable[[Hit], End | None]) -> Callable[[Hit], End | None]:
+        name = begin.__name__.strip("_").replace("_", "-")
+        text = (begin.__doc__ or "").strip()
+        FAULTS[name] = Fault(name, family, scope, phases, lasts, begin, text)
+        return begin
+
+    return add
