@@ -5,7 +5,7 @@ Reading order, from the inside out; an arrow means "may import" (kept by import-
     __main__ -> wiring -> { loop  simulate  kafka/  kubernetes/  local/  web/  telemetry  settings }
              -> views/ -> { specs/  doctor/ } -> ports -> core/
 
-1. `core/model.py`   the vocabulary: Policy, Observation, Decision, Evaluation
+1. `core/model/`     the vocabulary: Policy, Observation, Decision, Evaluation
 2. `core/lag.py`     offsets -> the lag that a new replica could really work off
 3. `core/decide.py`  the ordered steps from an observation to a count, each with its reason
 4. `ports.py`        what the loop needs from the world

@@ -76,7 +76,7 @@ def reasons_markdown() -> str:
     lines = [
         "# Reasons",
         "",
-        "Made from `activator/core/model.py`; do not edit.",
+        "Made from `activator/core/model/`; do not edit.",
         "Every decision ends with one of these.",
         "It stands in the Event, the span (`wakegate.reason`), the log, the metrics and `kubectl get scaletargets`.",
         "",
