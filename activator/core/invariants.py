@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from activator.core.decide import REBALANCING
 from activator.core.model import Reason, Step
 from activator.core.schedule import window_at
+from activator.core.steps.draft import REBALANCING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from activator.core import naming
-from activator.core.decide import partition_cap, phase_of
+from activator.core.decide import phase_of
 from activator.core.kept_offsets import WITHOUT_MEMBERS, merge, only_missing
 from activator.core.lag import LagMemory, asking_lag, holding_value, limited, measure, served_value
 from activator.core.model import (
@@ -26,6 +26,7 @@ from activator.core.model import (
     TriggerOffsets,
 )
 from activator.core.schedule import window_at
+from activator.core.steps.limiting import partition_cap
 from activator.ports import MetricSample
 
 if TYPE_CHECKING:

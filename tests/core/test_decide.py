@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activator.core.decide import SOONEST, decide, partition_cap, phase_of, push_is_proof
+from activator.core.decide import SOONEST, decide, phase_of, push_is_proof
 from activator.core.model import (
     Cluster,
     Decision,
@@ -33,6 +33,7 @@ from activator.core.model import (
     WakeTo,
 )
 from activator.core.schedule import CronExpression, Schedule
+from activator.core.steps.limiting import partition_cap
 
 NINE = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 KAFKA = Cluster("kafka:9092")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from activator.core import decide, kept_offsets, lag, naming
+from activator.core.steps import asking, limiting, restraining
 from activator.errors import NotFoundError
 from activator.loop import acting, activator, guarding, reading, releasing, roster, takeover
 from activator.loop import target as targets
@@ -88,55 +89,55 @@ def _without_step(step: Callable[..., Any]) -> AbstractContextManager[object]:
 @_ablation("slept-blind")
 def _hold_while_unreadable() -> AbstractContextManager[object]:
     """An unknown lag holds what is."""
-    return _without_step(decide._hold_while_unreadable)
+    return _without_step(asking.hold_while_unreadable)
 
 
 @_ablation("slept-too-soon")
 def _cooldown() -> AbstractContextManager[object]:
     """To idle only after the quiet period."""
-    return _without_step(decide._cooldown)
+    return _without_step(restraining.cooldown)
 
 
 @_ablation("out-of-bounds")
 def _bounds() -> AbstractContextManager[object]:
     """Never below min while awake, never above max."""
-    return _without_step(decide._bounds)
+    return _without_step(limiting.bounds)
 
 
 @_ablation("out-of-bounds", "hpa-wrong")
 def _partition_cap() -> AbstractContextManager[object]:
     """No more consumers than partitions."""
-    return mock.patch.object(decide, "partition_cap", return_value=None)
+    return mock.patch.object(limiting, "partition_cap", return_value=None)
 
 
 @_ablation("moved-beside-the-hpa")
 def _leave_1_to_n_to_the_hpa() -> AbstractContextManager[object]:
     """With an HPA handed off, only the ways into and out of idle are ours."""
-    return _without_step(decide._hand_over)
+    return _without_step(restraining.hand_over)
 
 
 @_ablation("moved-while-paused")
 def _pause() -> AbstractContextManager[object]:
     """Paused freezes the count."""
-    return _without_step(decide._pause)
+    return _without_step(restraining.pause)
 
 
 @_ablation("moved-in-dry-run")
 def _dry_run() -> AbstractContextManager[object]:
     """A dry run changes nothing."""
-    return _without_step(decide._dry_run)
+    return _without_step(restraining.dry_run)
 
 
 @_ablation("moved-beside-a-rival")
 def _rival() -> AbstractContextManager[object]:
     """What another autoscaler drives is left alone."""
-    return _without_step(decide._rival)
+    return _without_step(restraining.rival)
 
 
 @_ablation("slept-while-kept-awake")
 def _keep_awake() -> AbstractContextManager[object]:
     """keep-awake holds at least min."""
-    return _without_step(decide._keep_awake)
+    return _without_step(restraining.keep_awake)
 
 
 @_ablation("slept-too-soon")
