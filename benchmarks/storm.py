@@ -165,5 +165,6 @@ def _traced(made: Crowd, names: Sequence[str]) -> str:
                     counts[name] += 1
         once = sum(count == 1 for count in counts.values())
         if once == len(names) or time.monotonic() > deadline:
-            return f"{once} of {len(names)} have exactly one"
+            none = sum(count == 0 for count in counts.values())
+            return f"{once} of {len(names)} have exactly one, {none} have none"
         time.sleep(2)

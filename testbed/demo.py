@@ -41,7 +41,7 @@ class Timeline:
         if shown != self._shown or note:
             self._shown = shown
             bar = "#" * min(BAR, -(-lag * BAR // RECORDS))
-            said = note or f"{reason}: {state.get('message', '')}"
+            said = note or (f"{reason}: {state.get('message', '')}" if reason else "no decision yet")
             elapsed = time.monotonic() - self._begin
             sys.stdout.write(f"{elapsed:6.1f}s  {lag:4d} {bar:{BAR}}  {ready}/{replicas} ready  {said}\n")
             sys.stdout.flush()

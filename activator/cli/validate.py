@@ -52,9 +52,13 @@ def execute(arguments: argparse.Namespace) -> int:
     else:
         for mistake in checked.mistakes:
             sys.stderr.write(f"{mistake}\n")
-        told = f"{len(checked.objects)} objects checked, {len(checked.mistakes)} mistakes"
+        told = f"{_counted(len(checked.objects), 'object')} checked, {_counted(len(checked.mistakes), 'mistake')}"
         sys.stdout.write(f"{told}\n")
     return BAD_INPUT if checked.mistakes else 0
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _texts(names: list[str]) -> dict[str, str]:
