@@ -11,7 +11,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 PACKAGES := activator gateway testbed scripts benchmarks
 CHECKED := $(wildcard $(PACKAGES)) tests
 
-.PHONY: help install demo testbed-demo test test-real world soak check docs manifests constraints bench clean
+.PHONY: help install demo testbed-demo test test-real world soak fuzz check docs manifests constraints bench clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ soak: install  ## 500 faults on real parts, about an hour; SOAK="--seed 7 --faul
 
 world: install  ## 200 seeded worlds on two processes; WORLD="--seeds 10000 --jobs 2 --coverage" before a release
 	$(BIN)/python -m tests.world --seeds 200 --jobs 2 $(WORLD)
+
+fuzz: install  ## The gateway's codec against whatever may come, for five minutes; FUZZ="--seconds 60" for less
+	$(BIN)/python -m tests.gateway.cloudevents.fuzz $(FUZZ)
 
 check: install  ## Lint, types, layers, and that generated files are fresh
 	$(BIN)/ruff check .
