@@ -11,7 +11,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 PACKAGES := activator gateway testbed scripts benchmarks
 CHECKED := $(wildcard $(PACKAGES)) tests
 
-.PHONY: help install demo testbed-demo test test-real world soak check docs manifests constraints bench clean
+.PHONY: help install demo testbed-demo test test-real world soak fuzz openapi check docs manifests constraints bench clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ $(VENV)/.runtime: constraints.txt
 $(VENV)/.dev: $(VENV)/.runtime constraints-dev.txt pyproject.toml
 	$(PIP) install --require-hashes -r constraints-dev.txt
 	$(PIP) --quiet install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.openapi: $(VENV)/.dev constraints-openapi.txt
+	$(PIP) install --require-hashes -r constraints-openapi.txt
 	@touch $@
 
 demo: $(VENV)/.runtime  ## See 0 -> 5 -> 0 in a minute: embedded Kafka, local processes, no cluster
@@ -51,6 +55,12 @@ soak: install  ## 500 faults on real parts, about an hour; SOAK="--seed 7 --faul
 
 world: install  ## 200 seeded worlds on two processes; WORLD="--seeds 10000 --jobs 2 --coverage" before a release
 	$(BIN)/python -m tests.world --seeds 200 --jobs 2 $(WORLD)
+
+fuzz: install  ## The gateway's codec against whatever may come, for five minutes; FUZZ="--seconds 60" for less
+	$(BIN)/python -m tests.gateway.cloudevents.fuzz $(FUZZ)
+
+openapi: $(VENV)/.openapi  ## Schemathesis: a running gateway against its OpenAPI document, for a minute or two
+	$(BIN)/python -m tests.gateway.openapi_run $(OPENAPI)
 
 check: install  ## Lint, types, layers, and that generated files are fresh
 	$(BIN)/ruff check .
@@ -75,6 +85,7 @@ manifests: install  ## Render the overlays below manifests/rendered/ (needs kube
 constraints: install  ## Lock the newest allowed versions with their hashes
 	$(LOCK) --output-file constraints.txt pyproject.toml
 	$(LOCK) --extra dev --constraint constraints.txt --output-file constraints-dev.txt pyproject.toml
+	$(LOCK) --extra openapi --constraint constraints-dev.txt --output-file constraints-openapi.txt pyproject.toml
 
 bench: install  ## Benchmarks on the real parts; each measures its floor in the same run
 	$(BIN)/python -m benchmarks all

@@ -11,7 +11,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import _ErrInfo
 
 from activator.errors import UnavailableError
 from gateway.problems import ProblemError
@@ -19,6 +21,8 @@ from gateway.problems import ProblemError
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Awaitable, Callable
+
+    from aiohttp.http_parser import RawRequestMessage
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -33,6 +37,9 @@ _SMALL_ANSWER_BYTES: Final = 32 * 1024
 _LINGER_SECONDS: Final = 3.0
 """How long the rest of a refused body is read and thrown away, so that the client gets to read why."""
 _HANDSHAKE_SECONDS: Final = 10.0
+_HEAD_BYTES: Final = 64 * 1024
+"""How much a request line and its headers may take together: aiohttp would keep 128 lines of 8 KiB, a MiB in all, of
+each connection that never ends its headers."""
 _READ_BYTES: Final = 64 * 1024
 """How much of an unread body is kept for a connection; twice so much at most."""
 _BACKLOG: Final = 1024
@@ -127,6 +134,18 @@ class Listener:
         )
 
 
+class _HeadTooLargeError(HttpProcessingError):
+    """A request whose headers are over the limit in all."""
+
+
+_HEAD_TOO_LARGE: Final = (_ErrInfo(status=400, exc=_HeadTooLargeError(), message=""), EMPTY_PAYLOAD)
+"""How aiohttp hands on what is not a request."""
+
+
+def _size(message: RawRequestMessage) -> int:
+    return len(message.path) + sum(len(name) + len(value) for name, value in message.raw_headers)
+
+
 class _Connections(web.Server):
     """All open connections."""
 
@@ -137,9 +156,37 @@ class _Connections(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    """A connection whose answers must be read in time, and whose refusals are problem details too."""
+    """A connection whose headers are bounded, whose answers must be read in time, and whose refusals are problems."""
 
-    __slots__ = ()
+    __slots__ = ("_body", "_head_bytes")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._head_bytes = 0
+        self._body = EMPTY_PAYLOAD  # of the newest request; once it is whole, what comes next is headers
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; of headers that are larger than they may be, finished or not, these are the last."""
+        if self._head_bytes > _HEAD_BYTES:
+            return
+        begun, in_body = self._request_count, not self._body.is_eof()
+        super().data_received(data)
+        if self._request_count != begun:
+            self._body = self._messages[-1][1]
+            arrived, self._head_bytes = self._head_bytes + len(data), 0
+            if arrived > _HEAD_BYTES:  # most of it is a body, as a rule
+                self._replace_large_heads()
+        elif not in_body:
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_BYTES:
+                self._messages.append(_HEAD_TOO_LARGE)
+                if self._waiter is not None and not self._waiter.done():
+                    self._waiter.set_result(None)
+
+    def _replace_large_heads(self) -> None:
+        for at, (message, _) in enumerate(self._messages):
+            if not isinstance(message, _ErrInfo) and _size(message) > _HEAD_BYTES:
+                self._messages[at] = _HEAD_TOO_LARGE
 
     @property
     def idle(self) -> bool:
@@ -181,6 +228,8 @@ class _Connection(web.RequestHandler):
         log.debug("refused what is not HTTP: %s", message)
         if isinstance(exc, LineTooLong):
             problem = ProblemError(431, "headers-too-large", "a header line, or the request line, is over 8190 bytes")
+        elif isinstance(exc, _HeadTooLargeError):
+            problem = ProblemError(431, "headers-too-large", f"the headers are over {_HEAD_BYTES} bytes in all")
         else:
             problem = ProblemError(status, "not-http", (message or "the request is not HTTP").strip().splitlines()[0])
         response = problem.response()

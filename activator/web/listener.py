@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD
 
 from activator.errors import UnavailableError
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 BODY_BYTES = 64 * 1024
 """Largest request body; a push of a thousand topics fits."""
+_HEAD_BYTES = 64 * 1024
+"""Most of a request's headers in all: aiohttp would keep a MiB of each connection that does not end them."""
 _MAX_CONNECTIONS = 512
 _IDLE_SECONDS = 75.0
 """How long a connection may sit without a complete request: also what ends one that sends its headers byte by byte.
@@ -109,9 +112,28 @@ class Listener:
 
 
 class _Connection(web.RequestHandler):
-    """A connection whose answers must be read in time: aiohttp itself would wait for a stalled reader for ever."""
+    """A connection whose headers are bounded, and whose answers must be read in time.
 
-    __slots__ = ()
+    aiohttp itself would wait for a stalled reader for ever.
+    """
+
+    __slots__ = ("_body", "_head_bytes")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._head_bytes = 0
+        self._body = EMPTY_PAYLOAD  # of the newest request; once it is whole, what comes next is headers
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; headers that do not end are cut off."""
+        begun, in_body = self._request_count, not self._body.is_eof()
+        super().data_received(data)
+        if self._request_count != begun:
+            self._body, self._head_bytes = self._messages[-1][1], 0
+        elif not in_body:
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_BYTES and self.transport is not None:
+                self.transport.abort()
 
     def retire(self) -> None:
         """Close after the request under way, or now: `close` alone would leave an idle connection open and deaf."""

@@ -108,6 +108,9 @@ def read_binary(headers: RawHeaders, media_type: str | None, body: bytes) -> Eve
     if absent := attributes.missing(found):
         raise EventError(f"ce-{absent}", "is missing")
     if media_type is not None:
+        # HTTP allows a tab where it allows a space, a String of CloudEvents does not.
+        if not media_type.isprintable() and (wrong := attributes.wrong_value("datacontenttype", media_type)):
+            raise EventError("Content-Type", wrong)
         found["datacontenttype"] = media_type
     return Event(found, None if media_type is None and not body else body)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN_NAME = re.compile(r'[ \t\n\r]*"([a-zA-Z0-9_-]*)"[ \t\n\r]*:[ \t\n\r]*')
+_PLAIN_MEMBER = re.compile(r'[ \t\n\r]*"([a-zA-Z0-9_-]*)"[ \t\n\r]*:[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*([,}])')
+"""A whole member whose value is a string without escapes, as most are: one match does what three steps would."""
 _FOLLOWS = re.compile(r"[ \t\n\r]*([,}])")
 _BODY = "body"
 _DATA = "data"
@@ -147,28 +149,39 @@ def _members(text: str, at: int) -> tuple[_Members, int]:
     if text[at : at + 1] != "{":
         raise _not_json(text, at, "expected { at the start of an event")
     values: dict[str, Any] = {}
+    raw: str | None
     data = repeated = None
     at = _skip(text, at + 1)
     if text[at : at + 1] == "}":
         return _Members(values, data, repeated), at + 1
     while True:
-        plain = _PLAIN_NAME.match(text, at)
-        name, start = (plain[1], plain.end()) if plain is not None else _name(text, at)
-        try:
-            value, end = _SCAN(text, start)
-        except _SCAN_ERRORS as error:
-            raise _unreadable(text, start, error) from None
+        plain = _PLAIN_MEMBER.match(text, at)
+        if plain is not None:
+            name, value, follows = plain.groups()
+            at, raw = plain.end(), None
+        else:
+            name, value, raw, follows, at = _member(text, at)
         if name in values:
             repeated = repeated or name
         values[name] = value
         if name == _DATA:
-            data = text[start:end]
-        follows = _FOLLOWS.match(text, end)
-        if follows is None:
-            raise _not_json(text, end, "expected , or } after a value")
-        at = follows.end()
-        if follows[1] == "}":
+            data = f'"{value}"' if raw is None else raw
+        if follows == "}":
             return _Members(values, data, repeated), at
+
+
+def _member(text: str, at: int) -> tuple[str, Any, str, str, int]:
+    """Read a member of any kind; return its name, its value, the text of that, what follows, and where it ends."""
+    plain = _PLAIN_NAME.match(text, at)
+    name, start = (plain[1], plain.end()) if plain is not None else _name(text, at)
+    try:
+        value, end = _SCAN(text, start)
+    except _SCAN_ERRORS as error:
+        raise _unreadable(text, start, error) from None
+    follows = _FOLLOWS.match(text, end)
+    if follows is None:
+        raise _not_json(text, end, "expected , or } after a value")
+    return name, value, text[start:end], follows[1], follows.end()
 
 
 def _name(text: str, at: int) -> tuple[str, int]:
@@ -192,21 +205,19 @@ def _build(members: _Members) -> Event:
             continue
         if name not in attributes.CORE and (wrong := attributes.wrong_name(name)):
             raise EventError(attributes.cut(name), wrong)
-        found[name] = _attribute(name, value)
+        wrong = attributes.wrong_value(name, value) if isinstance(value, (str, int)) else _wrong_type(value)
+        if wrong is not None:
+            raise EventError(name, wrong)
+        found[name] = value
     if absent := attributes.missing(found):
         raise EventError(absent, "is missing")
     data = _data(members, found)
     return Event(found, data)
 
 
-def _attribute(name: str, value: Any) -> Value:
-    if isinstance(value, _Number):
-        raise EventError(name, f"is {value.literal[:40]}; allowed: a string, a boolean or an integer of 32 bits")
-    if not isinstance(value, (str, int)):
-        raise EventError(name, "is an object or an array; allowed: a string, a boolean or an integer of 32 bits")
-    if wrong := attributes.wrong_value(name, value):
-        raise EventError(name, wrong)
-    return value
+def _wrong_type(value: Any) -> str:
+    what = value.literal[:40] if isinstance(value, _Number) else "an object or an array"
+    return f"is {what}; allowed: a string, a boolean or an integer of 32 bits"
 
 
 def _data(members: _Members, found: dict[str, Value]) -> bytes | None:

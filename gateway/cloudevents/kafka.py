@@ -8,12 +8,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from gateway.cloudevents import json_format
+from gateway.cloudevents import attributes, json_format
 
 if TYPE_CHECKING:
     from gateway.cloudevents.event import Event, Value
 
 CONTENT_TYPE: Final = "content-type"
+_HEADERS: Final = {name: f"ce_{name}" for name in attributes.CORE} | {"datacontenttype": CONTENT_TYPE}
 _STRUCTURED_TYPE: Final = (CONTENT_TYPE, b"application/cloudevents+json; charset=UTF-8")
 
 
@@ -46,7 +47,7 @@ def write_record(event: Event, mode: RecordMode, key_rule: KeyRule) -> Record:
     if mode is RecordMode.STRUCTURED:
         return Record(key, json_format.write_event(event), [_STRUCTURED_TYPE])
     headers = [
-        (_header(name), value.encode() if isinstance(value, str) else _canonical(value).encode())
+        (_HEADERS.get(name) or f"ce_{name}", value.encode() if isinstance(value, str) else _canonical(value).encode())
         for name, value in event.attributes.items()
     ]
     return Record(key, event.data, headers)
@@ -55,10 +56,6 @@ def write_record(event: Event, mode: RecordMode, key_rule: KeyRule) -> Record:
 def write_plain(media_type: str | None, body: bytes) -> Record:
     """Write a body that is no event: its bytes, and its type where one was given."""
     return Record(None, body, [] if media_type is None else [(CONTENT_TYPE, media_type.encode("latin-1"))])
-
-
-def _header(name: str) -> str:
-    return CONTENT_TYPE if name == "datacontenttype" else f"ce_{name}"
 
 
 def _key(event: Event, rule: KeyRule) -> bytes | None:

@@ -406,6 +406,59 @@ async def test_huge_headers() -> None:
         assert (await exchange(at.port, b"\x16\x03\x01\x02\r\n\r\n")).status == 400
 
 
+LINES = [(f"x{at}", "y" * 8000) for at in range(20)]
+
+
+async def test_headers_that_are_huge_together() -> None:
+    """Lines that are each allowed are refused once they are too much in all, and nothing of the request is taken."""
+    async with door() as at:
+        answer = await at.post("/topics/t", (*EVENT, *LINES), b"data")
+        assert (answer.status, answer.json()["code"]) == (431, "headers-too-large")
+        assert at.producer.sent == []
+        large = request_bytes("POST", "/topics/t", (*EVENT, *LINES[:7]), b"x" * 500_000)
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+        for start in range(0, len(large), 50_000):  # a body may be large, and come in parts
+            writer.write(large[start : start + 50_000])
+            await writer.drain()
+            await asyncio.sleep(0.001)
+        assert (await read_answer(reader)).status == 202
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "first", [b"", request_bytes("POST", "/topics/t", EVENT, b"x" * 100_000)], ids=["first", "second"]
+)
+async def test_headers_that_never_end(first: bytes) -> None:
+    """They are refused once they are too much, also behind a request on the same connection, which is answered."""
+    async with door() as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+        writer.write(first)
+        if first:
+            assert (await read_answer(reader)).status == 202
+        unfinished = request_bytes("POST", "/topics/t", (*EVENT, *LINES), b"").removesuffix(b"\r\n\r\n")
+        writer.write(unfinished[:65_536])
+        await writer.drain()
+        writer.write(unfinished[65_536:65_537])  # one byte too many, and none behind it that could go unread
+        assert (await read_answer(reader)).status == 431
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_headers_behind_a_request_that_waits() -> None:
+    """While a request is with Kafka, the headers behind it are not gathered without end either."""
+    producer = FakeProducer(gate=asyncio.Event())
+    async with door(producer=producer) as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+        writer.write(request_bytes("POST", "/topics/t", EVENT, b"data"))
+        await producer.entered.wait()
+        writer.write(request_bytes("POST", "/topics/t", (*EVENT, *LINES), b"").removesuffix(b"\r\n\r\n"))
+        await writer.drain()
+        assert producer.gate is not None
+        producer.gate.set()
+        assert [(await read_answer(reader)).status for _ in range(2)] == [202, 431]
+        writer.close()
+
+
 async def test_connections_over_the_limit() -> None:
     """A connection too many is closed at once, and the others are served."""
     async with door(max_connections=1) as at:

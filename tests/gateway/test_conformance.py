@@ -201,6 +201,7 @@ BINARY = [
         status=400,
         attribute=None,
     ),
+    bad_binary("binary, a tab in the content type", "Content-Type", ("Content-Type", "text/plain;\tcharset=utf-8")),
     Case(
         "binary, a content type that is none",
         (*REQUIRED, ("Content-Type", "json")),
@@ -369,6 +370,11 @@ MEMBERS = [
         "id",
     ),
     bad_structured("structured, a time that is none", {**EVENT, "time": "now"}, "time"),
+    bad_structured(
+        "structured, a tab in datacontenttype",
+        {**EVENT, "datacontenttype": "text/plain;\tcharset=utf-8"},
+        "datacontenttype",
+    ),
     bad_structured("structured, datacontenttype that is none", {**EVENT, "datacontenttype": "json"}, "datacontenttype"),
     structured("structured, an optional attribute that is null", {**EVENT, "subject": None, "ext": None}, Took()),
     structured(
@@ -416,6 +422,11 @@ DATA = [
     structured("data keeps members given twice", raw('{"a":1,"a":2}'), Took({**CE, **JSON}, b'{"a":1,"a":2}')),
     structured("data that is null is a payload", raw("null"), Took({**CE, **JSON}, b"null")),
     structured("no data is no payload", EVENT, Took(value=None)),
+    structured(
+        "an event of 64 KiB, which nobody on its way may refuse",
+        raw(f'"{"x" * (65_536 - len(raw(json.dumps(""))))}"'),
+        Took({**CE, **JSON}, f'"{"x" * (65_536 - len(raw(json.dumps(""))))}"'.encode()),
+    ),
     structured(
         "data of a text type is a string",
         {**EVENT, "datacontenttype": "text/plain", "data": "Käse"},

@@ -6,25 +6,21 @@ import asyncio
 import os
 import re
 import sys
-from contextlib import asynccontextmanager
 from dataclasses import fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import gateway
-from activator.local.broker.server import EmbeddedBroker
 from gateway.metrics import Metrics
 from gateway.routes import Rules
 from gateway.routes_file import ROUTE_KEYS, RULE_KEYS, read_routes
 from gateway.settings import Settings, descriptions, environment_name, flag
-from gateway.wiring import Gateway
-from tests.gateway.support import eventually
+from tests.gateway.live import running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from gateway.wiring import Gateway
 
 ROOT = Path(gateway.__file__).parents[1]
 TEXT = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
@@ -32,20 +28,9 @@ EXAMPLES = ROOT / "examples" / "gateway"
 COMMANDS = re.findall(r"```sh\n# (\d{3})\n(.*?)```", TEXT, re.DOTALL)
 
 
-@asynccontextmanager
-async def running() -> AsyncIterator[str]:
-    """A gateway over an embedded broker with the topic `orders`; its address."""
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    async with EmbeddedBroker(now=lambda: now, host="127.0.0.1", port=0) as broker:
-        broker.create_topic("orders", partitions=1)
-        made = Gateway(Settings(broker.bootstrap_servers, listen=("127.0.0.1", 0), management_listen=("127.0.0.1", 0)))
-        task = asyncio.create_task(made.run())
-        await eventually(lambda: made.problems() == [])
-        try:
-            yield f"127.0.0.1:{made.door.port}"
-        finally:
-            made.stop(patient=False)
-            await task
+def address_of(made: Gateway) -> str:
+    """Where it takes events."""
+    return f"127.0.0.1:{made.door.port}"
 
 
 async def output(*command: str, **environment: str) -> tuple[int, str]:
@@ -64,20 +49,22 @@ async def output(*command: str, **environment: str) -> tuple[int, str]:
 @pytest.mark.parametrize(("status", "command"), COMMANDS)
 async def test_curl(status: str, command: str) -> None:
     """Each curl command of the page is answered as the page says."""
-    async with running() as address:
+    async with running() as made:
         assert command.startswith("curl -i ")
-        asked = command.replace("localhost:8080", address).replace("curl -i", "curl -s -o /dev/null -w '%{http_code}'")
+        asked = command.replace("localhost:8080", address_of(made)).replace(
+            "curl -i", "curl -s -o /dev/null -w '%{http_code}'"
+        )
         assert await output("sh", "-c", asked) == (0, status)
 
 
 @pytest.mark.real  # it needs curl
 async def test_examples() -> None:
     """The producers in the examples deliver."""
-    async with running() as address:
-        code, out = await output("sh", str(EXAMPLES / "send.sh"), GATEWAY=f"http://{address}")
+    async with running() as made:
+        code, out = await output("sh", str(EXAMPLES / "send.sh"), GATEWAY=f"http://{address_of(made)}")
         assert (code, out.count('"offset": ')) == (0, 4), out
         script = str(EXAMPLES / "send.py")
-        code, out = await output(sys.executable, script, "--gateway", f"http://{address}", "--count", "3")
+        code, out = await output(sys.executable, script, "--gateway", f"http://{address_of(made)}", "--count", "3")
         assert (code, out.splitlines()[-1]) == (0, "order 2: partition 0, offset 6"), out
 
 

@@ -21,6 +21,10 @@ pytestmark = pytest.mark.real
 
 EVENT = (("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"))
 MEBIBYTE = 1024 * 1024
+HEADERS = b"POST /topics/orders HTTP/1.1\r\nHost: a\r\n" + b"".join(
+    b"x%d: " % number + b"y" * 8000 + b"\r\n" for number in range(120)
+)
+"""Most of a MiB, each line of which is allowed."""
 IDLE = 9_900
 """Under --max-connections, so that there is room for the others."""
 STALLED = 2_000
@@ -53,7 +57,7 @@ async def slowest_of(port: int, count: int) -> float:
 
 
 async def test_crowd(tmp_path: Path) -> None:
-    """9,900 idle connections; 2,000 bodies that stop half-way at 64 KiB; then a burst over every limit."""
+    """9,900 idle connections; 2,000 headers that never end; 2,000 bodies that stop half-way at 64 KiB."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 30_000), hard))
     try:
@@ -65,6 +69,14 @@ async def test_crowd(tmp_path: Path) -> None:
             with_idle = memory(process)
             for _, writer in idle:
                 writer.close()
+            large = await connect(port, STALLED)
+            for _, writer in large:
+                writer.write(HEADERS)
+            await asyncio.sleep(1)
+            with_headers = memory(process)
+            assert await slowest_of(port, 20) < 1
+            for _, writer in large:
+                writer.transport.abort()
             stalled = await connect(port, STALLED)
             half = request_bytes("POST", "/topics/orders", EVENT, b"x" * 32_768, length=65_536)
             for _, writer in stalled:
@@ -73,10 +85,12 @@ async def test_crowd(tmp_path: Path) -> None:
             with_stalled = memory(process)
             answers = await asyncio.gather(*(_status(connection) for connection in stalled))
             print(  # noqa: T201 - the measurement itself
-                f"MiB at rest {at_rest:.0f}, {IDLE} idle {with_idle:.0f}, {STALLED} stalled {with_stalled:.0f}; "
+                f"MiB at rest {at_rest:.0f}, {IDLE} idle {with_idle:.0f}, {STALLED} "
+                f"with headers that never end {with_headers:.0f}, {STALLED} stalled {with_stalled:.0f}; "
                 f"answers {sorted((status, answers.count(status)) for status in set(answers))}"
             )
             assert with_idle - at_rest < 400
+            assert with_headers - at_rest < STALLED * 64 / 1024 * 2 + 100
             assert with_stalled - at_rest < 5 * 64
             assert set(answers) <= {408, 429}
             assert await slowest_of(port, 20) < 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -111,6 +112,21 @@ async def test_headers_over_the_limit_are_refused(serve: Serve) -> None:
     reader, writer = await connect(made)
     writer.write(b"POST / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n")
     assert (await reader.readline()).startswith(b"HTTP/1.0 400")
+    writer.close()
+
+
+async def test_headers_are_bounded_in_all(serve: Serve) -> None:
+    """Lines that are each allowed end the connection once they are too much together; a body of that size does not."""
+    made = await serve()
+    reader, writer = await connect(made)
+    for _ in range(2):
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.readexactly(200_000) == b"x" * 200_000
+    writer.write(b"POST / HTTP/1.1\r\n" + b"".join(b"X%d: " % at + b"x" * 8000 + b"\r\n" for at in range(20)))
+    with suppress(ConnectionError):
+        assert await reader.read() == b""
     writer.close()
 
 
