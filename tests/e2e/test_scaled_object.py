@@ -115,7 +115,7 @@ class Pipeline:
 
     def documents(self) -> int:
         """How many there are."""
-        return self._collection.count_documents({})
+        return int(self._collection.count_documents({}))
 
     @property
     def _collection(self) -> Any:
