@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 KAFKA_VERSION = "4.1.2"
+MONGO_VERSION = "1.47.0"
+"""Of mongo-java-server, which speaks MongoDB's wire protocol out of its memory."""
 KUBERNETES_VERSION = "1.37.2"
 ETCD_VERSION = "3.6.8"
 JAEGER_VERSION = "1.62.0"
@@ -27,9 +30,14 @@ HELM_VERSION = "3.22.0"
 PROMETHEUS_VERSION = "0.316.0"
 """Of the Go module: Prometheus 3.16."""
 
+MAVEN = ("mvn", "-B", "-Dstyle.color=never")
+DIGEST_LETTERS = 12
+PIZZA_ORDERS_SOURCE = Path(__file__).resolve().parents[1] / "examples" / "pizza-orders"
+
 # What to install when a program is missing.
 INSTALL_HINTS = {
     "java": "a Java runtime 17 or newer (Debian: openjdk-17-jre-headless)",
+    "javac": "a Java compiler 17 or newer (Debian: openjdk-17-jdk-headless)",
     "mvn": "Apache Maven (Debian: maven)",
     "go": "Go 1.26 or newer (go.dev)",
 }
@@ -61,10 +69,21 @@ class Part:
 
 def build_kafka(folder: Path, progress: Progress) -> None:
     """Copy Kafka and its dependencies, as jars, into `lib`."""
-    template = _template("kafka-pom.xml")
-    (folder / "pom.xml").write_text(template.replace("KAFKA_VERSION", KAFKA_VERSION))
-    command = ["mvn", "-B", "-Dstyle.color=never", "dependency:copy-dependencies", "-DoutputDirectory=lib"]
-    progress.run("downloading with Maven", command, cwd=folder, log=folder / "build.log")
+    _copy_jars(folder, progress, "org.apache.kafka", "kafka_2.13", KAFKA_VERSION)
+
+
+def build_mongo(folder: Path, progress: Progress) -> None:
+    """Copy mongo-java-server and its dependencies, as jars, into `lib`, and compile what starts it beside them."""
+    _copy_jars(folder, progress, "de.bwaldvogel", "mongo-java-server", MONGO_VERSION)
+    (folder / "MongoServer.java").write_text(_template("MongoServer.java"))
+    command = ["javac", "-cp", "lib/*", "-d", "lib", "MongoServer.java"]
+    progress.run("compiling", command, cwd=folder, log=folder / "build.log")
+
+
+def build_pizza_orders(folder: Path, progress: Progress) -> None:
+    """Build the example of a Kafka Streams pipeline, with its dependencies, as jars, into `target/lib`."""
+    shutil.copytree(PIZZA_ORDERS_SOURCE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("target"))
+    progress.run("building with Maven", [*MAVEN, "package"], cwd=folder, log=folder / "build.log")
 
 
 def build_control_plane(folder: Path, progress: Progress) -> None:
@@ -118,7 +137,39 @@ def build_promql(folder: Path, progress: Progress) -> None:
     _build_module(folder, progress, module, {"promql": "testbed/promql"}, go_version="1.26")
 
 
+def _digest(*contents: bytes) -> str:
+    """Of what is built here, for a key: every change of it is built anew."""
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()[:DIGEST_LETTERS]
+
+
+def _template(name: str) -> str:
+    return resources.files("testbed").joinpath("templates", name).read_text()
+
+
+def _example_sources() -> list[bytes]:
+    """What Maven builds the example from, each file with its name."""
+    files = (PIZZA_ORDERS_SOURCE / "pom.xml", *sorted((PIZZA_ORDERS_SOURCE / "src").rglob("*.java")))
+    return [f"{path.relative_to(PIZZA_ORDERS_SOURCE)}\n".encode() + path.read_bytes() for path in files]
+
+
 KAFKA = Part("kafka", KAFKA_VERSION, build_tools=("mvn", "java"), run_tools=("java",), build=build_kafka)
+MONGO = Part(
+    "mongo",
+    f"{MONGO_VERSION}-{_digest(_template('MongoServer.java').encode())}",
+    build_tools=("mvn", "javac"),
+    run_tools=("java",),
+    build=build_mongo,
+)
+PIZZA_ORDERS = Part(
+    "pizza-orders",
+    _digest(*_example_sources()),
+    build_tools=("mvn", "javac"),
+    run_tools=("java",),
+    build=build_pizza_orders,
+)
 CONTROL_PLANE = Part(
     "control-plane",
     f"{KUBERNETES_VERSION}-etcd-{ETCD_VERSION}",
@@ -130,7 +181,7 @@ JAEGER = Part("jaeger", JAEGER_VERSION, build_tools=("go",), run_tools=(), build
 PROMQL = Part("promql", PROMETHEUS_VERSION, build_tools=("go",), run_tools=(), build=build_promql)
 HELM = Part("helm", HELM_VERSION, build_tools=("go",), run_tools=(), build=build_helm)
 
-PARTS: tuple[Part, ...] = (KAFKA, PROMQL, JAEGER, HELM, CONTROL_PLANE)
+PARTS: tuple[Part, ...] = (KAFKA, MONGO, PIZZA_ORDERS, PROMQL, JAEGER, HELM, CONTROL_PLANE)
 """Quick ones first, so that something is usable early."""
 
 
@@ -194,6 +245,14 @@ def render_tools_go(packages: Sequence[str]) -> str:
     return f"//go:build tools\n\npackage tools\n\nimport (\n{imports}\n)\n"
 
 
+def _copy_jars(folder: Path, progress: Progress, group: str, artifact: str, version: str) -> None:
+    """Copy a published artifact and all that it depends on, as jars, into `lib`."""
+    pom = _template("jars-pom.xml").replace("GROUP", group).replace("ARTIFACT", artifact).replace("VERSION", version)
+    (folder / "pom.xml").write_text(pom)
+    command = [*MAVEN, "dependency:copy-dependencies", "-DoutputDirectory=lib"]
+    progress.run("downloading with Maven", command, cwd=folder, log=folder / "build.log")
+
+
 def _build_module(
     folder: Path, progress: Progress, module: str, binaries: dict[str, str], *, go_version: str = "1.22"
 ) -> None:
@@ -222,7 +281,3 @@ def _download_go_mod(module: str, folder: Path) -> str:
         raise BuildFailedError(f"go mod download {module} failed:\n{result.stdout}{result.stderr}")
     path: str = json.loads(result.stdout)["GoMod"]
     return Path(path).read_text()
-
-
-def _template(name: str) -> str:
-    return resources.files("testbed").joinpath("templates", name).read_text()

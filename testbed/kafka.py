@@ -241,7 +241,7 @@ class KafkaCluster:
             (data / "meta.properties").write_text(kafka_config.meta_properties(address.node_id))
             shutil.copy(bootstrap, data / bootstrap.name)
         command: list[str | Path] = [
-            *java_command(jars, heap_megabytes=512 if self.nodes == 1 else 384),
+            *java_command(f"{jars}/*", heap_megabytes=512 if self.nodes == 1 else 384),
             f"-Dlog4j2.configurationFile={folder / 'log4j2.yaml'}",
             "kafka.Kafka",
             folder / "server.properties",
@@ -276,7 +276,7 @@ class KafkaCluster:
         return folder / "data" / "bootstrap.checkpoint"
 
 
-def java_command(jars: Path, *, heap_megabytes: int) -> list[str]:
+def java_command(class_path: str, *, heap_megabytes: int) -> list[str]:
     """Begin the command line of a JVM that starts quickly and stays small."""
     return [
         "java",
@@ -285,7 +285,7 @@ def java_command(jars: Path, *, heap_megabytes: int) -> list[str]:
         "-XX:TieredStopAtLevel=1",  # two cores: the optimizing compiler costs more than it brings in a short life
         "-Xshare:auto",
         "-cp",
-        f"{jars}/*",
+        class_path,
     ]
 
 
@@ -295,7 +295,7 @@ def _format(jars: Path, folder: Path, users: Sequence[str]) -> Path:
     properties = kafka_config.node_properties(address, [address], data=folder / "data")
     (folder / "format.properties").write_text(kafka_config.render_properties(properties))
     command: list[str | Path] = [
-        *java_command(jars, heap_megabytes=256),
+        *java_command(f"{jars}/*", heap_megabytes=256),
         "kafka.tools.StorageTool",
         "format",
         "--cluster-id",

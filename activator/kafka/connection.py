@@ -49,6 +49,7 @@ _CERTIFICATE_PROBLEMS = {
     64: "it is made out to another address",
 }
 """What is wrong with a broker's certificate, by OpenSSL's code (X509_V_ERR_*)."""
+NO_CERTIFICATE = "a connection without a client certificate"
 _CERTIFICATE_ALERTS = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")
 """In the names of the TLS alerts by which a peer refuses a client certificate, or the lack of one."""
 
@@ -67,6 +68,8 @@ class SecurityOptions:
     sasl_oauth_token_provider: ClientCredentialsToken | None = None
     sasl_kerberos_service_name: str = "kafka"
     sasl_kerberos_domain_name: str | None = None
+    client_certificate: str = ""
+    """In words, for messages: which one the context shows, and until when it is valid; empty: it shows none."""
 
     def client_arguments(self) -> dict[str, Any]:
         """Return the keyword arguments that every aiokafka client, producer and connection takes."""
@@ -185,7 +188,8 @@ async def open_connection(address: Address, security: SecurityOptions, *, client
     where = f"Kafka {address}"
     if security.sasl_oauth_token_provider is not None:
         await security.sasl_oauth_token_provider.token()  # by a deadline of its own, and in its own words
-    with translated(where, f"did not answer within {CONNECT_SECONDS:g} s of connecting"):
+    certificate = security.client_certificate or NO_CERTIFICATE
+    with translated(where, f"did not answer within {CONNECT_SECONDS:g} s of connecting", certificate=certificate):
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await connection.connect()
@@ -199,12 +203,15 @@ async def open_connection(address: Address, security: SecurityOptions, *, client
 
 
 @contextmanager
-def translated(where: str, late: str = "did not answer in time") -> Iterator[None]:
+def translated(
+    where: str, late: str = "did not answer in time", *, certificate: str = "our client certificate"
+) -> Iterator[None]:
     """Turn what aiokafka, asyncio and the operating system raise into the house's errors, once.
 
     Args:
         where: the place, as `UnavailableError` wants it.
         late: what to say of a deadline that has passed.
+        certificate: what the peer refused where it refused who we are in TLS.
     """
     try:
         yield
@@ -214,12 +221,12 @@ def translated(where: str, late: str = "did not answer in time") -> Iterator[Non
         raise DeniedError(f"{where}: refused the credentials: {error}") from error
     except KafkaConnectionError as error:
         if isinstance(error.__cause__, ssl.SSLError):
-            raise _tls_problem(where, error.__cause__) from error
+            raise _tls_problem(where, error.__cause__, certificate) from error
         raise UnavailableError(where, _why_closed(error)) from error
     except KafkaError as error:
         raise UnavailableError(where, str(error)) from error
     except ssl.SSLError as error:
-        raise _tls_problem(where, error) from error
+        raise _tls_problem(where, error, certificate) from error
     except OSError as error:
         raise UnavailableError(where, error.strerror or str(error)) from error
     except (KeyError, AssertionError, AttributeError) as error:
@@ -227,7 +234,7 @@ def translated(where: str, late: str = "did not answer in time") -> Iterator[Non
         raise UnavailableError(where, f"the connection was closed while in use ({error!r})") from error
 
 
-def _tls_problem(where: str, error: ssl.SSLError) -> UnavailableError | DeniedError:
+def _tls_problem(where: str, error: ssl.SSLError, certificate: str) -> UnavailableError | DeniedError:
     """Say which side refused what."""
     if isinstance(error, ssl.SSLCertVerificationError):
         why = _CERTIFICATE_PROBLEMS.get(error.verify_code, error.verify_message)
@@ -235,7 +242,8 @@ def _tls_problem(where: str, error: ssl.SSLError) -> UnavailableError | DeniedEr
     reason = error.reason or ""
     if "ALERT" in reason and any(part in reason for part in _CERTIFICATE_ALERTS):
         alert = reason.partition("ALERT_")[2].lower().replace("_", " ")
-        return DeniedError(f"{where}: refused our client certificate, or the lack of one (TLS alert: {alert})")
+        # Java's brokers say "certificate unknown" of one that has expired and of one by another authority alike.
+        return DeniedError(f"{where}: refused {certificate} (TLS alert: {alert})")
     if reason == "WRONG_VERSION_NUMBER":
         return UnavailableError(where, "the listener does not speak TLS")
     return UnavailableError(where, f"TLS: {reason.lower().replace('_', ' ') or error}")

@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+    from cryptography.x509 import Certificate
 
 _ENCRYPTED: Final = ("BEGIN ENCRYPTED PRIVATE KEY", "Proc-Type: 4,ENCRYPTED")
 
 
 def show_certificate(
     context: ssl.SSLContext, certificate: str, key: str, password: str, place: Callable[[str], str]
-) -> None:
-    """Let a context show a client certificate.
+) -> Certificate:
+    """Let a context show a client certificate, and return it.
 
     Args:
         context: what connections are made with.
@@ -56,6 +57,7 @@ def show_certificate(
             context.load_cert_chain(path)
     except ssl.SSLError as error:
         raise SpecError(place("cert"), None, f"OpenSSL refuses it: {error.reason or 'no reason given'}") from None
+    return chain[0]
 
 
 def _private_key(key: str, password: str, place: Callable[[str], str]) -> PrivateKeyTypes:

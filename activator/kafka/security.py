@@ -27,13 +27,14 @@ def security_options(credentials: KafkaCredentials, place: Callable[[str], str])
     Raises:
         SpecError: a certificate or key cannot be used.
     """
-    context = _tls(credentials, place) if credentials.tls else None
+    context, certificate = _tls(credentials, place) if credentials.tls else (None, "")
     if credentials.mechanism is None:
-        return SecurityOptions("SSL" if context else "PLAINTEXT", context)
+        return SecurityOptions("SSL" if context else "PLAINTEXT", context, client_certificate=certificate)
     bearer = credentials.mechanism is SaslMechanism.OAUTHBEARER
     return SecurityOptions(
         "SASL_SSL" if context else "SASL_PLAINTEXT",
         context,
+        client_certificate=certificate,
         sasl_mechanism=credentials.mechanism.value,
         sasl_username=None if bearer else credentials.username,
         sasl_password=None if bearer else credentials.password,
@@ -41,11 +42,13 @@ def security_options(credentials: KafkaCredentials, place: Callable[[str], str])
     )
 
 
-def _tls(credentials: KafkaCredentials, place: Callable[[str], str]) -> ssl.SSLContext:
+def _tls(credentials: KafkaCredentials, place: Callable[[str], str]) -> tuple[ssl.SSLContext, str]:
     context = _trust(credentials, place)
-    if credentials.certificate:
-        show_certificate(context, credentials.certificate, credentials.key, credentials.key_password, place)
-    return context
+    if not credentials.certificate:
+        return context, ""
+    shown = show_certificate(context, credentials.certificate, credentials.key, credentials.key_password, place)
+    until = f"{shown.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"
+    return context, f"our client certificate in {place('cert')}, which is valid until {until}"
 
 
 def _trust(credentials: KafkaCredentials, place: Callable[[str], str]) -> ssl.SSLContext:

@@ -13,7 +13,7 @@ from activator.local.broker.server import EmbeddedBroker
 from tests.contracts.kafka_worlds import FakeWorld, LiveWorld
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from tests.contracts.kafka_worlds import KafkaWorld
 
@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 def utc_now() -> datetime:
     """Read the clock for the embedded broker's record times."""
     return datetime.now(UTC)  # noqa: TID251 - an adapter's test, in real time
-
-
-@pytest.fixture(scope="session")
-def kafka_bootstrap_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Addresses of a real one-node Kafka, shared by all tests that make topics of their own."""
-    from testbed.kafka import KafkaCluster  # noqa: PLC0415 - the testbed is for the real tests alone
-
-    with KafkaCluster(tmp_path_factory.mktemp("kafka")) as kafka:
-        yield kafka.bootstrap_servers
 
 
 REAL = pytest.param("real", marks=pytest.mark.real)

@@ -217,6 +217,7 @@ class LiveWorld:
         """Add partitions and wait until their logs can be read."""
         await _done(self._admin.create_partitions([NewPartitions(topic, partitions)]))
         await self._settled(topic, partitions)
+        await self._producer.client.force_metadata_update()  # it may have produced to the topic already
 
     async def delete_topic(self, topic: str) -> None:
         """Delete a topic and wait until the broker knows."""

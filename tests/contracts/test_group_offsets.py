@@ -9,13 +9,13 @@ import pytest
 from activator.core.model import Cluster, GroupState, Trigger, TriggerOffsets
 from activator.errors import ConflictError, NotFoundError, UnavailableError
 from activator.kafka import commits
-from tests.contracts.kafka_fixtures import kafka_bootstrap_servers, kafka_world, short_looks
+from tests.contracts.kafka_fixtures import kafka_world, short_looks
 from tests.contracts.kafka_worlds import NOW
 
 if TYPE_CHECKING:
     from tests.contracts.kafka_worlds import KafkaWorld
 
-__all__ = ["kafka_bootstrap_servers", "kafka_world", "short_looks"]
+__all__ = ["kafka_world", "short_looks"]
 
 UNREACHABLE = Cluster("127.0.0.1:1")
 

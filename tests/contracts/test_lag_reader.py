@@ -16,13 +16,13 @@ from activator.core.model import (
     TriggerOffsets,
     Unreadable,
 )
-from tests.contracts.kafka_fixtures import kafka_bootstrap_servers, kafka_world, short_looks, transactional_world
+from tests.contracts.kafka_fixtures import kafka_world, short_looks, transactional_world
 from tests.contracts.kafka_worlds import NOW
 
 if TYPE_CHECKING:
     from tests.contracts.kafka_worlds import KafkaWorld
 
-__all__ = ["kafka_bootstrap_servers", "kafka_world", "short_looks", "transactional_world"]
+__all__ = ["kafka_world", "short_looks", "transactional_world"]
 
 UNREACHABLE = Cluster("127.0.0.1:1")
 

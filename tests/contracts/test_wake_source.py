@@ -9,13 +9,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from activator.core.model import Cluster, IsolationLevel, Push, PushSource
-from tests.contracts.kafka_fixtures import kafka_bootstrap_servers, kafka_world, short_looks, transactional_world
+from tests.contracts.kafka_fixtures import kafka_world, short_looks, transactional_world
 from tests.contracts.kafka_worlds import NOW, OTHER_REF, REF, Pushes
 
 if TYPE_CHECKING:
     from tests.contracts.kafka_worlds import KafkaWorld
 
-__all__ = ["kafka_bootstrap_servers", "kafka_world", "short_looks", "transactional_world"]
+__all__ = ["kafka_world", "short_looks", "transactional_world"]
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

@@ -1,15 +1,21 @@
-"""KEDA's own YAML on the real parts: a ScaledObject as printed takes a consumer 0 -> 5 -> 0, errs, and is deleted."""
+"""KEDA's own YAML on the real parts: a ScaledObject as printed takes a pipeline 0 -> 5 -> 0, errs, and is deleted."""
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from confluent_kafka import Producer
 
-from testbed import workloads
+from testbed import builds, workloads
 from testbed.errors import ApiError
+from testbed.mongo import Mongo
 from testbed.stage import Consumer, Stage, install_keda_crds, remove_keda_crds, until
 from tests.keda_documents import FIRST
 
@@ -22,6 +28,11 @@ pytestmark = pytest.mark.real
 
 NAMESPACE, TOPIC, GROUP, PARTITIONS = "pipeline", "pizzaOrders", "streams-pipeline-app", 5
 NAME = "streams-pipeline-app-scaler"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "pizza-orders" / "kubernetes"
+ADDRESS = "host.docker.internal:29092"
+"""As the document and the example write it."""
+ORDER_MILLISECONDS = "40"
+ORDERS = 1001
 
 
 @pytest.fixture(scope="module")
@@ -54,32 +65,87 @@ def path_of(stage: Stage) -> str:
     return f"/apis/keda.sh/v1alpha1/namespaces/{stage.namespace}/scaledobjects/{NAME}"
 
 
-def deploy(stage: Stage, topic: str = TOPIC) -> Consumer:
-    """The document's Deployment, without any annotation, and its topic."""
-    servers = stage.bed.kafka.bootstrap_servers
+@pytest.fixture
+def mongo(keda_bed: Testbed) -> Iterator[Mongo]:
+    """Where the pipeline stores what it makes of the orders."""
+    with Mongo(keda_bed.run_directory) as running:
+        yield running
+
+
+@dataclass
+class Pipeline:
+    """The example's Deployment and the documents that its Pods store."""
+
+    stage: Stage
+    mongo: Mongo
+
+    @classmethod
+    def deploy(cls, stage: Stage, mongo: Mongo) -> Pipeline:
+        """Apply the example's Deployment as it is, but for where its jars lie and whom it talks to; and its topic."""
+        stage.bed.kafka.create_topic(TOPIC, partitions=PARTITIONS)
+        deployment = yaml.safe_load((EXAMPLE / "deployment.yaml").read_text())
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        jars = builds.ensure(builds.PIZZA_ORDERS) / "target" / "lib"
+        container["command"] = [word.replace("/app/lib", str(jars)) for word in container["command"]]
+        env = {entry["name"]: entry for entry in container["env"]}
+        env["BOOTSTRAP_SERVERS"]["value"] = stage.bed.kafka.bootstrap_servers
+        env["MONGODB_URI"]["value"] = mongo.uri
+        env["WORK_MILLISECONDS"]["value"] = ORDER_MILLISECONDS
+        stage.api.apply(deployment)
+        return cls(stage, mongo)
+
+    def replicas(self) -> int:
+        """spec.replicas as it is."""
+        path = f"/apis/apps/v1/namespaces/{self.stage.namespace}/deployments/streams-pipeline-app"
+        return int(self.stage.api.get(path)["spec"].get("replicas", 0))
+
+    def last_sleep(self) -> dt.datetime:
+        """When it was last put to zero."""
+        return max(
+            event.completed_at
+            for event in self.stage.bed.control_plane.audit_events()
+            if event.is_scale_write
+            and (event.namespace, event.name) == (self.stage.namespace, "streams-pipeline-app")
+            and (event.status, event.requested_replicas) == (HTTPStatus.OK, 0)
+        )
+
+    def stored(self) -> list[int]:
+        """The id of each document."""
+        return [document["_id"] for document in self._collection.find()]
+
+    def documents(self) -> int:
+        """How many there are."""
+        return int(self._collection.count_documents({}))
+
+    @property
+    def _collection(self) -> Any:
+        return self.mongo.client["pipelineSink"]["pizzaOrderAnalysis"]
+
+
+def deploy(stage: Stage, topic: str) -> Consumer:
+    """A Deployment of the document's name, without any annotation, and its topic."""
     stage.bed.kafka.create_topic(topic, partitions=PARTITIONS)
     path = stage.bed.run_directory / f"{topic}.ledger"
     stage.api.apply(
         workloads.consumer_deployment(
             "streams-pipeline-app",
             namespace=stage.namespace,
-            bootstrap_servers=servers,
+            bootstrap_servers=stage.bed.kafka.bootstrap_servers,
             topic=topic,
-            group=topic if topic != TOPIC else GROUP,
+            group=topic,
             ledger=path,
-            auto_offset_reset="latest",
-            work_milliseconds=60,
-            commit_milliseconds=200,
         )
     )
     return Consumer(stage, "streams-pipeline-app", path)
 
 
-def produce(stage: Stage, count: int) -> None:
+def produce(stage: Stage, orders: range) -> None:
     """Orders, spread over the partitions and acknowledged."""
     producer = Producer({"bootstrap.servers": stage.bed.kafka.bootstrap_servers, "linger.ms": 0})
-    for number in range(count):
-        producer.produce(TOPIC, value=f"{number}".encode(), partition=number % PARTITIONS)
+    for number in orders:
+        lines = [{"product": "margherita", "quantity": 1 + number % 3}]
+        order = {"orderId": number, "storeId": number % 40, "status": "accepted", "orderLines": lines}
+        producer.produce(TOPIC, value=json.dumps(order).encode(), partition=number % PARTITIONS)
     assert producer.flush(30) == 0
 
 
@@ -104,25 +170,37 @@ def is_condition(stage: Stage, kind: str, status: str, reason: str) -> bool:
     return (found.get("status"), found.get("reason")) == (status, reason)
 
 
-def test_the_first_document_as_it_is_printed(pipeline: Stage) -> None:
-    """0 -> 5 -> 0 by an HPA of KEDA's name, a mistake that strands nothing, and a deletion that leaves the count."""
+def test_the_example_says_what_the_document_says() -> None:
+    """The ScaledObject beside the example is the document's, word by word."""
+    assert (EXAMPLE / "scaled-object.yaml").read_text().strip() == FIRST.strip()
+
+
+def test_the_first_document_as_it_is_printed(pipeline: Stage, mongo: Mongo) -> None:
+    """0 -> 5 -> 0 with each order one document, a mistake that strands nothing, a deletion that leaves the count.
+
+    The pipeline is the example's, a Kafka Streams application.
+    """
     stage = pipeline
-    consumer = deploy(stage)
+    consumer = Pipeline.deploy(stage, mongo)
     stage.wakegate().start()
-    document = yaml.safe_load(FIRST.replace("host.docker.internal:29092", stage.bed.kafka.bootstrap_servers))
+    document = yaml.safe_load(FIRST.replace(ADDRESS, stage.bed.kafka.bootstrap_servers))
     stage.api.apply(document)
     until("it is Ready", lambda: is_condition(stage, "Ready", "True", "ScaledObjectReady"), 30)
     until("it sleeps", lambda: consumer.replicas() == 0, 60)
     until("it says so", lambda: is_condition(stage, "Active", "False", "ScalerNotActive"), 30)
     assert [hpa["metadata"]["name"] for hpa in stage.hpas()] == [f"keda-hpa-{NAME}"]
 
-    produce(stage, 1)
+    produce(stage, range(1))
     until("one order wakes it", lambda: consumer.replicas() == 1, 10)
-    produce(stage, 500)
+    produce(stage, range(1, ORDERS))
     until("the HPA takes it to five", lambda: consumer.replicas() == PARTITIONS, 60)
     until("it is Active", lambda: is_condition(stage, "Active", "True", "ScalerActive"), 30)
-    until("every order is consumed", lambda: consumer.consumed() == 501, 120)
+    until("every order is stored", lambda: consumer.documents() == ORDERS, 150)
     until("it sleeps again", lambda: consumer.replicas() == 0, 60)
+    assert sorted(consumer.stored()) == list(range(ORDERS))
+    active_at = dt.datetime.fromisoformat(scaled_object(stage)["status"]["lastActiveTime"])
+    asleep_at = consumer.last_sleep()
+    assert dt.timedelta(seconds=9) <= asleep_at - active_at <= dt.timedelta(seconds=30), "cooldownPeriod: 10"
     until("it was told", lambda: stage.events("KEDAScaleTargetDeactivated", NAME), 30)
     assert stage.events("KEDAScaleTargetActivated", NAME)
 
@@ -135,7 +213,7 @@ def test_the_first_document_as_it_is_printed(pipeline: Stage) -> None:
     stage.api.patch(path_of(stage), {"spec": {"triggers": [{**document["spec"]["triggers"][0], "type": "kafak"}]}})
     until("the mistake is named", lambda: is_condition(stage, "Ready", "False", "ScaledObjectCheckFailed"), 30)
     assert "did you mean kafka?" in condition(stage, "Ready")["message"]
-    produce(stage, 1)
+    produce(stage, range(ORDERS, ORDERS + 1))
     until("the last valid words hold", lambda: consumer.replicas() >= 1, 15)
     stage.api.patch(path_of(stage), {"spec": {"triggers": document["spec"]["triggers"]}})
     until("it is Ready again", lambda: is_condition(stage, "Ready", "True", "ScaledObjectReady"), 30)

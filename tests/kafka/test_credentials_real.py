@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 from typing import TYPE_CHECKING
 
@@ -72,16 +73,23 @@ async def test_mutual_tls_with_every_form_of_key(kafka: KafkaCluster, form: str)
 
 
 async def test_client_certificates_that_are_refused(kafka: KafkaCluster, tmp_path: Path) -> None:
-    """None at all, one by somebody else: denied, so that it is not tried all the time."""
+    """None at all, one by somebody else, one that has expired: denied, so that it is not tried all the time."""
     make, write, _ = FORMS["EC, PKCS#8"]
     key = make()
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     stranger = CertificateAuthority(tmp_path, "somebody else").certify("orders", key.public_key())
-    for certificate in ("", stranger):
+    long_ago = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    expired = kafka.authority.certify("orders", key.public_key(), not_after=long_ago)
+    ours = "our client certificate in Secret shop/kafka, key cert, which is valid until 2"
+    for certificate, refused in (
+        ("", "a connection without a client certificate"),
+        (stranger, ours),
+        (expired, f"{ours}020-01-01T00:00:00Z"),
+    ):
         credentials = KafkaCredentials(
             tls=True, ca=ca(kafka), certificate=certificate, key=write(key) if certificate else ""
         )
-        with pytest.raises(DeniedError, match=r"refused our client certificate, or the lack of one \(TLS alert: "):
+        with pytest.raises(DeniedError, match=rf"refused {refused}.* \(TLS alert: "):
             await connect(kafka, "MTLS", credentials)
 
 

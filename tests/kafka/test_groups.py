@@ -10,13 +10,10 @@ from confluent_kafka import Consumer
 
 from activator.core.model import GroupState, Trigger, TriggerOffsets
 from activator.kafka.lag import KafkaLagReader
-from tests.contracts.kafka_fixtures import kafka_bootstrap_servers
 from tests.contracts.kafka_worlds import NOW, LiveWorld, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-__all__ = ["kafka_bootstrap_servers"]
 
 pytestmark = pytest.mark.real
 
