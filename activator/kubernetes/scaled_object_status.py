@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from activator.core.decide import HPA_SYNC_PERIOD
 from activator.core.model import Outcome, Reason, Severity
 from activator.core.naming import metric_name, schedule_metric_name
+from activator.core.schedule import window_at
+from activator.specs.authentication import TRIGGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +50,7 @@ def status(evaluation: Evaluation, known: Remembered) -> dict[str, Any]:
     group, _, version = ref.api_version.rpartition("/")
     names = _metric_names(policy)
     fallback = any(step.reason is Reason.FALLBACK for step in evaluation.decision.steps)
-    lags = zip(policy.triggers, evaluation.seen.lags, strict=False)
+    lags = list(zip(policy.triggers, evaluation.seen.lags, strict=False))
     return {
         "scaleTargetKind": f"{ref.api_version}.{ref.kind}",
         "scaleTargetGVKR": {"group": group, "version": version, "kind": ref.kind, "resource": f"{ref.kind.lower()}s"},
@@ -59,7 +61,8 @@ def status(evaluation: Evaluation, known: Remembered) -> dict[str, Any]:
         "hpaName": policy.scaled_object.hpa_name if policy.scaled_object and known.hpa.ours else None,
         "pausedReplicaCount": policy.paused_replicas,
         "triggersTypes": ",".join(dict.fromkeys(_types(policy))),
-        "authenticationsTypes": ",".join(sorted({_kind(trigger.cluster.credential) for trigger in policy.triggers})),
+        "authenticationsTypes": ",".join(sorted(_authentications(policy))),
+        "triggersActivity": dict(_activity(evaluation)),
         "health": {
             metric_name(trigger): {
                 "numberOfFailures": 0 if lag.complete else 1,
@@ -120,6 +123,16 @@ def is_news(written: dict[str, Any], wanted: dict[str, Any]) -> bool:
         return True
     old, new = written.get("lastActiveTime"), wanted.get("lastActiveTime")
     return new is not None and (old is None or _seconds(new) - _seconds(old) >= LAST_ACTIVE_COARSE.total_seconds())
+
+
+def patch(before: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the merge patch to a status: what is by metric takes the place of what was there, renamed ones go."""
+    gone = {
+        field: dict.fromkeys(set(before.get(field) or ()) - set(wanted[field]))
+        for field in ("health", "triggersActivity")
+        if wanted.get(field) is not None
+    }
+    return {**wanted, **{field: {**names, **wanted[field]} for field, names in gone.items()}}
 
 
 def _seconds(moment: str) -> float:
@@ -194,8 +207,21 @@ def _types(policy: Policy) -> Iterator[str]:
     yield from (metric.resource for metric in policy.resources)
 
 
-def _kind(credential: str) -> str:
-    return credential.partition(" ")[0]
+def _authentications(policy: Policy) -> set[str]:
+    """Return the kinds of what triggers name to log in with; what a trigger says itself is none of them."""
+    return {trigger.cluster.credential.partition(" ")[0] for trigger in policy.triggers} - {"", TRIGGER}
+
+
+def _activity(evaluation: Evaluation) -> Iterator[tuple[str, dict[str, bool]]]:
+    """Yield for each external metric whether its trigger alone would keep the target awake.
+
+    One that cannot be read is as active as the part that is known: KEDA says false of it.
+    """
+    policy, seen = evaluation.policy, evaluation.seen
+    for trigger, lag in zip(policy.triggers, seen.lags, strict=False):
+        yield metric_name(trigger), {"isActive": lag.uncommitted or lag.known > trigger.activation_lag_threshold}
+    for schedule in policy.schedules:
+        yield schedule_metric_name(schedule), {"isActive": window_at(schedule, evaluation.now).is_open}
 
 
 def _condition(kind: str, status: str, reason: str, message: str) -> dict[str, str]:

@@ -106,8 +106,10 @@ class ScaledObjectWriter:
         written = self._written.get(key)
         if written is not None and not scaled_object_status.is_news(written, status):
             return
+        # What still waits names metrics that are gone, too: they are told in the order in which they were known.
+        before = {**(document.get("status") or {}), **(self._waiting.get(key) or written or {})}
         self._written[key] = status
-        self._waiting[key] = status
+        self._waiting[key] = scaled_object_status.patch(before, status)
         self._work.set()
 
     def _tell(self, document: Document, severity: Severity, reason: str, message: str, trace_id: str | None) -> None:

@@ -25,8 +25,10 @@ from activator.core.model import (
     TraceIds,
     Trigger,
 )
-from activator.kubernetes.scaled_object_status import Remembered, events, is_news, status
+from activator.core.schedule import Schedule
+from activator.kubernetes.scaled_object_status import Remembered, events, is_news, patch, status
 from activator.ports import HandoffView
+from activator.specs.keda import cron
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 POLICY = Policy(
@@ -54,6 +56,60 @@ def evaluation(
         ids=TraceIds("a" * 32, "b" * 16),
     )
     return replace(made, **changes)
+
+
+ACTIVITY: dict[str, tuple[Lag, Policy, dict[str, bool]]] = {
+    "lag": (replace(GOOD, known=1), POLICY, {"s0-kafka-orders": True}),
+    "none": (GOOD, POLICY, {"s0-kafka-orders": False}),
+    "the known part of a broken one": (replace(BROKEN, known=3), POLICY, {"s0-kafka-orders": True}),
+    "no more than the activation threshold": (
+        replace(GOOD, known=5),
+        replace(POLICY, triggers=(replace(POLICY.triggers[0], activation_lag_threshold=5),)),
+        {"s0-kafka-orders": False},
+    ),
+    "a window that is open, and one that is not": (
+        GOOD,
+        replace(
+            POLICY,
+            schedules=tuple(
+                Schedule(cron.expression(start), cron.expression(end), "UTC", 3, index)
+                for index, (start, end) in enumerate((("0 8 * * *", "0 10 * * *"), ("0 10 * * *", "0 12 * * *")), 1)
+            ),
+        ),
+        {"s0-kafka-orders": False, "s1-cron-UTC-08xxx-010xxx": True, "s2-cron-UTC-010xxx-012xxx": False},
+    ),
+}
+
+
+@pytest.mark.parametrize(("lag", "policy", "active"), ACTIVITY.values(), ids=ACTIVITY)
+def test_each_trigger_says_whether_it_is_active(lag: Lag, policy: Policy, active: dict[str, bool]) -> None:
+    """By the name of its external metric, as KEDA's `triggersActivity`."""
+    written = status(evaluation(2, 2, Reason.LAG, lag=lag, policy=policy), KNOWN)
+    assert written["triggersActivity"] == {name: {"isActive": is_active} for name, is_active in active.items()}
+
+
+def test_what_is_written_by_metric_forgets_metrics_that_are_gone() -> None:
+    """A merge patch leaves alone what it does not name."""
+    before = status(evaluation(2, 2, Reason.LAG, policy=FALLING_BACK), KNOWN)
+    renamed = replace(FALLING_BACK, triggers=(replace(POLICY.triggers[0], topic="mails"),))
+    sent = patch(before, status(evaluation(2, 2, Reason.LAG, policy=renamed), KNOWN))
+    assert sent["triggersActivity"] == {"s0-kafka-orders": None, "s0-kafka-mails": {"isActive": False}}
+    assert sent["health"]["s0-kafka-orders"] is None
+    assert sent["health"]["s0-kafka-mails"]["status"] == "Happy"
+
+
+AUTHENTICATIONS = {
+    "none": ("", ""),
+    "a TriggerAuthentication": ("TriggerAuthentication shop/kafka", "TriggerAuthentication"),
+    "the trigger itself": ('Trigger shop/ {"tls": "enable"}', ""),
+}
+
+
+@pytest.mark.parametrize(("credential", "kinds"), AUTHENTICATIONS.values(), ids=AUTHENTICATIONS)
+def test_the_kinds_of_authentication_are_those_that_triggers_name(credential: str, kinds: str) -> None:
+    """KEDA's `authenticationsTypes`."""
+    policy = replace(POLICY, triggers=(replace(POLICY.triggers[0], cluster=Cluster("kafka:9092", credential)),))
+    assert status(evaluation(2, 2, Reason.LAG, policy=policy), KNOWN)["authenticationsTypes"] == kinds
 
 
 FALLING_BACK = replace(POLICY, fallback=Fallback(3, timedelta(seconds=60)))

@@ -23,7 +23,7 @@ from activator.errors import SpecError
 from activator.specs import annotations as annotated
 from activator.specs.keda.fields import Field, nearest, read_fields, written
 from activator.specs.keda.table import ANNOTATIONS, SPEC, short_name
-from activator.specs.keda.triggers import Triggers, read_triggers
+from activator.specs.keda.triggers import Surroundings, Triggers, read_triggers
 
 if TYPE_CHECKING:
     from activator.specs.annotations import AnnotationDefaults
@@ -60,7 +60,7 @@ def read_scaled_object(
     triggers = Triggers()
     if "triggers" in read:
         namespace = str(metadata.get("namespace") or "default")
-        triggers = read_triggers(read["triggers"], environment, defaults, namespace, "spec.triggers")
+        triggers = read_triggers(read["triggers"], Surroundings(environment, defaults, namespace), "spec.triggers")
         problems += triggers.problems
     problems += _missing(read, problems)
     problems += _together(read, triggers, metadata)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from activator.core.model import Cluster, MetricType, OffsetReset, ResourceMetric, Trigger
@@ -14,6 +14,7 @@ from activator.specs import values
 from activator.specs.authentication import (
     CLUSTER_TRIGGER_AUTHENTICATION,
     FROM_TRIGGER,
+    TRIGGER,
     TRIGGER_AUTHENTICATION,
     AuthenticationSource,
 )
@@ -104,13 +105,14 @@ _KAFKA_IN_COMMON: tuple[Field, ...] = (
           "Asks for a count that divides the number of partitions."),
     Field("sasl", _one_word("none", "plaintext", "scram_sha256", "scram_sha512", "oauthbearer"), "none",
           "none, plaintext, scram_sha256, scram_sha512, oauthbearer", SAME,
-          "With authenticationRef. gssapi is refused by name."),
-    Field("tls", _one_word("enable", "disable"), "disable", "enable or disable", SAME, "With authenticationRef."),
+          "With authenticationRef, which gives username and password. gssapi is refused by name."),
+    Field("tls", _one_word("enable", "disable"), "disable", "enable or disable", SAME,
+          "Without authenticationRef by the system's authorities, and as nobody."),
 )  # fmt: skip
 
 KAFKA: tuple[Field, ...] = (
     *_KAFKA_IN_COMMON,
-    Field("unsafeSsl", _SWITCH, "false", "", SAME, "With authenticationRef."),
+    Field("unsafeSsl", _SWITCH, "false", "", SAME, "With tls: the broker's certificate is not verified."),
     Field("saslTokenProvider", _one_word("bearer"), "bearer", "bearer", SAME, "aws_msk_iam is refused by name."),
     Field("version", written(values.text), "1.0.0", "", NO_EFFECT, "Protocol versions are negotiated."),
     Field("fullMetadata", _SWITCH, "true", "", NO_EFFECT, "Only the topics that are needed are ever asked for."),
@@ -165,18 +167,22 @@ class Triggers:
     problems: list[SpecError] = field(default_factory=list)
 
 
-def read_triggers(
-    document: Any, environment: Mapping[str, str], defaults: AnnotationDefaults, namespace: str, where: str
-) -> Triggers:
-    """Read `spec.triggers`; every mistake is in the answer.
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the triggers of one target are read with."""
 
-    Args:
-        document: the list.
-        environment: of the target's container.
-        defaults: the operator's settings.
-        namespace: of the ScaledObject.
-        where: its path, for messages.
-    """
+    environment: Mapping[str, str]
+    """Of the target's container."""
+    defaults: AnnotationDefaults
+    """The operator's settings."""
+    namespace: str
+    """Of the target."""
+    named: AuthenticationSource | None = None
+    """Who says how to log in where a trigger has no authenticationRef."""
+
+
+def read_triggers(document: Any, around: Surroundings, where: str) -> Triggers:
+    """Read a list of triggers, KEDA's `spec.triggers`; every mistake is in the answer, its path below `where`."""
     found = Triggers()
     if not isinstance(document, list) or not document:
         found.problems.append(SpecError(where, shown(document), "a list of at least one trigger"))
@@ -190,16 +196,14 @@ def read_triggers(
         if name in names:
             found.problems.append(SpecError(f"{place}.name", name, "a name that no other trigger has"))
         names.update([name] if name else [])
-        _read_entry(found, read, environment, defaults, namespace, index, place, complete=not problems)
+        _read_entry(found, read, around, index, place, complete=not problems)
     return found
 
 
 def _read_entry(
     found: Triggers,
     read: Mapping[str, Any],
-    environment: Mapping[str, str],
-    defaults: AnnotationDefaults,
-    namespace: str,
+    around: Surroundings,
     index: int,
     place: str,
     *,
@@ -216,7 +220,7 @@ def _read_entry(
         return
     if read.get("useCachedMetrics") and kind not in {"kafka", "apache-kafka"}:
         found.problems.append(SpecError(f"{place}.useCachedMetrics", "true", f"false for a trigger of type {kind}"))
-    metadata, problems = _metadata(read.get("metadata", {}), TYPES[kind], environment, f"{place}.metadata")
+    metadata, problems = _metadata(read.get("metadata", {}), TYPES[kind], around.environment, f"{place}.metadata")
     found.problems.extend(problems)
     if problems:
         return
@@ -225,7 +229,7 @@ def _read_entry(
     elif kind in {"cpu", "memory"}:
         _resource(found, kind, read, metadata, place)
     else:
-        _kafka(found, kind, read, metadata, defaults, namespace, index, place)
+        _kafka(found, kind, read, metadata, around, index, place)
 
 
 def _metadata(
@@ -278,13 +282,12 @@ def _kafka(
     kind: str,
     read: Mapping[str, Any],
     metadata: Mapping[str, Any],
-    defaults: AnnotationDefaults,
-    namespace: str,
+    around: Surroundings,
     index: int,
     place: str,
 ) -> None:
     where = f"{place}.metadata"
-    problems = list(_kafka_together(read, metadata, defaults, place))
+    problems = _kafka_together(read, metadata, around.defaults, around.named, place)
     found.problems.extend(problems)
     if problems:
         return
@@ -293,7 +296,7 @@ def _kafka(
             found.notes.append(f"{where}.{row.path} has no effect: {row.doc[0].lower()}{row.doc[1:].rstrip('.')}")
     found.kafka.append(
         Trigger(
-            cluster=Cluster(metadata["bootstrapServers"], credential=_credential(read, metadata, namespace)),
+            cluster=Cluster(metadata["bootstrapServers"], _credential(read, metadata, around.namespace, around.named)),
             topic=metadata["topic"],
             group=metadata["consumerGroup"],
             index=index,
@@ -319,7 +322,11 @@ _CONFLICTS = (
 
 
 def _kafka_together(
-    read: Mapping[str, Any], metadata: Mapping[str, Any], defaults: AnnotationDefaults, place: str
+    read: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+    defaults: AnnotationDefaults,
+    named: AuthenticationSource | None,
+    place: str,
 ) -> list[SpecError]:
     where = f"{place}.metadata"
     problems = [
@@ -331,23 +338,30 @@ def _kafka_together(
         problems.append(SpecError(f"{place}.metricType", "Utilization", "AverageValue or Value for a Kafka trigger"))
     if refused := defaults.refused(metadata["bootstrapServers"]):
         problems.append(SpecError(f"{where}.bootstrapServers", refused, defaults.in_words()))
-    secured = [name for name in ("sasl", "tls") if metadata.get(name, "none") not in {"none", "disable"}]
-    if secured and "authenticationRef.name" not in read:
+    if metadata.get("sasl", "none") != "none" and named is None and "authenticationRef.name" not in read:
         what = "only together with authenticationRef, which says with what"
-        problems += [SpecError(f"{where}.{name}", metadata[name], what) for name in secured]
+        problems.append(SpecError(f"{where}.sasl", metadata["sasl"], what))
     if "authenticationRef.kind" in read and "authenticationRef.name" not in read:
         problems.append(SpecError(f"{place}.authenticationRef.name", None, "it is required"))
     return problems
 
 
-def _credential(read: Mapping[str, Any], metadata: Mapping[str, Any], namespace: str) -> str:
-    """Return the key under which the credentials are looked up; empty: none are named."""
-    name = read.get("authenticationRef.name")
-    if name is None:
-        return ""
+def _credential(
+    read: Mapping[str, Any], metadata: Mapping[str, Any], namespace: str, named: AuthenticationSource | None
+) -> str:
+    """Return the key under which the credentials are looked up; empty: none are named.
+
+    A trigger that asks for TLS and names nobody who says with what shows no credentials: not the operator's either.
+    """
     said = tuple((key, _as_written(metadata[key])) for key in sorted(FROM_TRIGGER) if key in metadata)
-    kind = read.get("authenticationRef.kind", TRIGGER_AUTHENTICATION)
-    return AuthenticationSource(kind, namespace, name, said).key()
+    if name := read.get("authenticationRef.name"):
+        kind = read.get("authenticationRef.kind", TRIGGER_AUTHENTICATION)
+        return AuthenticationSource(kind, namespace, name, said).key()
+    if named is not None:
+        return replace(named, metadata=said).key()
+    if metadata.get("tls") == "enable":
+        return AuthenticationSource(TRIGGER, namespace, "", said).key()
+    return ""
 
 
 def _as_written(value: Any) -> str:

@@ -21,7 +21,9 @@ from activator.core.model import (
     SelectPolicy,
     Trigger,
 )
+from activator.specs import authentication
 from activator.specs.annotations import AnnotationDefaults
+from activator.specs.credentials import KafkaCredentials
 from activator.specs.keda import environment_of, pack, parse_packed, read_scaled_object
 from activator.specs.keda.fields import Treatment
 from activator.specs.keda.table import SPEC
@@ -246,6 +248,19 @@ def test_a_parameter_from_the_environment() -> None:
             "not read: write the parameter itself"
         )
     ]
+
+
+def test_tls_needs_nobody_else_to_say_with_what() -> None:
+    """By the system's authorities and as nobody: the operator's own credentials are not shown there either."""
+    document = changed(f"{PARAMETERS}/tls", "enable")
+    document["spec"]["triggers"][0]["metadata"]["unsafeSsl"] = "true"
+    credential = read(document).triggers[0].cluster.credential
+    source = authentication.AuthenticationSource.of_key(credential)
+    assert source.kind == authentication.TRIGGER
+    plan = authentication.plan_without_document(source)
+    assert plan is not None
+    assert authentication.resolve(source, plan, {}).credentials == KafkaCredentials(tls=True, verify=False)
+    assert read(changed(f"{PARAMETERS}/tls", "disable")).triggers[0].cluster.credential == ""
 
 
 def test_what_is_kept_is_read_back_alike() -> None:
