@@ -62,11 +62,11 @@ def catch(name: str, seed: int) -> Violation | None:
     return next((violation for violation in result.violations if violation.rule in rules), None)
 
 
-def catching_seed(name: str, start: int, seeds: int) -> tuple[str, int, Violation] | None:
-    """Return a safeguard's name, the first of so many seeds that notices the want of it, and how; None: none does."""
+def catching_seed(name: str, start: int, seeds: int) -> tuple[int, Violation] | None:
+    """Return the first of so many seeds that notices the want of a safeguard, and how it does; None: none does."""
     for seed in range(start, start + seeds):
         if (violation := catch(name, seed)) is not None:
-            return name, seed, violation
+            return seed, violation
     return None
 
 

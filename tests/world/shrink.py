@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,38 +15,39 @@ AFTERWARDS_SECONDS = 1.0
 MOST_RUNS = 80
 
 
-def shrink(result: Result, run: Callable[[Plan], Result]) -> Result:
+class Run(Protocol):
+    """Runs a plan, to its end or to the first violation of one of these rules."""
+
+    def __call__(self, plan: Plan, *, stops_at: frozenset[str] = frozenset()) -> Result:
+        """Run it."""
+
+
+def shrink(result: Result, run: Run) -> Result:
     """Return the smallest run that was found to break the first rule that `result` broke."""
     rule = result.violations[0].rule
-    best, runs = result, 0
+    best, runs = _cut(result, rule), 0
 
     def attempt(plan: Plan) -> bool:
         nonlocal best, runs
         if runs >= MOST_RUNS:
             return False
         runs += 1
-        tried = run(plan)
-        if not any(violation.rule == rule for violation in tried.violations):
+        tried = run(plan, stops_at=frozenset({rule}))
+        if all(violation.rule != rule for violation in tried.violations):
             return False
-        first = next(violation.at for violation in tried.violations if violation.rule == rule)
-        best = _cut(tried, first, run, rule)
+        best = _cut(tried, rule)
         return True
 
-    first = next(violation.at for violation in result.violations if violation.rule == rule)
-    best = _cut(result, first, run, rule)
-    _halve([strike.index for strike in best.plan.strikes], lambda kept: attempt(best.plan.narrowed(strikes=kept)))
-    _halve([target.index for target in best.plan.targets], lambda kept: attempt(best.plan.narrowed(targets=kept)))
-    _halve([strike.index for strike in best.plan.strikes], lambda kept: attempt(best.plan.narrowed(strikes=kept)))
-    return best
+    _halve([strike.index for strike in best.strikes], lambda kept: attempt(best.narrowed(strikes=kept)))
+    _halve([target.index for target in best.targets], lambda kept: attempt(best.narrowed(targets=kept)))
+    _halve([strike.index for strike in best.strikes], lambda kept: attempt(best.narrowed(strikes=kept)))
+    return run(best)
 
 
-def _cut(result: Result, at: float, run: Callable[[Plan], Result], rule: str) -> Result:
-    """End the run right after the rule was broken."""
-    until = round(at + AFTERWARDS_SECONDS)
-    if until >= result.plan.until:
-        return result
-    shorter = run(result.plan.narrowed(until=until))
-    return shorter if any(violation.rule == rule for violation in shorter.violations) else result
+def _cut(result: Result, rule: str) -> Plan:
+    """End the plan right after the rule was broken: what comes later cannot have to do with it."""
+    at = next(violation.at for violation in result.violations if violation.rule == rule)
+    return result.plan.narrowed(until=math.ceil(at + AFTERWARDS_SECONDS))
 
 
 def _halve(items: list[int], fails_with: Callable[[list[int]], bool]) -> None:

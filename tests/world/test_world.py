@@ -1,38 +1,86 @@
 """Worlds by seed: ten targets, six virtual hours, everything that may break; an oracle knows what is true.
 
-`python -m tests.world --seeds 200` runs more of them, and prints for each failing one the command that replays it.
+`make world` runs more of them, and prints for each failing one the command that replays it.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.world.ablations import run_ablated
+from tests.world.__main__ import main
+from tests.world.ablations import ABLATIONS, catch, run_ablated
+from tests.world.caught import BEGIN, DOCS, END, caught, table
 from tests.world.plan import plan_of
+from tests.world.shrink import shrink
 
-SEEDS = int(os.environ.get("WAKEGATE_WORLD_SEEDS", "3"))
-"""One takes some ten seconds; a release wants many."""
+if TYPE_CHECKING:
+    from tests.world.plan import Plan
+
+SEEDS = int(os.environ.get("WAKEGATE_WORLD_SEEDS", "8"))
+"""Some thirty seconds of a processor; `.ci/run` has two hundred, a release ten thousand."""
+SOON_SECONDS = 1000.0
+"""Safeguards whose absence is noticed so soon are taken out here; `--ablations` takes out all of them."""
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_world_breaks_no_rule(seed: int) -> None:
     """Nothing sleeps with work to do, nothing is lost, and once the faults stop everything becomes normal."""
-    result = run_ablated(plan_of(seed, None))
+    result = run_ablated(plan_of(seed))
     assert not result.violations, result.plan.command
 
 
-def test_a_seed_replays_digest_for_digest() -> None:
-    """The same plan gives the same events, in the same order."""
-    plan = plan_of(1, None).narrowed(targets=[0, 1, 2], strikes=None, until=3600.0)
-    assert run_ablated(plan).digest == run_ablated(plan).digest
+@pytest.mark.parametrize("name", [name for name, found in caught().items() if found.at_seconds < SOON_SECONDS])
+def test_a_safeguard_that_is_taken_out_is_missed(name: str) -> None:
+    """What no seed notices the want of is not tested; this seed was the first to notice."""
+    violation = catch(name, caught()[name].seed)
+    assert violation is not None
+    assert violation.rule in ABLATIONS[name].rules
 
 
-def test_a_safeguard_that_is_taken_out_is_missed() -> None:
-    """Without the cooldown the oracle notices: a safeguard whose absence no seed tells is not tested.
+def test_the_table_of_safeguards_is_what_was_found() -> None:
+    """The docs name each safeguard, the rule that is broken without it and the first seed that shows it."""
+    assert all(found.seed < 200 and found.rule in ABLATIONS[name].rules for name, found in caught().items())
+    assert DOCS.read_text().partition(BEGIN)[2].partition(END)[0] == table(caught())
 
-    `python -m tests.world --ablations` takes each of them out in turn.
-    """
-    results = (run_ablated(plan_of(seed, "cooldown")) for seed in range(20))
-    assert any(result.violations for result in results)
+
+def _failing() -> Plan:
+    return plan_of(0, "cooldown").narrowed(until=400.0)
+
+
+def test_a_failing_seed_replays_digest_for_digest() -> None:
+    """The same events in the same order, again here and in a process that hashes strings in another way."""
+    plan = _failing()
+    digests = {run_ablated(plan).digest for _ in range(2)}
+    hashed = {**os.environ, "PYTHONHASHSEED": "7"}
+    command = [sys.executable, *plan.command.split()[1:]]
+    replayed = subprocess.run(  # noqa: S603 - ourselves
+        command, capture_output=True, text=True, env=hashed, check=False, timeout=120
+    )
+    assert replayed.returncode == 1, replayed.stderr
+    assert {replayed.stdout.split()[-1]} == digests
+
+
+def test_a_failing_seed_is_shrunk_to_what_breaks_the_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    """One target, no more strikes or seconds than it takes; the command that is printed breaks the same rule."""
+    whole = run_ablated(_failing())
+    rule = whole.violations[0].rule
+    small = shrink(whole, run_ablated)
+    assert (len(small.plan.targets), len(small.plan.strikes)) == (1, 0)
+    assert small.plan.until <= whole.violations[0].at + 2.0
+    assert main(small.plan.command.split()[3:]) == 1
+    replayed = capsys.readouterr().out
+    assert rule in replayed
+    assert small.digest in replayed
+
+
+def test_a_strike_that_it_takes_is_kept() -> None:
+    """Without the strike nothing is broken, so that shrinking leaves it there."""
+    whole = run_ablated(plan_of(0, "rebalancing"), stops_at=ABLATIONS["rebalancing"].rules)
+    small = shrink(whole, run_ablated)
+    assert {strike.fault for strike in small.plan.strikes} >= {"group-rebalances"}
+    assert len(small.plan.strikes) < 5

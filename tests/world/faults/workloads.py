@@ -103,12 +103,20 @@ def _annotation(hit: Hit, name: str, value: str | None, frozen: str = "") -> End
 
     truth.freeze(frozen, seeded_loop().time())
     write(value)
+    if frozen:
+        _tempt(hit)
 
     def end() -> None:
         truth.thaw(frozen)
         write(before)
 
     return end
+
+
+def _tempt(hit: Hit) -> None:
+    """Give it work after a while: that nothing may be done shows only where there is something to do."""
+    records = 1 + hit.consumers.trigger.activation_lag_threshold
+    seeded_loop().later(0.8 * hit.strike.lasts_seconds, hit.world.produce, hit.ref, hit.partition()[1], records)
 
 
 @fault("user", Scope.TARGET, lasts=(20, 200))
@@ -150,6 +158,7 @@ def _rival(hit: Hit) -> End:
     truth = hit.world.oracle.truths[hit.ref]
     server.add_hpa(name, hit.ref)
     truth.freeze("rival", seeded_loop().time())
+    _tempt(hit)
 
     def end() -> None:
         truth.thaw("rival")
