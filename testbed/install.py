@@ -3,7 +3,8 @@
 What stands between the shipped overlay and the testbed, all of it in `_kustomization` and `route_metrics_api`:
 
 - all Pods are on one machine, so each listens on an address of its own and on reserved ports;
-- there is no kube-proxy, so the Service of the metrics API becomes an ExternalName that leads to one ready Pod.
+- there is no kube-proxy, so the Service of the metrics API becomes an ExternalName that leads to one ready Pod;
+  what a Pod finds by the name of another Service is led to a ready Pod by the kubelet.
 
 Everything else is as shipped: accounts, roles, Pod Security, probes, two replicas, APIService.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -55,6 +57,7 @@ class Installation:
     def __post_init__(self) -> None:
         """Take the ports, and write the kustomization that stands on the overlay."""
         self.http_port, self.metrics_api_port, self.dashboard_port = self.bed.reserve_ports(3)
+        self.gateway_port, self.management_port = self.bed.reserve_ports(2)
         self.folder = self.bed.run_directory / f"install-{self.overlay}"
         self.folder.mkdir()
         (self.folder / "kustomization.yaml").write_text(yaml.safe_dump(self._kustomization()))
@@ -109,13 +112,18 @@ class Installation:
         ]
         return found
 
-    def pods(self) -> list[dict[str, Any]]:
-        """Its Pods that are not being deleted."""
-        return [pod for pod in self.all_pods() if not pod["metadata"].get("deletionTimestamp")]
+    def pods(self, component: str = "activator") -> list[dict[str, Any]]:
+        """The Pods of one of its Deployments that are not being deleted."""
+        return [
+            pod
+            for pod in self.all_pods()
+            if pod["metadata"]["labels"].get("app.kubernetes.io/component") == component
+            and not pod["metadata"].get("deletionTimestamp")
+        ]
 
-    def ready_pods(self) -> list[dict[str, Any]]:
+    def ready_pods(self, component: str = "activator") -> list[dict[str, Any]]:
         """Those of them whose readiness probe succeeds."""
-        return [pod for pod in self.pods() if _is_ready(pod)]
+        return [pod for pod in self.pods(component) if _is_ready(pod)]
 
     def route_metrics_api(self) -> None:
         """Lead the Service of the metrics API to one ready Pod, in kube-proxy's stead."""
@@ -144,22 +152,16 @@ class Installation:
         return [os.path.relpath(overlay.resolve(), self.folder.resolve())]
 
     def _kustomization(self) -> dict[str, Any]:
-        listen = {
+        activator = {
             "WAKEGATE_LISTEN": self.http_port,
             "WAKEGATE_METRICS_API_LISTEN": self.metrics_api_port,
             "WAKEGATE_DASHBOARD_LISTEN": self.dashboard_port,
         }
-        variables: list[dict[str, Any]] = [
-            {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-            *({"name": name, "value": f"$(POD_IP):{port}"} for name, port in listen.items()),
-            *({"name": f"WAKEGATE_{name.upper()}", "value": value} for name, value in self.settings.items()),
-        ]
-        container = "/spec/template/spec/containers/0"
-        operations: list[dict[str, Any]] = [
-            *({"op": "add", "path": f"{container}/env/-", "value": variable} for variable in variables),
-            {"op": "replace", "path": f"{container}/ports/0/containerPort", "value": self.http_port},
-            {"op": "replace", "path": f"{container}/ports/1/containerPort", "value": self.metrics_api_port},
-        ]
+        gateway = {
+            "WAKEGATE_GATEWAY_LISTEN": self.gateway_port,
+            "WAKEGATE_GATEWAY_MANAGEMENT_LISTEN": self.management_port,
+        }
+        settings = [{"name": f"WAKEGATE_{name.upper()}", "value": value} for name, value in self.settings.items()]
         # An ExternalName has no target port: the port that is asked for is the one that is connected to.
         port = [{"op": "replace", "path": "/spec/service/port", "value": self.metrics_api_port}]
         service_port = [{"op": "replace", "path": "/spec/ports/0/port", "value": self.metrics_api_port}]
@@ -168,9 +170,10 @@ class Installation:
             "kind": "Kustomization",
             "resources": self._resources(),
             "patches": [
-                {"target": {"kind": "Deployment"}, "patch": json.dumps(operations)},
-                {"target": {"kind": "APIService"}, "patch": json.dumps(port)},
-                {"target": {"kind": "Service", "name": "wakegate-metrics"}, "patch": json.dumps(service_port)},
+                _patch("Deployment", "wakegate", _listening(activator, settings)),
+                _patch("Deployment", "wakegate-gateway", _listening(gateway, [])),
+                _patch("APIService", API_SERVICE, port),
+                _patch("Service", "wakegate-metrics", service_port),
             ],
         }
 
@@ -190,16 +193,22 @@ class Release(Installation):
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def apply(self) -> None:
-        """Install it, or upgrade it. Raises TestbedError with Helm's words."""
+        """Install it, or upgrade it, and keep the notes. Raises TestbedError with Helm's words."""
         given = [f"--set-json={name}={json.dumps(value)}" for name, value in self.values.items()]
-        self._helm("upgrade", "--install", "wakegate", str(CHART), f"--post-renderer={self._renderer()}", *given)
+        self.notes = self._helm(
+            "upgrade", "--install", "wakegate", str(CHART), f"--post-renderer={self._renderer()}", *given
+        )
 
     def uninstall(self) -> None:
         """Delete the release; Helm waits for its hook. Raises TestbedError."""
         self._helm("uninstall", "wakegate")
 
-    def _helm(self, *arguments: str) -> None:
-        helm(*arguments, "--namespace", self.namespace, kubeconfig=self.bed.control_plane.kubeconfig)
+    def test(self) -> str:
+        """Run the chart's own tests and return what Helm says. Raises TestbedError."""
+        return self._helm("test", "wakegate")
+
+    def _helm(self, *arguments: str) -> str:
+        return helm(*arguments, "--namespace", self.namespace, kubeconfig=self.bed.control_plane.kubeconfig)
 
     def _resources(self) -> list[str]:
         return [RENDERED]
@@ -209,6 +218,27 @@ class Release(Installation):
         script.write_text(f"#!/bin/sh\ncat > '{self.folder / RENDERED}' && kubectl kustomize '{self.folder}'\n")
         script.chmod(0o755)
         return script
+
+
+def _patch(kind: str, name: str, operations: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"target": {"kind": kind, "name": f"^{re.escape(name)}$"}, "patch": json.dumps(operations)}
+
+
+def _listening(listen: Mapping[str, int], more: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Listen on the Pod's own address, and on reserved ports, of which the first two are the container's."""
+    container = "/spec/template/spec/containers/0"
+    variables: list[dict[str, Any]] = [
+        {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        *({"name": name, "value": f"$(POD_IP):{port}"} for name, port in listen.items()),
+        *more,
+    ]
+    return [
+        *({"op": "add", "path": f"{container}/env/-", "value": variable} for variable in variables),
+        *(
+            {"op": "replace", "path": f"{container}/ports/{at}/containerPort", "value": port}
+            for at, port in enumerate(list(listen.values())[:2])
+        ),
+    ]
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:

@@ -16,13 +16,16 @@ _STEP = re.compile(r"\[([^\]]+)\]|([^.\[\]]+)")
 
 
 def documents(text: str, file: str) -> Iterator[tuple[yaml.Node, Any]]:
-    """Yield each document of a file as it is written and as values. Raises SpecError with file and line."""
+    """Yield each document of a file as it is written and as values. Raises SpecError with file and line.
+
+    Of a List, as `kubectl get -o yaml` writes one, each item is a document.
+    """
     loader = yaml.SafeLoader(text)
     try:
         while loader.check_node():
             node = loader.get_node()
             if node is not None:
-                yield node, loader.construct_document(node)
+                yield from _items(node, loader.construct_document(node))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{file}:{mark.line + 1}" if mark else file
@@ -31,6 +34,14 @@ def documents(text: str, file: str) -> Iterator[tuple[yaml.Node, Any]]:
         raise SpecError(file, None, f"this is not YAML: {str(error).splitlines()[0]}") from None
     finally:
         loader.dispose()
+
+
+def _items(node: yaml.Node, value: Any) -> Iterator[tuple[yaml.Node, Any]]:
+    if isinstance(value, dict) and value.get("kind") == "List" and isinstance(value.get("items"), list):
+        items = [written for key, written in pairs(node) if key.value == "items"][-1]
+        yield from zip(items.value, value["items"], strict=True)
+    else:
+        yield node, value
 
 
 def pairs(node: yaml.Node) -> list[tuple[yaml.Node, yaml.Node]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from testbed import leash
 from testbed.kubelet import container as containers
-from testbed.kubelet import images, probe, status, token
+from testbed.kubelet import images, probe, services, status, token, volumes
 from testbed.kubelet.client import MERGE_PATCH, RefusedError
 
 if TYPE_CHECKING:
@@ -154,7 +154,15 @@ class PodWorker:
         for kind, name in containers.referenced_sources(container):
             sources[kind, name] = await self._read_source(kind, name)
         environment = {**_base_environment(), **containers.environment_of(self._pod, container, sources)}
-        command = images.local_command(container.get("image", ""), containers.command_line(container, environment))
+        words = containers.command_line(container, environment)
+        folders = await self._mount(container)
+        known = await services.addresses([*environment.values(), *words], self._client)
+
+        def local(text: str) -> str:
+            return services.resolved(volumes.relocated(text, folders), known)
+
+        environment = {name: local(value) for name, value in environment.items()}
+        command = images.local_command(container.get("image", ""), [local(word) for word in words])
         if token.wants_token(self._pod):
             kubeconfig = self._log_file.with_suffix(".kubeconfig")
             environment["KUBECONFIG"] = str(await token.write_kubeconfig(self._pod, self._client, kubeconfig))
@@ -173,6 +181,13 @@ class PodWorker:
                 cwd=container.get("workingDir"),
                 start_new_session=True,
             )
+
+    async def _mount(self, container: Mapping[str, Any]) -> dict[str, Path]:
+        folders: dict[str, Path] = {}
+        for number, mount in enumerate(volumes.secret_mounts(self._pod, container)):
+            folders[mount.path] = self._log_file.with_suffix(".volumes") / str(number)
+            volumes.write(mount, await self._read_source("Secret", mount.secret), folders[mount.path])
+        return folders
 
     async def _read_source(self, kind: str, name: str) -> dict[str, str] | None:
         namespace = self._pod["metadata"]["namespace"]

@@ -1,11 +1,15 @@
-"""The chart, installed by Helm on the real API server: a round, an upgrade amid a wake, and gone without a trace.
+"""The chart, installed by Helm on the real API server: a round, an event over the gateway, an upgrade amid a wake.
 
-One story, as in `test_install.py`, in a namespace that enforces Pod Security `restricted`; then once more beside
-another metrics API.
+One story, as in `test_install.py`, in a namespace that enforces Pod Security `restricted`, to the end: deleted without
+a trace; then once more beside another metrics API.
 """
 
 from __future__ import annotations
 
+import secrets
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +30,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.real
 
+PUSHES = 'wakegate_pushes_total{source="gateway"}'
+SECRETS = {
+    "wakegate-gateway-tokens": {"tokens": secrets.token_hex(16)},
+    "wakegate-wake-token": {"token": secrets.token_hex(16)},
+}
 COLLECTIONS = (
     "/api/v1/namespaces/{0}/secrets",
     "/api/v1/namespaces/{0}/services",
@@ -52,12 +61,17 @@ def bed() -> Iterator[Testbed]:
 
 @pytest.fixture(scope="module")
 def release(bed: Testbed) -> Release:
-    """The chart with its default values."""
-    made = Release(bed)
+    """The chart with the gateway, and the two tokens that its notes ask for."""
+    for name, data in SECRETS.items():
+        metadata = {"name": name, "namespace": NAMESPACE}
+        bed.control_plane.api.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+    settings = {"bootstrap_servers": bed.kafka.bootstrap_servers}
+    made = Release(bed, values={"gateway.enabled": True, "gateway.settings": settings})
     made.apply()
     until("both Pods are ready", lambda: len(made.ready_pods()) == 2, 120)
     made.route_metrics_api()
     until("the metrics API is available", made.metrics_api_is_available, 60)
+    until("the gateway is ready", lambda: len(made.ready_pods("gateway")) == 2, 120)
     return made
 
 
@@ -69,6 +83,58 @@ def consumer(bed: Testbed, release: Release) -> Consumer:
     made = stage.consumer(work_milliseconds=60, cooldown_period="6", polling_interval="5", replicas=2)
     play_round(made)
     return made
+
+
+@dataclass
+class Sent:
+    """What became of an event that was sent to the installed gateway for a sleeping consumer."""
+
+    answers: dict[str, int]
+    consumer: Consumer
+    pushes: float
+
+
+@pytest.fixture(scope="module")
+def sent(release: Release, consumer: Consumer) -> Sent:
+    """One event by a Pod of the gateway's, for a second consumer, which sleeps again after it."""
+    made = consumer.stage.consumer("events", cooldown_period="6", polling_interval="300")
+    until("it sleeps", lambda: made.replicas() == 0, 120)
+    # Pods of the gateway that began before one of the activator's was ready know none to tell.
+    release.kubectl("-n", NAMESPACE, "rollout", "restart", "deployment/wakegate-gateway")
+    release.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/wakegate-gateway", "--timeout=100s")
+    pod = release.ready_pods("gateway")[0]
+    url = f"http://{pod['status']['podIP']}:{release.gateway_port}/topics/{consumer.stage.topic_of(made)}"
+    token = SECRETS["wakegate-gateway-tokens"]["tokens"]
+    answers = {"nobody": post(url, ""), "a stranger": post(url, "Bearer guessed"), "shop": post(url, f"Bearer {token}")}
+    until("the event wakes it", lambda: made.replicas() == 1, 15)
+    told = until("the activator was told of it", lambda: pushes(release), 30)
+    until("it is consumed", lambda: made.consumed() == 1, 60)
+    until("it sleeps again", lambda: made.replicas() == 0, 120)
+    return Sent(answers, made, told)
+
+
+def post(url: str, authorization: str) -> int:
+    """Send a CloudEvent and return the status."""
+    event = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/shop", "ce-type": "order.created"}
+    headers = {**event, "Content-Type": "text/plain", "Authorization": authorization}
+    request = urllib.request.Request(url, b"two boxes", headers)  # noqa: S310 - our own gateway on loopback
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - the same
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+def pushes(release: Release) -> float:
+    """How many wakes all replicas together have had of the gateway."""
+    total = 0.0
+    for pod in release.ready_pods():
+        url = f"http://{pod['status']['podIP']}:{release.http_port}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        total += sum(float(line.split()[-1]) for line in lines if line.startswith(PUSHES))
+    return total
 
 
 def play_round(consumer: Consumer) -> None:
@@ -89,11 +155,12 @@ def wakes(consumer: Consumer) -> list[datetime]:
 
 
 @pytest.fixture(scope="module")
-def upgraded(release: Release, consumer: Consumer) -> Consumer:
+def upgraded(release: Release, consumer: Consumer, sent: Sent) -> Consumer:
     """The same consumer, woken by a record at whose arrival `helm upgrade` replaced every Pod of wakegate."""
+    assert sent.pushes
     before = {pod["metadata"]["uid"] for pod in release.pods()}
     consumer.stage.produce(consumer)
-    release.values = {"podAnnotations.operator": {"round": "two"}}
+    release.values = {**release.values, "podAnnotations.operator": {"round": "two"}}
     release.apply()
     # Helm may take longer than the consumer needs to wake, consume and sleep: its count alone would not tell.
     until("one record wakes it", lambda: len(wakes(consumer)) == 2, 30)
@@ -112,9 +179,10 @@ def upgraded(release: Release, consumer: Consumer) -> Consumer:
 
 @pytest.fixture(scope="module")
 def uninstalled(release: Release, upgraded: Consumer) -> Testbed:
-    """The release deleted while the consumer sleeps, its annotations where they were."""
+    """The release deleted while the consumer sleeps, its annotations where they were; the tokens are the user's."""
     assert upgraded.replicas() == 0
     release.uninstall()
+    release.delete("-n", NAMESPACE, "secret", *SECRETS)
     return release.bed
 
 
@@ -124,16 +192,36 @@ def test_a_round_works_as_installed(consumer: Consumer, release: Release) -> Non
     assert forbidden(release) == set()
 
 
+def test_the_charts_own_tests_pass(release: Release, consumer: Consumer) -> None:
+    """`helm test` on the live release, after a round."""
+    assert consumer.consumed() >= 501
+    assert "Succeeded" in release.test()
+
+
+def test_the_notes_tell_the_next_command(release: Release) -> None:
+    """What Helm prints names who moves 1..N, the doctor, and the tokens that the gateway waits for."""
+    assert "It serves external.metrics.k8s.io" in release.notes
+    assert f"kubectl -n {NAMESPACE} exec deployment/wakegate -- wakegate doctor" in release.notes
+    assert all(f"create secret generic {name}" in release.notes for name in SECRETS)
+
+
+def test_an_event_over_the_installed_gateway_wakes(sent: Sent) -> None:
+    """By token alone: 202, the activator is told over its own Service, the event is consumed, and it sleeps again."""
+    assert sent.answers == {"nobody": 401, "a stranger": 401, "shop": 202}
+    assert sent.pushes >= 1
+    assert sent.consumer.consumed() == 1
+
+
 def test_an_upgrade_amid_a_wake_loses_nothing(upgraded: Consumer) -> None:
     """The record was consumed, and the consumer was woken once for it."""
     assert ledger.missing(upgraded.entries(), {0: 102} | dict.fromkeys(range(1, PARTITIONS), 100)) == []
     assert len(wakes(upgraded)) == 2
 
 
-def test_uninstalled_no_workload_is_left_at_zero(uninstalled: Testbed, upgraded: Consumer) -> None:
+def test_uninstalled_no_workload_is_left_at_zero(uninstalled: Testbed, upgraded: Consumer, sent: Sent) -> None:
     """It has the two replicas that it had before, its annotations still, and neither HPA nor ScaleTarget."""
     assert uninstalled.control_plane.is_ready()
-    assert upgraded.replicas() == 2
+    assert (upgraded.replicas(), sent.consumer.replicas()) == (2, 1)
     assert upgraded.stage.hpas() == []
     assert upgraded.scale_target() == {}
     annotations = upgraded.stage.api.get(upgraded.path)["metadata"]["annotations"]

@@ -109,6 +109,16 @@ def test_a_seeded_mistake(right: str, wrong: str, line: int, said: str) -> None:
     assert said in str(mistakes[0])
 
 
+def test_a_list_of_objects() -> None:
+    """Of what `kubectl get -o yaml` writes each item is checked, and a mistake has its line."""
+    indented = (f"- {part.strip()}".replace("\n", "\n  ") for part in FILE.split("---\n"))
+    text = "apiVersion: v1\nkind: List\nitems:\n" + "\n".join(indented) + "\n"
+    assert check({"all.yaml": text}, AnnotationDefaults()).objects == check({"a": FILE}, AnnotationDefaults()).objects
+    wrong = text.replace('lag-threshold: "10"', "lag-threshold: many")
+    (mistake,) = check({"all.yaml": wrong}, AnnotationDefaults()).mistakes
+    assert wrong.splitlines()[mistake.line - 1].strip() == "wakegate.dev/lag-threshold: many"
+
+
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 0 where nothing is wrong; 2 and one line a mistake, or one JSON document."""
     file = tmp_path / "orders.yaml"
