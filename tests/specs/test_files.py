@@ -113,9 +113,10 @@ def test_a_list_of_objects() -> None:
     """Of what `kubectl get -o yaml` writes each item is checked, and a mistake has its line."""
     indented = (f"- {part.strip()}".replace("\n", "\n  ") for part in FILE.split("---\n"))
     text = "apiVersion: v1\nkind: List\nitems:\n" + "\n".join(indented) + "\n"
-    assert check({"all.yaml": text}, AnnotationDefaults()).objects == check({"a": FILE}, AnnotationDefaults()).objects
+    defaults = AnnotationDefaults("kafka:9092")
+    assert check({"all.yaml": text}, defaults) == check({"all.yaml": FILE}, defaults)
     wrong = text.replace('lag-threshold: "10"', "lag-threshold: many")
-    (mistake,) = check({"all.yaml": wrong}, AnnotationDefaults()).mistakes
+    (mistake,) = check({"all.yaml": wrong}, defaults).mistakes
     assert wrong.splitlines()[mistake.line - 1].strip() == "wakegate.dev/lag-threshold: many"
 
 
