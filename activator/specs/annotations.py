@@ -325,7 +325,7 @@ def _read(ours: Mapping[str, str], problems: list[SpecError]) -> dict[str, Any]:
         except SpecError as error:
             problems.append(SpecError(ANNOTATION_PREFIX + error.where, error.got, error.allowed, error.did_you_mean))
         except ValueError as error:
-            choices = list(row.parse.choices) if isinstance(row.parse, values.OneOf) else []
+            choices = [str(choice) for choice in row.parse.choices] if isinstance(row.parse, values.OneOf) else []
             near = difflib.get_close_matches(written.strip().lower(), choices, n=1)
             problems.append(SpecError(ANNOTATION_PREFIX + row.name, written, str(error), *near))
     _give_way(read, by_profile.keys() - ours.keys())
