@@ -140,7 +140,8 @@ class Cluster:
                 return None
             view = self.handoff.look(ref, target.policy.scaled_object)
             problems = tuple(map(str, target.problems))
-            return Remembered(target.original_replicas, target.memory.last_active, view, problems)
+            warnings = target.warnings(self.clock.now())
+            return Remembered(target.original_replicas, target.memory.last_active, view, problems, warnings)
 
         self.scaled_object_writer.remembered = remembered
 
