@@ -15,12 +15,14 @@ from activator.core.model import Reason
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.doctor.checks import CHECKS, CHECKS_BEFORE
 from activator.settings import Settings, descriptions, environment_name
+from activator.specs.annotated_triggers import PARAMETERS_BY_ANNOTATION
 from activator.specs.annotations import TABLE
 from activator.specs.credentials import PARAMETERS
 from activator.specs.keda.scaled_object import OURS
 from activator.specs.keda.table import ANNOTATIONS as KEDA_ANNOTATIONS
 from activator.specs.keda.table import SPEC
 from activator.specs.keda.triggers import ENTRY, TYPES
+from activator.specs.profiles import MEANINGS, PROFILES
 from activator.telemetry.attributes import attributes_markdown
 from activator.telemetry.metrics_table import metrics_markdown
 
@@ -49,7 +51,49 @@ def annotations_markdown() -> str:
     for row in TABLE:
         default = f"`{row.default}`" if row.default is not None else ""
         lines.append(f"| `{ANNOTATION_PREFIX}{row.name}` | {row.unit} | {default} | {row.doc} |")
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *_triggers_lines(), *_profiles_lines()])
+
+
+def _triggers_lines() -> list[str]:
+    parameters = ", ".join(f"`{parameter}` from `{name}`" for name, parameter in PARAMETERS_BY_ANNOTATION.items())
+    return [
+        "## Triggers",
+        "",
+        "The list of a ScaledObject's `spec.triggers` ([its parameters](keda-compatibility.md#each-trigger)), in the",
+        "place of `topic`:",
+        "",
+        "```yaml",
+        "wakegate.dev/consumer-group: orders-workers",
+        "wakegate.dev/triggers: |",
+        "  - type: kafka",
+        "    metadata: {topic: orders}",
+        "  - type: kafka",
+        '    metadata: {topic: returns, lagThreshold: "100"}',
+        "  - type: cron",
+        '    metadata: {timezone: Europe/Berlin, start: 0 8 * * 1-5, end: 0 18 * * 1-5, desiredReplicas: "2"}',
+        "```",
+        "",
+        "Any one of them wakes it, and the largest count that any asks for holds.",
+        f"What a Kafka trigger leaves out is taken from the annotation that means the same: {parameters}.",
+        "So is who says how to log in, where it has no `authenticationRef`; `isolation-level` holds for all.",
+        "Parameters that end in `FromEnv` are for ScaledObjects alone.",
+        "",
+    ]
+
+
+def _profiles_lines() -> list[str]:
+    lines = [
+        "## Profiles",
+        "",
+        "Beside `wakegate.dev/profile` the defaults are these; whatever is annotated wins, each by itself.",
+        "A bound of the profile gives way to a written one that contradicts it (`max-replica-count: 1` with `steady`).",
+        "",
+    ]
+    for profile, entries in PROFILES.items():
+        lines += [f"### {profile}", "", MEANINGS[profile], "", "| annotation | default | why |", "| --- | --- | --- |"]
+        lines += [f"| `{entry.annotation}` | `{entry.value}` | {entry.why} |" for entry in entries]
+        lines.append("")
+    return lines
 
 
 def settings_markdown() -> str:

@@ -84,6 +84,7 @@ _FIELDS: tuple[tuple[str, str, _Convert, _Convert], ...] = (
     ("handoff", "handoff", str, Handover),
     ("lastValid", "last_valid", dict, dict),
     ("problems", "problems", list, tuple),
+    ("warnings", "warnings", list, tuple),
     ("offsets", "kept", _kept_to_json, _kept_from_json),
     ("episodeId", "episode_id", str, str),
     ("traceId", "trace_id", str, str),

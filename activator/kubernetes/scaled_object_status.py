@@ -37,6 +37,8 @@ class Remembered:
     hpa: HandoffView
     problems: tuple[str, ...] = ()
     """What is wrong with its present words, while earlier ones stay in force."""
+    warnings: tuple[str, ...] = ()
+    """What a person should see to, although it is ready."""
 
 
 def ready_condition_of_problems(problems: tuple[str, ...]) -> dict[str, str]:
@@ -73,7 +75,7 @@ def status(evaluation: Evaluation, known: Remembered) -> dict[str, Any]:
         if policy.fallback is not None
         else None,
         "conditions": [
-            _ready(evaluation, known.problems),
+            _ready(evaluation, known),
             _active(evaluation, fallback=fallback),
             _condition(
                 "Fallback", "True", "FallbackExists", "At least one trigger is falling back on this scaled object"
@@ -111,7 +113,7 @@ def events(evaluation: Evaluation, known: Remembered, before: dict[str, Any]) ->
     if fallback != was.get("Fallback", {}).get("status", "False"):
         reason = "ScaledObjectFallbackActivated" if fallback == "True" else "ScaledObjectFallbackDeactivated"
         yield Severity.NORMAL, reason, evaluation.decision.text
-    ready = _ready(evaluation, known.problems)
+    ready = _ready(evaluation, known)
     if was.get("Ready", {}).get("reason") != "ScaledObjectReady" and ready["status"] == "True":
         yield Severity.NORMAL, "ScaledObjectReady", READY_TEXT
 
@@ -139,23 +141,34 @@ def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-def _without_text(status: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the conditions without their messages, which hold figures that move with every look."""
-    return [(entry["type"], entry["status"], entry["reason"]) for entry in status.get("conditions") or ()]
+def _without_text(status: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return the conditions without their messages, which hold figures that move with every look.
+
+    That of a ScaledObject that is ready holds none, and is where warnings come and go.
+    """
+    return [
+        (
+            entry["type"],
+            entry["status"],
+            entry["reason"],
+            entry["message"] if (entry["type"], entry["status"]) == ("Ready", "True") else "",
+        )
+        for entry in status.get("conditions") or ()
+    ]
 
 
-def _ready(evaluation: Evaluation, wrong: tuple[str, ...]) -> dict[str, str]:
+def _ready(evaluation: Evaluation, known: Remembered) -> dict[str, str]:
     policy, seen = evaluation.policy, evaluation.seen
-    if wrong:
-        return ready_condition_of_problems(wrong)
+    if known.problems:
+        return ready_condition_of_problems(known.problems)
     problems = [problem for lag in seen.lags for problem in lag.problems if not lag.complete]
     if seen.rival is not None:
         return _condition("Ready", "False", "ScaledObjectCheckFailed", evaluation.decision.text)
     if problems and policy.fallback is None:
-        known = any(lag.complete for lag in seen.lags)
-        unknown = ("Unknown", "PartialTriggerError") if known else ("False", "TriggerError")
+        partly = any(lag.complete for lag in seen.lags)
+        unknown = ("Unknown", "PartialTriggerError") if partly else ("False", "TriggerError")
         return _condition("Ready", *unknown, "; ".join(problems))
-    return _condition("Ready", "True", "ScaledObjectReady", "; ".join([READY_TEXT, *policy.notes]))
+    return _condition("Ready", "True", "ScaledObjectReady", "; ".join([READY_TEXT, *policy.notes, *known.warnings]))
 
 
 def _active(evaluation: Evaluation, *, fallback: bool) -> dict[str, str]:

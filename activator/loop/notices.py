@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from activator.core import naming
 from activator.core.model import Handover, Notice, Severity
+from activator.loop.target import FOREIGN_WINDOW, Fight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,8 +21,11 @@ HPA_CONTROLLER = "kube-controller-manager"
 """The field manager of the HPA controller's writes."""
 _OFFSETS_SHOWN = 10
 FOREIGN_WRITES = 3
-FOREIGN_WINDOW = timedelta(minutes=15)
-"""That many writes of one hand within this window are a fight worth telling of."""
+"""That many writes of one hand within `FOREIGN_WINDOW` are a fight worth telling of."""
+EXEMPTION = (
+    "leave replicas out of what it manages (Argo CD: ignoreDifferences of /spec/replicas with "
+    "RespectIgnoreDifferences=true; Flux: no spec.replicas in the manifest, or driftDetection.ignore in a HelmRelease)"
+)
 
 
 def taken_over(target: Target, now: datetime) -> Notice:
@@ -92,10 +95,11 @@ def foreign_write(target: Target, before: Workload, now: datetime) -> Notice | N
     if times < FOREIGN_WRITES:
         return None
     target.foreign_writes = []
+    last = f"last from {before.scale.replicas} to {workload.scale.replicas}"
+    target.fight = Fight(now, f"{manager} writes spec.replicas back; {EXEMPTION}")
     message = (
         f"{manager} has written spec.replicas {times} times within {FOREIGN_WINDOW.total_seconds() / 60:g} minutes, "
-        f"last from {before.scale.replicas} to {workload.scale.replicas}. Leave replicas out of what it manages"
-        " (Argo CD: ignoreDifferences; Flux: omit the field)."
+        f"{last}; {EXEMPTION}"
     )
     return _notice(workload, Severity.WARNING, "ForeignWrites", message, now)
 

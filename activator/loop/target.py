@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from activator.errors import SpecError
     from activator.ports import HandoffView, TopicPartition
 
+FOREIGN_WINDOW = timedelta(minutes=15)
+"""How long writes of another hand count as one fight, and how long it is told of after its last."""
 LONGEST_HOLD = timedelta(minutes=5)
 """A hold is told as one stretch for no longer than this, so that a backend sees it while it lasts."""
 
@@ -137,6 +139,15 @@ class Guard:
     """What was told already, so that it is told once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fight:
+    """Another hand that writes spec.replicas back again and again."""
+
+    told_at: datetime
+    text: str
+    """Who it is, and what to exempt."""
+
+
 @dataclass(slots=True)
 class Hold:
     """Evaluations that changed nothing, for the same reason: told as one stretch."""
@@ -191,6 +202,8 @@ class Target:
     message: str = ""
     since: datetime | None = None
     foreign_writes: list[tuple[datetime, str]] = field(default_factory=list)
+    fight: Fight | None = None
+    """The last one with another hand over spec.replicas."""
 
     @property
     def ref(self) -> TargetRef:
@@ -334,6 +347,10 @@ class Target:
         """Say what holds while the present configuration has a problem."""
         return "the last valid configuration stays in force" if self.announced else "nothing is changed until then"
 
+    def warnings(self, now: datetime) -> tuple[str, ...]:
+        """Return what a person should see to, although nothing is wrong with the configuration."""
+        return (self.fight.text,) if self.fight is not None and now - self.fight.told_at < FOREIGN_WINDOW else ()
+
     def state(self, now: datetime, *, going_to_sleep: bool = False) -> TargetState:
         """Return what outlives a restart; `going_to_sleep`: it will be at idle by our hand in a moment."""
         lags = self.lags()
@@ -352,6 +369,7 @@ class Target:
             handoff=self.handoff,
             last_valid=self.annotations,
             problems=problems,
+            warnings=self.warnings(now),
             kept=self.kept(asleep=self.asleep or going_to_sleep),
             episode_id=self.episode_id,
             trace_id=self.last_ids.trace_id if self.last_ids else None,

@@ -168,7 +168,11 @@ def _number(name: str, default: str | None) -> dict[str, str]:
     read = f"{value}.matches('^0*[0-9]{{1,10}}$') ? int({value}) : -1"
     return {
         "name": name.partition("-")[0],
-        "expression": f"'{ANNOTATION_PREFIX}{name}' in variables.a ? ({read}) : {default}",
+        # A profile has bounds of its own, which give way to what is written.
+        "expression": (
+            f"'{ANNOTATION_PREFIX}{name}' in variables.a ? ({read}) : "
+            f"('{ANNOTATION_PREFIX}profile' in variables.a ? -1 : {default})"
+        ),
     }
 
 

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from activator.core.model import (
     Behavior,
     Cluster,
@@ -31,21 +29,22 @@ from activator.core.model import (
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import SpecError
 from activator.specs import values
+from activator.specs.annotated_triggers import read_annotated_triggers, trigger_list
 from activator.specs.authentication import SECRET, TRIGGER_AUTHENTICATION, AuthenticationSource
 from activator.specs.behavior import read_behavior
+from activator.specs.keda.triggers import Triggers
+from activator.specs.profiles import PROFILES, Profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from collections.abc import Set as AbstractSet
 
 
 def _behavior(value: str) -> Behavior:
+    document = values.plain_yaml(value, "an HPA's behavior")
     try:
-        document = yaml.safe_load(value)
         return read_behavior(document, "behavior")
-    except yaml.YAMLError as error:
-        raise ValueError(f"YAML of an HPA's behavior ({str(error).splitlines()[0]})") from None
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
-        # What PyYAML lets through for a tag with a wrong value (!!bool maybe), and what `str` says to a huge number.
         raise ValueError("YAML of an HPA's behavior, in plain values") from None
 
 
@@ -67,9 +66,30 @@ _ZERO = timedelta(0)
 _SECOND = timedelta(seconds=1)
 
 TABLE: tuple[Annotation, ...] = (
-    Annotation("topic", values.topic, None, "topic", "The topic whose records wake the workload. Required."),
     Annotation(
-        "consumer-group", values.text, None, "group", "The consumer group that the workload reads with. Required."
+        "topic", values.topic, None, "topic", "The topic whose records wake the workload. Required without `triggers`."
+    ),
+    Annotation(
+        "consumer-group",
+        values.text,
+        None,
+        "group",
+        "The consumer group that the workload reads with. Required without `triggers`.",
+    ),
+    Annotation(
+        "triggers",
+        trigger_list,
+        None,
+        "YAML",
+        "For more than one topic, or `cron`, `cpu`, `memory`: KEDA's list of triggers, in place of `topic`; the "
+        "largest count that any asks for holds. See [below](#triggers).",
+    ),
+    Annotation(
+        "profile",
+        values.one_of(Profile),
+        None,
+        " or ".join(Profile),
+        "Other defaults, for a way in which load comes. What is annotated beside it wins. See [below](#profiles).",
     ),
     Annotation(
         "bootstrap-servers",
@@ -268,14 +288,36 @@ def parse(
         if key.startswith(ANNOTATION_PREFIX)
     }
     problems: list[SpecError] = []
-    read: dict[str, Any] = {}
     for name in ours:
         if name not in _BY_NAME:
             near = difflib.get_close_matches(name.lower(), _BY_NAME, n=1)
             suggestion = ANNOTATION_PREFIX + near[0] if near else None
             problems.append(SpecError(ANNOTATION_PREFIX + name, None, "there is no such annotation", suggestion))
+    read = _read(ours, problems)
+    wrong = {
+        key.removeprefix(ANNOTATION_PREFIX).partition(".")[0]
+        for problem in problems
+        for key in (problem.where, problem.did_you_mean or "")
+    }
+    problems.extend(_together(read, wrong, defaults))
+    triggers = _triggers(read, defaults, namespace)
+    if triggers is not None:
+        problems.extend(triggers.problems)
+        problems.extend(_beside_triggers(read, triggers))
+    if problems:
+        return None, tuple(problems)
+    if triggers is None:
+        triggers = Triggers(kafka=[_trigger(read, defaults, namespace)])
+    return _policy(read, triggers, defaults, config_hash(ours)), ()
+
+
+def _read(ours: Mapping[str, str], problems: list[SpecError]) -> dict[str, Any]:
+    """Read each annotation by its row, or its default; what is wrong is added to `problems`."""
+    read: dict[str, Any] = {}
+    profile = ours.get("profile", "").strip()
+    by_profile = {entry.annotation: entry.value for entry in PROFILES[Profile(profile)]} if profile in PROFILES else {}
     for row in TABLE:
-        written = ours.get(row.name, row.default)
+        written = ours.get(row.name, by_profile.get(row.name, row.default))
         if written is None:
             continue
         try:
@@ -283,16 +325,23 @@ def parse(
         except SpecError as error:
             problems.append(SpecError(ANNOTATION_PREFIX + error.where, error.got, error.allowed, error.did_you_mean))
         except ValueError as error:
-            problems.append(SpecError(ANNOTATION_PREFIX + row.name, written, str(error)))
-    wrong = {
-        key.removeprefix(ANNOTATION_PREFIX).partition(".")[0]
-        for problem in problems
-        for key in (problem.where, problem.did_you_mean or "")
-    }
-    problems.extend(_together(read, wrong, defaults))
-    if problems:
-        return None, tuple(problems)
-    return _policy(read, defaults, config_hash(ours), namespace), ()
+            choices = [str(choice) for choice in row.parse.choices] if isinstance(row.parse, values.OneOf) else []
+            near = difflib.get_close_matches(written.strip().lower(), choices, n=1)
+            problems.append(SpecError(ANNOTATION_PREFIX + row.name, written, str(error), *near))
+    _give_way(read, by_profile.keys() - ours.keys())
+    return read
+
+
+def _give_way(read: dict[str, Any], by_profile: AbstractSet[str]) -> None:
+    """Let the numbers of a profile give way to what is written: nobody is to correct one that they never wrote."""
+    least, most = read.get("min-replica-count"), read.get("max-replica-count")
+    if least is not None and most is not None and least > most:
+        if "max-replica-count" in by_profile:
+            read["max-replica-count"] = least
+        elif "min-replica-count" in by_profile:
+            read["min-replica-count"] = most
+    if least == 0 and "idle-replica-count" in by_profile:
+        read["idle-replica-count"] = 0
 
 
 def config_hash(annotations: Mapping[str, str]) -> str:
@@ -306,10 +355,10 @@ def _together(read: Mapping[str, Any], wrong: set[str], defaults: AnnotationDefa
     problems = [
         SpecError(ANNOTATION_PREFIX + name, None, "it is required")
         for name in ("topic", "consumer-group")
-        if name not in read and name not in wrong
+        if name not in read and name not in wrong and "triggers" not in {*read, *wrong}
     ]
     servers = read.get("bootstrap-servers") or defaults.bootstrap_servers
-    if not servers and "bootstrap-servers" not in wrong:
+    if not servers and "bootstrap-servers" not in wrong and "triggers" not in {*read, *wrong}:
         problems.append(
             SpecError(
                 f"{ANNOTATION_PREFIX}bootstrap-servers",
@@ -353,12 +402,36 @@ def _together(read: Mapping[str, Any], wrong: set[str], defaults: AnnotationDefa
     return problems
 
 
-def _credential(read: Mapping[str, Any], namespace: str) -> str:
-    """Return the key of the credentials that are named; empty: none are."""
+def _triggers(read: Mapping[str, Any], defaults: AnnotationDefaults, namespace: str) -> Triggers | None:
+    """Return what `triggers` says; None: it is not there."""
+    if "triggers" not in read:
+        return None
+    named = _authentication(read, namespace)
+    return read_annotated_triggers(read, defaults, namespace, named, f"{ANNOTATION_PREFIX}triggers")
+
+
+def _beside_triggers(read: Mapping[str, Any], triggers: Triggers) -> list[SpecError]:
+    """Return the mistakes that other annotations make beside a list of triggers."""
+    problems: list[SpecError] = []
+    if "topic" in read:
+        problems.append(
+            SpecError(f"{ANNOTATION_PREFIX}topic", read["topic"], "only without triggers, which name theirs")
+        )
+    if triggers.only_resources and read.get("idle-replica-count") is not None:
+        allowed = "none where cpu and memory are the only triggers: they cannot wake"
+        problems.append(SpecError(f"{ANNOTATION_PREFIX}idle-replica-count", "0", allowed))
+    if triggers.only_resources and "fallback-replicas" in read:
+        allowed = "only with a trigger that is neither cpu nor memory"
+        problems.append(SpecError(f"{ANNOTATION_PREFIX}fallback-replicas", None, allowed))
+    return problems
+
+
+def _authentication(read: Mapping[str, Any], namespace: str) -> AuthenticationSource | None:
+    """Return what is named to log in with."""
     for name, kind in _AUTHENTICATIONS.items():
         if name in read:
-            return AuthenticationSource(kind, namespace, read[name]).key()
-    return ""
+            return AuthenticationSource(kind, namespace, read[name])
+    return None
 
 
 def _fallback(read: Mapping[str, Any]) -> Fallback | None:
@@ -369,10 +442,11 @@ def _fallback(read: Mapping[str, Any]) -> Fallback | None:
     return Fallback(read["fallback-replicas"], after)
 
 
-def _policy(read: Mapping[str, Any], defaults: AnnotationDefaults, digest: str, namespace: str) -> Policy:
-    trigger = Trigger(
+def _trigger(read: Mapping[str, Any], defaults: AnnotationDefaults, namespace: str) -> Trigger:
+    named = _authentication(read, namespace)
+    return Trigger(
         cluster=Cluster(
-            read.get("bootstrap-servers") or defaults.bootstrap_servers, credential=_credential(read, namespace)
+            read.get("bootstrap-servers") or defaults.bootstrap_servers, credential=named.key() if named else ""
         ),
         topic=read["topic"],
         group=read["consumer-group"],
@@ -384,8 +458,14 @@ def _policy(read: Mapping[str, Any], defaults: AnnotationDefaults, digest: str, 
         limit_to_partitions_with_lag=read["limit-to-partitions-with-lag"],
         exclude_persistent_lag=read["exclude-persistent-lag"],
     )
+
+
+def _policy(read: Mapping[str, Any], triggers: Triggers, defaults: AnnotationDefaults, digest: str) -> Policy:
     return Policy(
-        triggers=(trigger,),
+        triggers=tuple(triggers.kafka),
+        schedules=tuple(triggers.schedules),
+        resources=tuple(triggers.resources),
+        notes=tuple(triggers.notes),
         min_replicas=max(1, read["min-replica-count"]),
         max_replicas=read["max-replica-count"],
         idle_replicas=read["idle-replica-count"],

@@ -9,7 +9,8 @@ from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import SpecError
 from activator.specs.annotations import parse
 from activator.specs.documents import documents, line_of
-from activator.specs.keda import environment_of, read_scaled_object
+from activator.specs.keda.environment import environment_of
+from activator.specs.keda.scaled_object import read_scaled_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+import yaml
 
 _TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
@@ -29,6 +31,17 @@ LARGEST_INTEGER = 2**31 - 1
 _LONGEST_INTEGER = 20
 
 Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def plain_yaml(value: str, what: str) -> Any:
+    """Return what YAML in plain values says. Raises ValueError: it is none; `what` names what it should say."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"YAML of {what} ({str(error).splitlines()[0]})") from None
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        # What PyYAML lets through for a tag with a wrong value (!!bool maybe), and what `str` says to a huge number.
+        raise ValueError(f"YAML of {what}, in plain values") from None
 
 
 def text(value: str) -> str:

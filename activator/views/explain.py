@@ -129,6 +129,8 @@ def _headline(told: Explanation) -> Iterator[Line]:
         yield "", f"  since    {since}"
     for problem in told.status.get("problems") or ():
         yield "fail", f"  invalid  {problem}"
+    for warning in told.status.get("warnings") or ():
+        yield "warn", f"  warning  {warning}"
 
 
 def _record(told: Explanation) -> list[str]:

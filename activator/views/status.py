@@ -179,13 +179,17 @@ def _target_errors(status: Status) -> Iterator[list[str]]:
 
 
 def _is_wrong(status: Document) -> bool:
-    return status.get("phase") == Phase.INVALID or bool(status.get("problems")) or status.get("reason") in WRONG
+    told = status.get("problems") or status.get("warnings")
+    return status.get("phase") == Phase.INVALID or bool(told) or status.get("reason") in WRONG
 
 
 def _wrong(name: str, status: Document) -> WrongTarget:
     problems = status.get("problems") or ()
     reason = str(Phase.INVALID) if problems or status.get("phase") == Phase.INVALID else str(status.get("reason", ""))
-    text = "; ".join(map(str, problems)) or str(status.get("message", ""))
+    said = problems or ([] if status.get("reason") in WRONG else status.get("warnings") or ())
+    if said and not problems:
+        reason = "warning"
+    text = "; ".join(map(str, said)) or str(status.get("message", ""))
     return WrongTarget(name, reason, text, moment(status.get("since")), str(status.get("traceId", "")))
 
 

@@ -42,7 +42,8 @@ from activator.kubernetes.shared_certificate import SharedCertificate
 from activator.loop import Activator, World
 from activator.settings import Keda
 from activator.specs.annotations import AnnotationDefaults, parse
-from activator.specs.keda import environment_of, is_packed, pack, parse_packed
+from activator.specs.keda.environment import environment_of
+from activator.specs.keda.scaled_object import is_packed, pack, parse_packed
 from activator.telemetry.metrics import OutsideCollector
 from activator.web import issuing
 from activator.web.certificates import FromFiles, HandedOver, SelfSigned
@@ -139,7 +140,8 @@ class Cluster:
                 return None
             view = self.handoff.look(ref, target.policy.scaled_object)
             problems = tuple(map(str, target.problems))
-            return Remembered(target.original_replicas, target.memory.last_active, view, problems)
+            warnings = target.warnings(self.clock.now())
+            return Remembered(target.original_replicas, target.memory.last_active, view, problems, warnings)
 
         self.scaled_object_writer.remembered = remembered
 

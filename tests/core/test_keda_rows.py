@@ -15,7 +15,7 @@ import pytest
 from activator.core.decide import decide
 from activator.core.model import GroupState, Lag, Memory, Observation, Policy, Reason
 from activator.specs.annotations import AnnotationDefaults
-from activator.specs.keda import read_scaled_object
+from activator.specs.keda.scaled_object import read_scaled_object
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 NO_LAG, SOME, ERROR = 0, 5, None

@@ -56,6 +56,7 @@ states = st.builds(
     handoff=st.none() | st.sampled_from([Handover.HPA, Handover.DIRECT]),
     last_valid=st.dictionaries(texts, texts, max_size=3),
     problems=st.lists(texts, max_size=3).map(tuple),
+    warnings=st.lists(texts, max_size=3).map(tuple),
     kept=st.dictionaries(st.builds(GroupOnTopic, texts, texts, texts), kept_offsets, max_size=2),
     episode_id=st.none() | texts,
     trace_id=st.none() | texts,

@@ -98,6 +98,17 @@ def test_what_is_written_by_metric_forgets_metrics_that_are_gone() -> None:
     assert sent["health"]["s0-kafka-mails"]["status"] == "Happy"
 
 
+def test_a_warning_stands_beside_ready_and_is_news() -> None:
+    """It comes and goes while nothing else changes, and it does not make the ScaledObject any less ready."""
+    quiet = status(evaluation(2, 2, Reason.LAG), KNOWN)
+    warned = status(evaluation(2, 2, Reason.LAG), replace(KNOWN, warnings=("flux writes spec.replicas back",)))
+    (ready,) = [entry for entry in warned["conditions"] if entry["type"] == "Ready"]
+    assert (ready["status"], ready["message"].endswith("; flux writes spec.replicas back")) == ("True", True)
+    assert is_news(quiet, warned)
+    assert is_news(warned, quiet)
+    assert not is_news(warned, warned)
+
+
 AUTHENTICATIONS = {
     "none": ("", ""),
     "a TriggerAuthentication": ("TriggerAuthentication shop/kafka", "TriggerAuthentication"),

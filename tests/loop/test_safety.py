@@ -335,6 +335,11 @@ async def test_a_gitops_tool_that_writes_replicas_back_is_named() -> None:
                 bed.server.scale(orders, 2, manager="argocd-controller")
         sleeps = [made for made in bed.server.sent("scale.set", orders) if made.replicas == 0]
         assert len(sleeps) <= 700 / 60
+        (warning,) = bed.server.scale_targets[orders][1].warnings
+        assert warning.startswith("argocd-controller writes spec.replicas back; leave replicas out of what it manages")
+        assert "RespectIgnoreDifferences=true" in warning
+        await bed.until(700 + 16 * 60)
+        assert bed.server.scale_targets[orders][1].warnings == ()
     told = [notice for notice in bed.recorder.notices if notice.reason == "ForeignWrites"]
     assert told
     assert "argocd-controller" in told[0].message

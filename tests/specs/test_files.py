@@ -88,8 +88,12 @@ SEEDED: dict[str, tuple[str, str, int, str]] = {
     "20 a metric type": ("AverageValue", "Average", 37, "did you mean AverageValue?"),
     "21 an annotation of KEDA": ("paused-scale-in", "paused-scale-inn", 23, "paused-scale-in?"),
     "22 a target": ("    name: orders\n  polling", "    nam: orders\n  polling", 26, "did you mean name?"),
-    "23 no YAML": ("  maxReplicaCount: 5", "  maxReplicaCount: 5: 6", 31, "this is not YAML"),
-}
+    "23 a profile": ("cooldown-period: 5m", "profile: fats", 9, "did you mean fast?"),
+    "24 a trigger's parameter in an annotation": (
+        "topic: orders\n", "triggers: '[{type: kafka, metadata: {topic: a b}}]'\n", 6, "triggers[0].metadata.topic is",
+    ),
+    "25 no YAML": ("  maxReplicaCount: 5", "  maxReplicaCount: 5: 6", 31, "this is not YAML"),
+}  # fmt: skip
 
 
 def test_a_file_without_mistakes() -> None:

@@ -220,6 +220,13 @@ def test_invalid_annotations_come_with_the_reason() -> None:
     assert "  invalid  wakegate.dev/topik: no such annotation" in spoken
 
 
+def test_another_hand_is_a_warning() -> None:
+    """It stands under the headline, though nothing is invalid."""
+    status = {"status": {"phase": "Awake", "warnings": ["argocd-controller writes spec.replicas back"]}}
+    spoken = told(Explanation(ref=REF, now=NOW, workload=WORKLOAD, scale_target=status))
+    assert "  warning  argocd-controller writes spec.replicas back" in spoken
+
+
 def test_json() -> None:
     """The same parts as one document."""
     document = explain.document(CLUSTER)

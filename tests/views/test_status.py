@@ -87,6 +87,14 @@ errors:
     )
 
 
+def test_another_hand_is_told_last() -> None:
+    """A workload whose count somebody writes back is one that a person should see to."""
+    fight = scale_target("orders", "Awake", reason="cooling-down", warnings=["flux writes spec.replicas back"])
+    shown = status.of(facts(), [fight])
+    assert not shown.well
+    assert told(shown).split()[-6:] == ["shop/orders", "warning", "flux", "writes", "spec.replicas", "back"]
+
+
 def test_an_untrusted_certificate_is_the_metrics_api_s() -> None:
     """Of several checks of one component the problem is shown."""
     service = api_service(reason="FailedDiscoveryCheck", message="x509: certificate signed by unknown authority")

@@ -175,6 +175,8 @@ class TargetState:
     last_valid: Mapping[str, str] = field(default_factory=dict)
     """The annotations of the last valid policy, still in force while the present ones are not valid."""
     problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What a person should see to, although nothing is wrong with the annotations."""
     kept: Mapping[GroupOnTopic, KeptOffsets] = field(default_factory=dict)
     """Of a sleeping target where its groups stand; of an awake one only what its groups have not committed."""
     episode_id: str | None = None

@@ -9,8 +9,3 @@
 
 Pure: documents come in as parsed YAML or JSON; who fetched them is not known here.
 """
-
-from activator.specs.keda.environment import environment_of
-from activator.specs.keda.scaled_object import is_packed, pack, parse_packed, read_scaled_object
-
-__all__ = ["environment_of", "is_packed", "pack", "parse_packed", "read_scaled_object"]

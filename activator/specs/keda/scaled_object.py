@@ -114,11 +114,10 @@ def _together(read: Mapping[str, Any], triggers: Triggers, metadata: Mapping[str
     if least is not None and least > most:
         allowed = f"no more than maxReplicaCount, which is {most}"
         problems.append(SpecError("spec.minReplicaCount", str(least), allowed))
-    only_resources = triggers.resources and not triggers.kafka and not triggers.schedules and not triggers.problems
-    if only_resources and (not least or "idleReplicaCount" in read):
+    if triggers.only_resources and (not least or "idleReplicaCount" in read):
         allowed = "at least 1, without idleReplicaCount, where cpu and memory are the only triggers: they cannot wake"
         problems.append(SpecError("spec.minReplicaCount", str(least or 0), allowed))
-    if only_resources and "fallback.replicas" in read:
+    if triggers.only_resources and "fallback.replicas" in read:
         problems.append(SpecError("spec.fallback", None, "it needs a trigger that is neither cpu nor memory"))
     try:
         short_name(metadata.get("name"), "metadata.name")

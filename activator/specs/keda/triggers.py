@@ -156,6 +156,9 @@ TYPES: Mapping[str, tuple[Field, ...]] = {
 """Every type that is supported."""
 
 
+KAFKA_TYPES = frozenset({"kafka", "apache-kafka"})
+
+
 @dataclass(slots=True)
 class Triggers:
     """What a list of triggers says, as far as it is right."""
@@ -165,6 +168,11 @@ class Triggers:
     resources: list[ResourceMetric] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[SpecError] = field(default_factory=list)
+
+    @property
+    def only_resources(self) -> bool:
+        """Whether nothing in it can wake: cpu and memory of no Pods are nothing."""
+        return bool(self.resources) and not (self.kafka or self.schedules or self.problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +226,7 @@ def _read_entry(
         allowed = f"{', '.join(TYPES)}; other triggers are not supported"
         found.problems.append(SpecError(f"{place}.type", kind, allowed, nearest(kind, TYPES)))
         return
-    if read.get("useCachedMetrics") and kind not in {"kafka", "apache-kafka"}:
+    if read.get("useCachedMetrics") and kind not in KAFKA_TYPES:
         found.problems.append(SpecError(f"{place}.useCachedMetrics", "true", f"false for a trigger of type {kind}"))
     metadata, problems = _metadata(read.get("metadata", {}), TYPES[kind], around.environment, f"{place}.metadata")
     found.problems.extend(problems)

@@ -24,8 +24,9 @@ from activator.core.model import (
 from activator.specs import authentication
 from activator.specs.annotations import AnnotationDefaults
 from activator.specs.credentials import KafkaCredentials
-from activator.specs.keda import environment_of, pack, parse_packed, read_scaled_object
+from activator.specs.keda.environment import environment_of
 from activator.specs.keda.fields import Treatment
+from activator.specs.keda.scaled_object import pack, parse_packed, read_scaled_object
 from activator.specs.keda.table import SPEC
 from activator.specs.keda.triggers import TYPES
 from tests.keda_documents import FIRST
