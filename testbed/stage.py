@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import sys
@@ -346,10 +347,11 @@ def remove_crd(bed: Testbed) -> None:
 
 
 def _served(bed: Testbed) -> bool:
-    return _is_served(bed, "/apis/wakegate.dev/v1alpha1/scaletargets")
+    return is_served(bed, "/apis/wakegate.dev/v1alpha1/scaletargets")
 
 
-def _is_served(bed: Testbed, path: str) -> bool:
+def is_served(bed: Testbed, path: str) -> bool:
+    """Whether the API server knows a path."""
     try:
         bed.control_plane.api.get(path)
     except ApiError:
@@ -361,7 +363,7 @@ def install_keda_crds(bed: Testbed) -> None:
     """Install KEDA's CRDs as they are written here, and wait until they are served."""
     for path in _keda_crd_files():
         bed.control_plane.api.apply(*yaml.safe_load_all(path.read_text()))
-    until("KEDA's CRDs are served", lambda: _is_served(bed, "/apis/keda.sh/v1alpha1/scaledobjects"), 15)
+    until("KEDA's CRDs are served", lambda: is_served(bed, "/apis/keda.sh/v1alpha1/scaledobjects"), 15)
 
 
 def remove_keda_crds(bed: Testbed) -> None:
@@ -370,12 +372,13 @@ def remove_keda_crds(bed: Testbed) -> None:
     for item in api.get("/apis/keda.sh/v1alpha1/scaledobjects")["items"]:
         metadata = item["metadata"]
         path = f"/apis/keda.sh/v1alpha1/namespaces/{metadata['namespace']}/scaledobjects/{metadata['name']}"
-        api.patch(path, {"metadata": {"finalizers": None}})
-        api.delete(path)
+        with contextlib.suppress(ApiError):  # one that was being deleted is gone as soon as nobody holds it
+            api.patch(path, {"metadata": {"finalizers": None}})
+            api.delete(path)
     for file in _keda_crd_files():
         name = yaml.safe_load(file.read_text())["metadata"]["name"]
         api.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
-    until("they are gone", lambda: not _is_served(bed, "/apis/keda.sh/v1alpha1/scaledobjects"), 15)
+    until("they are gone", lambda: not is_served(bed, "/apis/keda.sh/v1alpha1/scaledobjects"), 15)
 
 
 def _keda_crd_files() -> list[Path]:

@@ -4,6 +4,9 @@ The PATCH is a server-side apply and not a merge patch, because only that leaves
 a Scale is left out of the JSON where it is zero, so an update to zero has nobody in managedFields, and no later
 update through /scale is tracked either (seen on 1.37). An apply names us at any count, and costs the same.
 
+A custom resource gets a merge patch all the same: an apply to its /scale is answered by 500, "request to convert CR to
+an invalid group/version: autoscaling/v1" (seen on 1.37, which converts the Scale as if it were the resource itself).
+
 Sources: Kubernetes API reference, Scale (autoscaling/v1); Kubernetes documentation, "Server-Side Apply".
 """
 
@@ -53,12 +56,18 @@ class KubernetesScaler:
             "metadata": {"name": ref.name, "uid": seen.uid, "resourceVersion": seen.resource_version},
             "spec": {"replicas": replicas},
         }
+        change = self._client.merge_patch if _is_custom_resource(ref) else self._client.apply
         try:
-            return _scale_of(await self._client.apply(await self._resources.path(ref, "scale"), wanted))
+            return _scale_of(await change(await self._resources.path(ref, "scale"), wanted))
         except ConflictError as error:
             if _RECREATED in str(error):
                 raise NotFoundError(f"{ref} with uid {seen.uid} is gone; another has its name") from error
             raise
+
+
+def _is_custom_resource(ref: TargetRef) -> bool:
+    """Tell by the group: that of a CRD must have a dot, and none of those that are built in and have /scale does."""
+    return "." in ref.api_version.partition("/")[0]
 
 
 def _scale_of(document: Document) -> Scale:

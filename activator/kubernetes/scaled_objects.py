@@ -135,9 +135,10 @@ class ScaledObjects:
         annotations = document["metadata"].get("annotations") or {}
         if annotations.get(ADOPT, "").strip().lower() == "true":
             return True
-        if self._keda_is_live() is False:
+        live = self._keda_is_live()
+        if live is False:
             return True
-        if not self._told_left_alone:
+        if live and not self._told_left_alone:
             self._told_left_alone = True
             log.info('KEDA is live here: ScaledObjects are left to it, except those with %s: "true"', ADOPT)
         return False

@@ -8,7 +8,7 @@ import pytest
 
 from testbed.bed import Testbed, TestbedOptions
 from testbed.control_plane_flags import HpaTimes
-from testbed.stage import Stage, install_crd
+from testbed.stage import Stage, install_crd, install_keda_crds, remove_keda_crds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +20,14 @@ def quick_bed() -> Iterator[Testbed]:
     with Testbed(TestbedOptions(hpa=HpaTimes(sync_period="2s", downscale_stabilization="5s"))) as bed:
         install_crd(bed)
         yield bed
+
+
+@pytest.fixture(scope="module")
+def keda_bed(quick_bed: Testbed) -> Iterator[Testbed]:
+    """With KEDA's CRDs as they are written here."""
+    install_keda_crds(quick_bed)
+    yield quick_bed
+    remove_keda_crds(quick_bed)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 from testbed import builds, workloads
 from testbed.errors import ApiError
 from testbed.mongo import Mongo
-from testbed.stage import Consumer, Stage, install_keda_crds, remove_keda_crds, until
+from testbed.stage import Consumer, Stage, until
 from tests.keda_documents import FIRST
 
 if TYPE_CHECKING:
@@ -33,14 +33,6 @@ ADDRESS = "host.docker.internal:29092"
 """As the document and the example write it."""
 ORDER_MILLISECONDS = "40"
 ORDERS = 1001
-
-
-@pytest.fixture(scope="module")
-def keda_bed(quick_bed: Testbed) -> Iterator[Testbed]:
-    """With KEDA's CRDs as they are written here."""
-    install_keda_crds(quick_bed)
-    yield quick_bed
-    remove_keda_crds(quick_bed)
 
 
 @pytest.fixture

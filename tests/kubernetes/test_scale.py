@@ -24,6 +24,7 @@ class ScaleApi:
     def __init__(self, answer: dict[str, Any] | WakegateError) -> None:
         self.answer = answer
         self.applied: list[tuple[str, dict[str, Any]]] = []
+        self.merged: list[tuple[str, dict[str, Any]]] = []
 
     async def apply(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Take an apply."""
@@ -31,6 +32,17 @@ class ScaleApi:
         if isinstance(self.answer, WakegateError):
             raise self.answer
         return self.answer
+
+    async def merge_patch(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Take a merge patch."""
+        self.merged.append((path, body))
+        assert not isinstance(self.answer, WakegateError)
+        return self.answer
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """Answer discovery."""
+        assert path == "/apis/example.org/v1"
+        return {"resources": [{"kind": "Worker", "name": "workers"}, {"kind": "Scale", "name": "workers/scale"}]}
 
 
 def scaler(api: ScaleApi) -> KubernetesScaler:
@@ -54,6 +66,17 @@ async def test_a_zero_is_written_out_and_read_where_it_is_left_out() -> None:
             },
         )
     ]
+
+
+async def test_a_custom_resource_is_not_applied() -> None:
+    """The API server cannot apply to the /scale of a custom resource: it gets the same as a merge patch."""
+    api = ScaleApi({"metadata": {"uid": "uid-1", "resourceVersion": "8"}, "spec": {"replicas": 2}})
+    worker = TargetRef("shop", "Worker", "orders", "example.org/v1")
+    assert await scaler(api).set(worker, 2, SEEN) == Scale(2, "uid-1", "8")
+    ((path, body),) = api.merged
+    assert path == "/apis/example.org/v1/namespaces/shop/workers/orders/scale"
+    assert body["metadata"] == {"name": "orders", "uid": "uid-1", "resourceVersion": "7"}
+    assert not api.applied
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,284 @@
+"""What ScaledObjects say beside the usual, on the real parts: mistakes, other triggers and kinds, KEDA, outages."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from testbed import workloads
+from testbed.errors import ApiError
+from testbed.stage import Consumer, Stage, holds, is_served, until
+from tests.keda_documents import FIRST
+from tests.specs.keda.test_scaled_object import MISTAKES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.bed import Testbed
+
+pytestmark = pytest.mark.real
+
+WORKERS: dict[str, Any] = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "workers.wakegate.test"},
+    "spec": {
+        "group": "wakegate.test",
+        "scope": "Namespaced",
+        "names": {"kind": "Worker", "plural": "workers"},
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "subresources": {
+                    "status": {},
+                    "scale": {
+                        "specReplicasPath": ".spec.replicas",
+                        "statusReplicasPath": ".status.replicas",
+                        "labelSelectorPath": ".status.selector",
+                    },
+                },
+                "schema": {
+                    "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                },
+            }
+        ],
+    },
+}
+"""A kind that nobody has heard of, with /scale."""
+LEASE = "/apis/coordination.k8s.io/v1/namespaces/keda/leases"
+
+
+@pytest.fixture
+def stage(keda_bed: Testbed) -> Iterator[Stage]:
+    """A stage on the quick parts, with KEDA's CRDs."""
+    made = Stage.on(keda_bed)
+    yield made
+    made.close()
+
+
+def scaled_object(consumer: Consumer, *triggers: dict[str, Any], **spec: Any) -> dict[str, Any]:
+    """A hasty ScaledObject of a consumer, by default with its topic as the only trigger."""
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": consumer.name, "namespace": consumer.stage.namespace},
+        "spec": {
+            "scaleTargetRef": {"name": consumer.name},
+            "pollingInterval": 3,
+            "cooldownPeriod": 4,
+            "idleReplicaCount": 0,
+            "minReplicaCount": 1,
+            "maxReplicaCount": 5,
+            "triggers": [kafka_trigger(consumer), *triggers],
+            **spec,
+        },
+    }
+
+
+def kafka_trigger(consumer: Consumer) -> dict[str, Any]:
+    """Of a consumer's topic."""
+    topic = consumer.stage.topic_of(consumer)
+    metadata = {
+        "bootstrapServers": consumer.stage.bed.kafka.bootstrap_servers,
+        "topic": topic,
+        "consumerGroup": topic,
+        "offsetResetPolicy": "earliest",
+    }
+    return {"type": "kafka", "metadata": metadata}
+
+
+def unannotated(stage: Stage, name: str = "orders") -> Consumer:
+    """A Deployment that really consumes, and its topic; nothing manages it yet."""
+    consumer = stage.consumer(name)
+    consumer.forget_annotations()
+    return consumer
+
+
+def condition(stage: Stage, name: str, kind: str) -> dict[str, str]:
+    """One condition of a ScaledObject; empty: not set yet."""
+    path = f"/apis/keda.sh/v1alpha1/namespaces/{stage.namespace}/scaledobjects/{name}"
+    conditions = stage.api.get(path).get("status", {}).get("conditions") or []
+    return next((entry for entry in conditions if entry["type"] == kind), {})
+
+
+def quiet(stage: Stage, name: str) -> dict[str, Any]:
+    """A Deployment without any Pod, for a ScaledObject to name."""
+    return workloads.deployment(name, {"image": workloads.PAUSE}, namespace=stage.namespace, replicas=0)
+
+
+def applied(stage: Stage, name: str, mistake: dict[str, Any]) -> str:
+    """Apply a document with a mistake under a name of its own; answers what the API server says where it refuses."""
+    document = copy.deepcopy(mistake)
+    document["metadata"] |= {"name": name, "namespace": stage.namespace}
+    if document["spec"]["scaleTargetRef"].get("name"):
+        document["spec"]["scaleTargetRef"]["name"] = name
+    try:
+        stage.api.apply(document)
+    except ApiError as error:
+        return str(error)
+    return ""
+
+
+def test_each_mistake_is_named_and_touches_no_other(stage: Stage) -> None:
+    """The API server refuses it by the schema, or its Ready condition says place, value and fix; others go on."""
+    stage.wakegate().start()
+    consumer = unannotated(stage)
+    stage.api.apply(scaled_object(consumer))
+    until("the right one sleeps", lambda: consumer.replicas() == 0, 60)
+
+    names = {f"mistake-{number}": title for number, title in enumerate(MISTAKES)}
+    stage.api.apply(*(quiet(stage, name) for name in names))
+    refused = {name: applied(stage, name, MISTAKES[title][0]) for name, title in names.items()}
+    taken = [name for name in names if not refused[name]]
+    assert len(names) >= 20
+
+    def unnamed() -> list[str]:
+        return [
+            title
+            for name, title in names.items()
+            if name in taken and MISTAKES[title][1] not in condition(stage, name, "Ready").get("message", "")
+        ]
+
+    until(f"each of {len(taken)} has its sentence", lambda: not unnamed(), 60)
+    for name, title in names.items():
+        place = MISTAKES[title][1].partition(":")[0].partition(" is ")[0]
+        if refused[name]:
+            assert place.removeprefix("spec.").split(".")[0] in refused[name], (title, refused[name])
+    stage.produce(consumer)
+    until("the right one wakes", lambda: consumer.replicas() == 1, 10)
+
+
+def window_now(replicas: int) -> dict[str, Any]:
+    """A cron trigger whose window is open for hours."""
+    hour = dt.datetime.now(dt.UTC).hour  # noqa: TID251 - the HPA controller's clock is the real one
+    window = {"start": f"0 {(hour - 2) % 24} * * *", "end": f"0 {(hour + 4) % 24} * * *"}
+    return {"type": "cron", "metadata": {"timezone": "UTC", **window, "desiredReplicas": str(replicas)}}
+
+
+def test_cron_and_memory_beside_kafka(stage: Stage) -> None:
+    """A window wakes and the real HPA holds its count; memory stands on the HPA as a resource metric."""
+    stage.wakegate().start()
+    consumer = unannotated(stage)
+    stage.api.apply(scaled_object(consumer))
+    until("it sleeps", lambda: consumer.replicas() == 0, 60)
+    memory = {"type": "memory", "metricType": "AverageValue", "metadata": {"value": "100Mi"}}
+    stage.api.apply(scaled_object(consumer, window_now(3), memory))
+    until("the window's count", lambda: consumer.replicas() == 3, 60)
+
+    (hpa,) = stage.hpas()
+    metrics = hpa["spec"]["metrics"]
+    named = [entry[entry["type"].lower()].get("name") or entry["external"]["metric"]["name"] for entry in metrics]
+    assert len([name for name in named if name.startswith("s")]) == 2
+    assert "memory" in named
+    able = {entry["type"]: entry["status"] for entry in hpa["status"]["conditions"]}
+    assert able["AbleToScale"] == "True"
+    holds("the window holds it, though nobody measures memory here", lambda: consumer.replicas() == 3, 6)
+    stage.api.apply(scaled_object(consumer))
+    until("without the window it sleeps", lambda: consumer.replicas() == 0, 60)
+
+
+def test_a_kind_of_its_own(stage: Stage) -> None:
+    """Whatever has /scale: 0 -> N -> 0, N by the HPA, which is told the kind."""
+    stage.api.apply(WORKERS)
+    served = f"/apis/wakegate.test/v1/namespaces/{stage.namespace}/workers"
+    until("its kind is served", lambda: is_served(stage.bed, served), 15)
+    topic = f"{stage.namespace}-worker"
+    stage.bed.kafka.create_topic(topic)
+    stage.bed.kafka.commit(topic, {(topic, 0): 0})
+    where = {"name": "worker", "namespace": stage.namespace}
+    stage.api.apply({"apiVersion": "wakegate.test/v1", "kind": "Worker", "metadata": where, "spec": {"replicas": 1}})
+    path = f"{served}/worker"
+    stage.api.patch(f"{path}/status", {"status": {"replicas": 1, "selector": "app=worker"}})
+    stage.wakegate().start()
+    document = yaml.safe_load(FIRST)
+    document["metadata"] = where
+    document["spec"] |= {"cooldownPeriod": 4, "pollingInterval": 3}
+    document["spec"]["scaleTargetRef"] = {"apiVersion": "wakegate.test/v1", "kind": "Worker", "name": "worker"}
+    servers = stage.bed.kafka.bootstrap_servers
+    document["spec"]["triggers"][0]["metadata"] |= {
+        "bootstrapServers": servers,
+        "topic": topic,
+        "consumerGroup": topic,
+        "allowIdleConsumers": "true",
+    }
+    stage.api.apply(document)
+
+    def replicas() -> int:
+        return int(stage.api.get(path)["spec"].get("replicas", 0))
+
+    until("it sleeps", lambda: replicas() == 0, 60)
+    stage.api.patch(f"{path}/status", {"status": {"replicas": 0}})
+    stage.produce(Consumer(stage, "worker", stage.bed.run_directory / "worker"), 25, partitions=1)
+    until("it wakes", lambda: replicas() >= 1, 10)
+    stage.api.patch(f"{path}/status", {"status": {"replicas": 1}})
+    until("the HPA takes it to three", lambda: replicas() == 3, 60)
+    stage.bed.kafka.commit(topic, {(topic, 0): 25})
+    until("it sleeps again", lambda: replicas() == 0, 60)
+
+
+@pytest.fixture
+def live_keda(stage: Stage) -> Iterator[None]:
+    """The Lease of an operator that has just renewed it."""
+    stage.api.create_namespaces(["keda"])
+    now = f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%S.%fZ}"  # noqa: TID251 - as the operator writes it
+    lease = {"holderIdentity": "keda-operator", "leaseDurationSeconds": 15, "renewTime": now}
+    metadata = {"name": "operator.keda.sh", "namespace": "keda"}
+    stage.api.apply({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": lease})
+    yield
+    stage.api.delete(f"{LEASE}/operator.keda.sh")
+
+
+@pytest.mark.usefixtures("live_keda")
+def test_beside_a_live_keda(stage: Stage) -> None:
+    """`auto` leaves its ScaledObjects alone and says so once; one that asks for wakegate is managed."""
+    left, adopted = unannotated(stage, "left"), unannotated(stage, "adopted")
+    document = scaled_object(adopted)
+    document["metadata"]["annotations"] = {"wakegate.dev/adopt": "true"}
+    stage.api.apply(scaled_object(left), document)
+    wakegate = stage.wakegate(keda="auto")
+    wakegate.start()
+    until("the adopted one sleeps", lambda: adopted.replicas() == 0, 60)
+    assert left.replicas() == 1
+    assert not condition(stage, "left", "Ready")
+    assert [hpa["spec"]["scaleTargetRef"]["name"] for hpa in stage.hpas()] == ["adopted"]
+    assert wakegate.process.log.read_text().count("KEDA is live here: ScaledObjects are left to it") == 1
+
+
+def test_a_fallback_over_an_outage(stage: Stage) -> None:
+    """A broker that is away, also when wakegate starts, lifts a sleeper and one awake; both come back when it does."""
+    sleeper = stage.consumer(
+        "sleeper", fallback_replicas="3", fallback_after="10s", cooldown_period="4", polling_interval="3"
+    )
+    awake = unannotated(stage, "awake")
+    document = scaled_object(
+        awake,
+        fallback={"failureThreshold": 2, "replicas": 4},
+        advanced={
+            "horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}},
+        },
+    )
+    del document["spec"]["idleReplicaCount"]
+    stage.api.apply(document)
+    wakegate = stage.wakegate()
+    wakegate.start()
+    until("one sleeps", lambda: sleeper.replicas() == 0, 60)
+    until("one is awake", lambda: condition(stage, "awake", "Ready").get("status") == "True", 30)
+    assert awake.replicas() == 1
+    stage.bed.kafka.kill()
+    try:
+        wakegate.process.stop()
+        wakegate.start()
+        until("the sleeper is lifted", lambda: sleeper.replicas() == 3, 60)
+        until("the other as well, by the HPA", lambda: awake.replicas() == 4, 60)
+        until("it is said", lambda: condition(stage, "awake", "Fallback").get("status") == "True", 30)
+    finally:
+        stage.bed.kafka.restart()
+    until("the sleeper sleeps again", lambda: sleeper.replicas() == 0, 90)
+    until("the other is at its minimum", lambda: awake.replicas() == 1, 90)
+    until("that is said", lambda: condition(stage, "awake", "Fallback").get("status") == "False", 30)
