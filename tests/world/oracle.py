@@ -351,8 +351,15 @@ class Oracle:
             return
         if logs.faults or now - logs.healthy_since < GRACE_SECONDS or not standing.able or not self._remembers(truth):
             return
-        lacking = [(p.topic, p.partition) for p in evidence.partitions if p.committed is None]
-        missing = [where for where in lacking if where in standing.offsets and where not in commits]
+        earliest = evidence.trigger.offset_reset is OffsetReset.EARLIEST
+        missing = [
+            where
+            for p in evidence.partitions
+            if p.committed is None
+            and (where := (p.topic, p.partition)) not in commits
+            and (kept := standing.offsets.get(where)) is not None
+            and not (earliest and kept <= (p.log_start or 0))  # it begins there by itself
+        ]
         if missing:
             self._break("woke-unready", f"{process.name}: {truth.ref}, {missing} after {waited:.3f} s")
 
