@@ -154,7 +154,7 @@ class Oracle:
         self.journal = journal
         self.world: World
         self.truths: dict[TargetRef, Truth] = {}
-        self._evidence: dict[tuple[Process, Trigger], Evidence] = {}
+        self._evidence: dict[tuple[Process, str], Evidence] = {}
         self._got_scale: dict[tuple[Process, TargetRef], float] = {}
         self._sent: defaultdict[tuple[Process, TargetRef], list[Patch]] = defaultdict(list)
         self._permitted: set[tuple[Process, str]] = set()
@@ -174,7 +174,7 @@ class Oracle:
     ) -> None:
         """Note what a process was told of a trigger, and what was true."""
         logs = self.world.clusters[trigger.cluster.bootstrap_servers]
-        evidence = self._evidence[process, trigger] = Evidence(
+        evidence = self._evidence[process, trigger.topic] = Evidence(
             trigger=trigger,
             reading=reading,
             asked_at=asked_at,
@@ -294,7 +294,7 @@ class Oracle:
     def _check_sleep(self, process: Process, truth: Truth, now: float) -> None:
         ref, trigger = truth.ref, truth.consumers.trigger
         who = f"{process.name}: {ref}"
-        evidence = self._evidence.get((process, trigger))
+        evidence = self._evidence.get((process, trigger.topic))
         got = self._got_scale.get((process, ref), -1.0)
         threshold = trigger.activation_lag_threshold
         if evidence is None or not evidence.complete:
@@ -343,7 +343,7 @@ class Oracle:
 
     def _check_ready(self, process: Process, truth: Truth, now: float) -> None:
         """What the last reading showed to be missing is committed by now, or was waited for."""
-        evidence = self._evidence.get((process, truth.consumers.trigger))
+        evidence = self._evidence.get((process, truth.consumers.trigger.topic))
         standing, commits = truth.standing, truth.consumers.group.commits
         logs = truth.consumers.logs
         waited = now - truth.work_since
@@ -441,7 +441,7 @@ class Oracle:
     def _slept(self, process: Process, truth: Truth, now: float) -> None:
         """Remember where its consumers must go on."""
         truth.slept_at, truth.falling = now, False
-        evidence = self._evidence.get((process, truth.consumers.trigger))
+        evidence = self._evidence.get((process, truth.consumers.trigger.topic))
         ends = evidence.ends if evidence is not None and not evidence.undetectable else {}
         truth.standing.sleeps(ends, now)
         truth.excused = set()
@@ -632,7 +632,7 @@ class Oracle:
                 continue
             for wakegate in self.world.running():
                 process = wakegate.process
-                told = self._evidence.get((process, truth.consumers.trigger))
+                told = self._evidence.get((process, truth.consumers.trigger.topic))
                 if now - process.started_at > longest and (told is None or now - told.answered_at > longest):
                     self._break("not-looked-at", f"{truth.ref} by {process.name} for {longest:g} s")
 

@@ -151,6 +151,12 @@ def _typo(hit: Hit) -> End:
     return _annotation(hit, "lag-treshold", "5")
 
 
+@fault("user", Scope.TARGET, lasts=(20, 400))
+def _configuration_changes(hit: Hit) -> End:
+    """Somebody changes a figure that is part of the trigger: what was read under the other one does not count."""
+    return _annotation(hit, "lag-threshold", "7")
+
+
 @fault("user", Scope.TARGET, lasts=(20, 200))
 def _rival(hit: Hit) -> End:
     """Somebody else's HPA targets the same workload."""
