@@ -58,14 +58,13 @@ RULES: dict[str, str] = {
     "not-awake": "Ten seconds after the last fault no target with work is at idle (a moved commit: one poll more).",
     "never-slept": "A target without work is put to idle once its cooldown is over.",
     "restless": "In the last ten minutes, with no record and no fault, nothing is written.",
-    "not-looked-at": "Every target is read at least once per polling interval by every process that runs.",
+    "not-looked-at": "Every target is read at least once per polling interval by every process that runs: none hangs.",
     "given-back-short": "A target that is managed no more has no fewer replicas than it came with, or min.",
     "hpa-wrong": "Once all is quiet, each target has the HPA that its policy asks for, or none.",
     "refused-by-ourselves": "The last check before a PATCH never finds anything: what it refuses is a defect.",
     "skipped": "No record is skipped over a sleep.",
     "read-again": "No record is read again over a sleep.",
     "broke": "Nothing raises what nobody foresaw.",
-    "deadlock": "Something is always going to happen.",
 }
 
 FORBIDS = {"paused": "moved-while-paused", "dry-run": "moved-in-dry-run", "rival": "moved-beside-a-rival"}
