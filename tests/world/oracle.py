@@ -58,14 +58,13 @@ RULES: dict[str, str] = {
     "not-awake": "Ten seconds after the last fault no target with work is at idle (a moved commit: one poll more).",
     "never-slept": "A target without work is put to idle once its cooldown is over.",
     "restless": "In the last ten minutes, with no record and no fault, nothing is written.",
-    "not-looked-at": "Every target is read at least once per polling interval by every process that runs.",
+    "not-looked-at": "Every target is read at least once per polling interval by every process that runs: none hangs.",
     "given-back-short": "A target that is managed no more has no fewer replicas than it came with, or min.",
     "hpa-wrong": "Once all is quiet, each target has the HPA that its policy asks for, or none.",
     "refused-by-ourselves": "The last check before a PATCH never finds anything: what it refuses is a defect.",
     "skipped": "No record is skipped over a sleep.",
     "read-again": "No record is read again over a sleep.",
     "broke": "Nothing raises what nobody foresaw.",
-    "deadlock": "Something is always going to happen.",
 }
 
 FORBIDS = {"paused": "moved-while-paused", "dry-run": "moved-in-dry-run", "rival": "moved-beside-a-rival"}
@@ -154,7 +153,7 @@ class Oracle:
         self.journal = journal
         self.world: World
         self.truths: dict[TargetRef, Truth] = {}
-        self._evidence: dict[tuple[Process, Trigger], Evidence] = {}
+        self._evidence: dict[tuple[Process, str], Evidence] = {}
         self._got_scale: dict[tuple[Process, TargetRef], float] = {}
         self._sent: defaultdict[tuple[Process, TargetRef], list[Patch]] = defaultdict(list)
         self._permitted: set[tuple[Process, str]] = set()
@@ -174,7 +173,7 @@ class Oracle:
     ) -> None:
         """Note what a process was told of a trigger, and what was true."""
         logs = self.world.clusters[trigger.cluster.bootstrap_servers]
-        evidence = self._evidence[process, trigger] = Evidence(
+        evidence = self._evidence[process, trigger.topic] = Evidence(
             trigger=trigger,
             reading=reading,
             asked_at=asked_at,
@@ -294,7 +293,7 @@ class Oracle:
     def _check_sleep(self, process: Process, truth: Truth, now: float) -> None:
         ref, trigger = truth.ref, truth.consumers.trigger
         who = f"{process.name}: {ref}"
-        evidence = self._evidence.get((process, trigger))
+        evidence = self._evidence.get((process, trigger.topic))
         got = self._got_scale.get((process, ref), -1.0)
         threshold = trigger.activation_lag_threshold
         if evidence is None or not evidence.complete:
@@ -343,7 +342,7 @@ class Oracle:
 
     def _check_ready(self, process: Process, truth: Truth, now: float) -> None:
         """What the last reading showed to be missing is committed by now, or was waited for."""
-        evidence = self._evidence.get((process, truth.consumers.trigger))
+        evidence = self._evidence.get((process, truth.consumers.trigger.topic))
         standing, commits = truth.standing, truth.consumers.group.commits
         logs = truth.consumers.logs
         waited = now - truth.work_since
@@ -351,8 +350,15 @@ class Oracle:
             return
         if logs.faults or now - logs.healthy_since < GRACE_SECONDS or not standing.able or not self._remembers(truth):
             return
-        lacking = [(p.topic, p.partition) for p in evidence.partitions if p.committed is None]
-        missing = [where for where in lacking if where in standing.offsets and where not in commits]
+        earliest = evidence.trigger.offset_reset is OffsetReset.EARLIEST
+        missing = [
+            where
+            for p in evidence.partitions
+            if p.committed is None
+            and (where := (p.topic, p.partition)) not in commits
+            and (kept := standing.offsets.get(where)) is not None
+            and not (earliest and kept <= (p.log_start or 0))  # it begins there by itself
+        ]
         if missing:
             self._break("woke-unready", f"{process.name}: {truth.ref}, {missing} after {waited:.3f} s")
 
@@ -434,7 +440,7 @@ class Oracle:
     def _slept(self, process: Process, truth: Truth, now: float) -> None:
         """Remember where its consumers must go on."""
         truth.slept_at, truth.falling = now, False
-        evidence = self._evidence.get((process, truth.consumers.trigger))
+        evidence = self._evidence.get((process, truth.consumers.trigger.topic))
         ends = evidence.ends if evidence is not None and not evidence.undetectable else {}
         truth.standing.sleeps(ends, now)
         truth.excused = set()
@@ -625,7 +631,7 @@ class Oracle:
                 continue
             for wakegate in self.world.running():
                 process = wakegate.process
-                told = self._evidence.get((process, truth.consumers.trigger))
+                told = self._evidence.get((process, truth.consumers.trigger.topic))
                 if now - process.started_at > longest and (told is None or now - told.answered_at > longest):
                     self._break("not-looked-at", f"{truth.ref} by {process.name} for {longest:g} s")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from tests.world.faults.table import AWAKE, EMPTY_GROUP, End, Phase, Scope, fault
+from tests.fakes.kubernetes import unreachable
+from tests.world.faults.table import AWAKE, EMPTY_GROUP, FALLING_ASLEEP, End, Phase, Scope, fault
+from tests.world.kubernetes import Trouble
 from tests.world.scheduler import seeded_loop
 
 if TYPE_CHECKING:
@@ -328,6 +330,36 @@ def _transaction_is_open(hit: Hit) -> End | None:
 def _record_arrives(hit: Hit) -> None:
     """A record comes at the worst moment; that excuses nothing."""
     hit.world.produce(hit.ref, hit.partition()[1], 1)
+
+
+@fault("kafka", Scope.NOBODY, FALLING_ASLEEP)
+def _record_arrives_once_it_sleeps(hit: Hit) -> None:
+    """A record comes in the second after the sleep: its consumers leave, and no look has found them gone."""
+    records = 1 + hit.consumers.trigger.activation_lag_threshold
+    seeded_loop().later(hit.dice.uniform(0.1, 0.9), hit.world.produce, hit.ref, hit.partition()[1], records)
+
+
+@fault("kafka", Scope.NOBODY, FALLING_ASLEEP, lasts=(5, 5))
+def _record_arrives_while_the_sleep_takes_long(hit: Hit) -> End:
+    """What must be kept before a sleep is kept slowly, and a record comes meanwhile."""
+    records = 1 + hit.consumers.trigger.activation_lag_threshold
+    seeded_loop().later(hit.dice.uniform(0.1, 0.4), hit.world.produce, hit.ref, hit.partition()[1], records)
+    return hit.trouble(Trouble(frozenset({"state.save"}), "slow", unreachable, hit.ref))
+
+
+@fault("kafka", Scope.ALL, frozenset({Phase.ASLEEP}), lasts=(1, 60))
+def _offsets_expire_while_wakegate_is_away(hit: Hit) -> End:
+    """Who comes back has never seen where the group stood."""
+    gone = hit.world.running()
+    for wakegate in gone:
+        wakegate.process.dies()
+    _expire(hit)
+
+    def end() -> None:
+        for wakegate in gone:
+            hit.world.replace(wakegate)
+
+    return end
 
 
 @fault("kafka", Scope.TARGET, AWAKE, lasts=(10, 300))

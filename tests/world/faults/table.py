@@ -38,6 +38,7 @@ class Scope(StrEnum):
 End = Callable[[], None]
 ANY = frozenset(Phase)
 AWAKE = frozenset({Phase.WAKING, Phase.BUSY, Phase.QUIET})
+FALLING_ASLEEP = frozenset({Phase.FALLING})
 EMPTY_GROUP = frozenset({Phase.ASLEEP, Phase.WAKING})
 """Only then will Kafka change a group's offsets for an operator."""
 

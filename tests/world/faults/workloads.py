@@ -151,6 +151,12 @@ def _typo(hit: Hit) -> End:
     return _annotation(hit, "lag-treshold", "5")
 
 
+@fault("user", Scope.TARGET, lasts=(20, 400))
+def _configuration_changes(hit: Hit) -> End:
+    """Somebody changes a figure that is part of the trigger: what was read under the other one does not count."""
+    return _annotation(hit, "lag-threshold", "7")
+
+
 @fault("user", Scope.TARGET, lasts=(20, 200))
 def _rival(hit: Hit) -> End:
     """Somebody else's HPA targets the same workload."""
@@ -168,7 +174,23 @@ def _rival(hit: Hit) -> End:
     return end
 
 
-@fault("user", Scope.TARGET, lasts=(5, 120))
+@fault("user", Scope.TARGET, lasts=(5, 240))
 def _annotations_are_removed(hit: Hit) -> End | None:
     """The target is managed no more, and then again."""
     return hit.world.unmanage(hit.ref)
+
+
+@fault("user", Scope.ALL, frozenset({Phase.ASLEEP}), lasts=(60, 240))
+def _annotations_are_removed_after_an_upgrade(hit: Hit) -> End | None:
+    """Every process is another one by now: what the target came with is known only from what was kept."""
+    for wakegate in hit.world.running():
+        hit.world.replace(wakegate)
+    back: list[End | None] = []
+    seeded_loop().later(20.0, lambda: back.append(hit.world.unmanage(hit.ref)))
+
+    def end() -> None:
+        for over in back:
+            if over is not None:
+                over()
+
+    return end
