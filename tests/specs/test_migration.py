@@ -11,7 +11,7 @@ import yaml
 from activator.core.model import Policy
 from activator.specs.annotations import TABLE, AnnotationDefaults, parse
 from activator.specs.files import check
-from activator.specs.keda import read_scaled_object
+from activator.specs.keda.scaled_object import read_scaled_object
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "migration-from-keda.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
