@@ -59,13 +59,21 @@ def batch(topic: str, ids: Sequence[str | None], outcomes: Sequence[Outcome]) ->
 def _all_accepted(topic: str, ids: Sequence[str | None], outcomes: Sequence[Outcome]) -> web.Response:
     """Write what `single` writes, for each event: by hand as well, because a batch is long."""
     results = ", ".join(
-        f'{{"id": {"null" if event_id is None else encode_basestring_ascii(event_id)}, "status": {_ACCEPTED}, "partition": {outcome.partition}, '
-        f'"offset": {"null" if outcome.offset is None else outcome.offset}}}'
+        f'{{"id": {_quoted(event_id)}, {_place(outcome)}}}'
         for event_id, outcome in zip(ids, outcomes, strict=True)
         if isinstance(outcome, Receipt)
     )
     body = f'{{"topic": "{topic}", "accepted": {len(outcomes)}, "results": [{results}]}}'
     return web.Response(status=_ACCEPTED, body=body.encode("ascii"), headers=_JSON)
+
+
+def _quoted(event_id: str | None) -> str:
+    return "null" if event_id is None else encode_basestring_ascii(event_id)
+
+
+def _place(receipt: Receipt) -> str:
+    offset = "null" if receipt.offset is None else receipt.offset
+    return f'"status": {_ACCEPTED}, "partition": {receipt.partition}, "offset": {offset}'
 
 
 def tally(outcomes: Sequence[Outcome]) -> tuple[int, int, int]:
