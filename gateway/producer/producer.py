@@ -163,7 +163,7 @@ class Producer:
     def _enqueue(self, topic: str, found: Topic, pendings: list[Pending]) -> None:
         """Put records into lanes; those without a key go together, to a partition that is not stuck."""
         favourite = -1
-        lanes: dict[Lane, None] = {}
+        by_partition: dict[int, list[Pending]] = {}
         for pending in pendings:
             key = pending.record.key if pending.record is not None else None
             if key is not None:
@@ -171,9 +171,10 @@ class Producer:
             else:
                 favourite = favourite if favourite >= 0 else self._favourite(topic, found)
                 partition = favourite
-            lane = self._lane(topic, partition)
-            lane.append((pending,))
-            lanes[lane] = None
+            by_partition.setdefault(partition, []).append(pending)
+        lanes = [self._lane(topic, partition) for partition in by_partition]
+        for lane, together in zip(lanes, by_partition.values(), strict=True):
+            lane.append(together)
         for lane in lanes:
             self._dispatch(lane)
 

@@ -88,6 +88,17 @@ async def test_batch_accepted() -> None:
         }
 
 
+async def test_batch_accepted_with_ids_of_any_kind() -> None:
+    """Ids come back as they were sent, and an offset that Kafka no longer knows as null."""
+    ids = ['"', "\\", "ä", "😀", "</script>"]
+    events = [{"specversion": "1.0", "id": event_id, "source": "/s", "type": "t"} for event_id in ids]
+    producer = outcomes(Receipt(0, None), *(Receipt(0, at) for at in range(4)))
+    async with door(producer=producer) as at:
+        results = (await at.post("/topics/t", BATCH, json.dumps(events).encode())).json()["results"]
+    assert [result["id"] for result in results] == ids
+    assert [result["offset"] for result in results] == [None, 0, 1, 2, 3]
+
+
 async def test_batch_split() -> None:
     """A batch that Kafka has in part is 207: no 2xx hides a failure."""
     failure = Failure(Reason.UNAVAILABLE, "no answer", maybe_written=True)
