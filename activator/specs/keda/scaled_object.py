@@ -17,6 +17,7 @@ from activator.core.model import (
     Policy,
     ScaledObject,
     SelectPolicy,
+    TargetRef,
 )
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import SpecError
@@ -239,6 +240,17 @@ def parse_packed(annotations: Mapping[str, str], defaults: AnnotationDefaults) -
     """Read a packed ScaledObject."""
     kept = json.loads(annotations[PACKED_KEY])
     return read_scaled_object(kept, kept.get("environment", {}), defaults)
+
+
+def target_of(document: Mapping[str, Any]) -> TargetRef | None:
+    """Return the workload that a ScaledObject names; None: it names none."""
+    spec = document.get("spec")
+    target = spec.get("scaleTargetRef") if isinstance(spec, Mapping) else None
+    if not isinstance(target, Mapping) or not target.get("name"):
+        return None
+    namespace = document["metadata"].get("namespace") or "default"
+    kind, version = target.get("kind") or "Deployment", target.get("apiVersion") or "apps/v1"
+    return TargetRef(str(namespace), str(kind), str(target["name"]), str(version))
 
 
 def _variables(document: Mapping[str, Any]) -> set[str]:
