@@ -150,7 +150,7 @@ async def annotated(client: KubernetesClient, namespaces: Sequence[str]) -> list
 async def targets(
     client: KubernetesClient, namespaces: Sequence[str], parse: Parse
 ) -> tuple[tuple[Target, ...], tuple[Policy, ...]] | Unknown:
-    """Look at every workload of ours, annotated or by a ScaledObject: what that says, and who else has a hand in its replicas."""
+    """Look at every workload of ours: what its annotations or its ScaledObject say, and who else sets its replicas."""
     workloads = await annotated(client, namespaces)
     if isinstance(workloads, Unknown):
         return workloads
