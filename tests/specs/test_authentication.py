@@ -169,8 +169,8 @@ FILE_MISTAKES = {
         REF_SOURCE,
         {"filePath": "a.json"},
         (
-            "TriggerAuthentication shop/login, spec.filePath: only in a ClusterTriggerAuthentication; name the Secret in "
-            "secretTargetRef"
+            "TriggerAuthentication shop/login, spec.filePath: only in a ClusterTriggerAuthentication; name the "
+            "Secret in secretTargetRef"
         ),
     ),
     "beside another source": (
