@@ -119,6 +119,9 @@ class Settings:
     """Folder with Kafka credentials: a mounted Secret with KEDA's names as keys (sasl, username, password, tls, ca,
     cert, key, ...), read again when it changes. They go to --bootstrap-servers alone. By default Kafka is contacted in
     plain text and as nobody."""
+    authentication_file_root: str = _setting("")
+    """Folder below which the files are that ClusterTriggerAuthentications name in `filePath`, one JSON object of
+    parameters each, looked at every eight seconds. By default none may be named."""
     watch_namespace: tuple[str, ...] = _setting((), _names)
     """The namespaces to manage, comma-separated. Empty by default: all of them."""
     listen: tuple[str, int] = _setting(("0.0.0.0", 8080), _address)  # noqa: S104 - probed by the kubelet

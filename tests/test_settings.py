@@ -17,6 +17,7 @@ DEFAULTS: dict[str, Any] = {
     "bootstrap_servers": "",
     "allowed_bootstrap_servers": (),
     "kafka_credentials": "",
+    "authentication_file_root": "",
     "watch_namespace": (),
     "listen": ("0.0.0.0", 8080),  # noqa: S104 - the promised default: the kubelet probes it
     "dashboard_listen": ("127.0.0.1", 8081),

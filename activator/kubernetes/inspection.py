@@ -7,10 +7,18 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from activator.core.model import TargetRef
-from activator.core.naming import ANNOTATION_PREFIX, hpa_name
+from activator.core.naming import ANNOTATION_PREFIX, hpa_name, scale_target_name
 from activator.doctor.facts import FieldOwner, Permission, Target, TopicOfTarget, Unknown
 from activator.errors import DeniedError, NotFoundError, WakegateError
-from activator.kubernetes import hpa_object, paths
+from activator.kubernetes import hpa_object, paths, scale_target_object
+from activator.specs.keda.environment import environment_of
+from activator.specs.keda.scaled_object import (
+    hpa_name_of_scaled_object,
+    is_packed,
+    pack,
+    target_of,
+    unpack,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -142,7 +150,7 @@ async def annotated(client: KubernetesClient, namespaces: Sequence[str]) -> list
 async def targets(
     client: KubernetesClient, namespaces: Sequence[str], parse: Parse
 ) -> tuple[tuple[Target, ...], tuple[Policy, ...]] | Unknown:
-    """Look at every annotated workload: what its annotations say, and who else has a hand in its replicas."""
+    """Look at every workload of ours: what its annotations or its ScaledObject say, and who else sets its replicas."""
     workloads = await annotated(client, namespaces)
     if isinstance(workloads, Unknown):
         return workloads
@@ -153,9 +161,10 @@ async def targets(
         *(() if isinstance(scaled_objects, Unknown) else scaled_objects),
     ]
     found, policies = [], []
-    for ref, document in workloads:
-        annotations = document["metadata"]["annotations"]
-        policy, problems = parse({k: v for k, v in annotations.items() if k.startswith(ANNOTATION_PREFIX)}, ref)
+    followed = [(ref, document, annotations_of(document)) for ref, document in workloads]
+    followed += await _driven(client, namespaces, () if isinstance(scaled_objects, Unknown) else scaled_objects)
+    for ref, document, written in followed:
+        policy, problems = parse(written, ref)
         policies += [policy] if policy else []
         found.append(
             Target(
@@ -168,20 +177,63 @@ async def targets(
                 ),
                 problems=tuple(map(str, problems)),
                 guards_offsets=policy is not None and policy.offset_guard.value == "on",
-                rivals=tuple(_rivals(ref, others)),
+                rivals=tuple(_rivals(ref, others, written)),
                 replicas_owners=tuple(_replicas_owners(document)),
             )
         )
     return tuple(found), tuple(policies)
 
 
-def _rivals(ref: TargetRef, others: Iterable[Document]) -> Iterable[str]:
+def annotations_of(document: Document) -> dict[str, str]:
+    """Return a workload's annotations of ours."""
+    written = document["metadata"].get("annotations") or {}
+    return {key: value for key, value in written.items() if key.startswith(ANNOTATION_PREFIX)}
+
+
+async def _driven(
+    client: KubernetesClient, namespaces: Sequence[str], scaled_objects: Sequence[Document]
+) -> list[tuple[TargetRef, Document, dict[str, str]]]:
+    """Return the workloads that ScaledObjects of ours drive, with the ScaledObject in the place of annotations.
+
+    Ours are those that wakegate keeps a ScaleTarget for, and those that ask for it: the others may be KEDA's.
+    """
+    kept = await items(client, scale_target_object.API_VERSION, scale_target_object.PLURAL, namespaces)
+    ours = {
+        (entry["metadata"]["namespace"], entry["metadata"]["name"])
+        for entry in (() if isinstance(kept, Unknown) else kept)
+    }
+    plurals = dict(WORKLOADS)
+    found = []
+    for document in scaled_objects:
+        ref = target_of(document)
+        if ref is None or ref.kind not in plurals:
+            continue
+        asks = (document["metadata"].get("annotations") or {}).get(f"{ANNOTATION_PREFIX}adopt") == "true"
+        if not asks and (ref.namespace, scale_target_name(ref)) not in ours:
+            continue
+        workload = await read(client, paths.member(APPS, plurals[ref.kind], ref.namespace, ref.name))
+        if isinstance(workload, dict) and not annotations_of(workload):
+            container = str(document["spec"]["scaleTargetRef"].get("envSourceContainerName") or "")
+            found.append((ref, workload, pack(document, environment_of(workload, container))))
+    return found
+
+
+def _rivals(ref: TargetRef, others: Iterable[Document], annotations: Mapping[str, str]) -> Iterable[str]:
+    """Name who else drives a workload; a ScaledObject that drives it for us, and its HPA, are not others."""
     for document in others:
+        if is_packed(annotations) and _is_of(document, annotations):
+            continue
         metadata, driven = document["metadata"], document.get("spec", {}).get("scaleTargetRef") or {}
         kind = "ScaledObject" if "kind" not in driven or "triggers" in document["spec"] else "HorizontalPodAutoscaler"
         same = (metadata["namespace"], driven.get("kind", "Deployment"), driven.get("name"))
         if same == (ref.namespace, ref.kind, ref.name) and metadata["name"] != hpa_name(ref):
             yield f"{kind} {metadata['name']}"
+
+
+def _is_of(document: Document, packed: Mapping[str, str]) -> bool:
+    scaled_object = unpack(packed)
+    names = {scaled_object["metadata"]["name"], hpa_name_of_scaled_object(scaled_object)}
+    return document["metadata"]["name"] in names
 
 
 def _replicas_owners(document: Document) -> Iterable[FieldOwner]:

@@ -1,4 +1,4 @@
-"""Finding a workload by what a person has at hand: its own name, one of its Pods, or its HPA."""
+"""Finding a workload by what a person has at hand: its own name, one of its Pods, its HPA or its ScaledObject."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from activator.core.naming import ANNOTATION_PREFIX, hpa_name, scale_target_name
 from activator.doctor.facts import Unknown
 from activator.errors import NotFoundError, SettingsError, UnavailableError
 from activator.kubernetes import hpa_object, paths, scale_target_object
-from activator.kubernetes.inspection import APPS, WORKLOADS, items, read
+from activator.kubernetes.inspection import APPS, KEDA, WORKLOADS, items, read
+from activator.specs.keda.scaled_object import hpa_name_of_scaled_object, target_of
 
 if TYPE_CHECKING:
     from activator.kubernetes.client import Document, KubernetesClient
@@ -26,7 +27,7 @@ class Lookup:
         self._namespace = namespace
 
     async def find(self, name: str, kind: str = "") -> tuple[TargetRef, Document]:
-        """Find a workload, also by the name of a Pod or of an HPA.
+        """Find a workload, also by the name of a Pod, of an HPA or of a ScaledObject.
 
         Raises:
             NotFoundError: nothing here has this name; the message names the nearest one that has.
@@ -38,7 +39,11 @@ class Lookup:
             raise SettingsError(f"{kind!r} is no kind of workload; allowed: {allowed}")
         found = await self._workloads(name, [_KINDS[kind.lower()]] if kind else list(_KINDS.values()))
         if not found:
-            driven = await self._driven_by_hpa(name) or await self._owner_of_pod(name)
+            driven = (
+                await self._driven_by_scaled_object(name)
+                or await self._driven_by_hpa(name)
+                or await self._owner_of_pod(name)
+            )
             found = await self._workloads(driven[1], [_KINDS[driven[0].lower()]]) if driven else []
         if not found:
             raise NotFoundError(await self._nothing(name))
@@ -53,13 +58,21 @@ class Lookup:
         """Read the ScaleTarget of a workload."""
         return await self._read(scale_target_object.API_VERSION, scale_target_object.PLURAL, scale_target_name(ref))
 
-    async def hpa(self, ref: TargetRef) -> Document | None:
-        """Read the HPA that wakegate made for a workload."""
-        return await self._read(hpa_object.API_VERSION, hpa_object.PLURAL, hpa_name(ref))
+    async def scaled_object(self, ref: TargetRef) -> Document | None:
+        """Find the ScaledObject that drives a workload: the oldest; None: there is none, or it may not be read."""
+        found = await items(self._client, KEDA, "scaledobjects", (self._namespace,))
+        driving = [] if isinstance(found, Unknown) else [each for each in found if _drives(each, ref)]
+        return min(driving, key=lambda each: str(each["metadata"].get("creationTimestamp", "")), default=None)
 
-    async def events(self, ref: TargetRef) -> tuple[Document, ...]:
-        """List the Events on a workload and on its HPA; none where they may not be read."""
-        about = {(ref.kind, ref.name), ("HorizontalPodAutoscaler", hpa_name(ref))}
+    async def hpa(self, ref: TargetRef, scaled_object: Document | None = None) -> Document | None:
+        """Read the HPA that wakegate made for a workload; the ScaledObject that drives it names its own."""
+        return await self._read(hpa_object.API_VERSION, hpa_object.PLURAL, _hpa_name(ref, scaled_object))
+
+    async def events(self, ref: TargetRef, scaled_object: Document | None = None) -> tuple[Document, ...]:
+        """List the Events on a workload, its HPA and its ScaledObject; none where they may not be read."""
+        about = {(ref.kind, ref.name), ("HorizontalPodAutoscaler", _hpa_name(ref, scaled_object))}
+        if scaled_object is not None:
+            about.add(("ScaledObject", scaled_object["metadata"]["name"]))
         found = await items(self._client, "v1", "events", (self._namespace,))
         if isinstance(found, Unknown):
             return ()
@@ -79,6 +92,13 @@ class Lookup:
             return None
         driven = hpa["spec"]["scaleTargetRef"]
         return _managed(driven["kind"], driven["name"])
+
+    async def _driven_by_scaled_object(self, name: str) -> tuple[str, str] | None:
+        path = paths.member(KEDA, "scaledobjects", self._namespace, name)
+        found = await read(self._client, path)
+        # Its kind may not be served, and who looks may not read it: neither is a reason not to look further.
+        target = target_of(found) if isinstance(found, dict) else None
+        return _managed(target.kind, target.name) if target is not None else None
 
     async def _owner_of_pod(self, name: str) -> tuple[str, str] | None:
         pod = await self._read("v1", "pods", name)
@@ -100,7 +120,16 @@ class Lookup:
             names += [] if isinstance(listed, Unknown) else [item["metadata"]["name"] for item in listed]
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        return f"no Deployment, StatefulSet, HPA or Pod {name} in namespace {self._namespace}{hint}"
+        return f"no Deployment, StatefulSet, ScaledObject, HPA or Pod {name} in namespace {self._namespace}{hint}"
+
+
+def _drives(scaled_object: Document, ref: TargetRef) -> bool:
+    target = target_of(scaled_object)
+    return target is not None and (target.kind, target.name) == (ref.kind, ref.name)
+
+
+def _hpa_name(ref: TargetRef, scaled_object: Document | None) -> str:
+    return hpa_name_of_scaled_object(scaled_object) if scaled_object is not None else hpa_name(ref)
 
 
 def _managed(kind: str, name: str) -> tuple[str, str] | None:

@@ -17,6 +17,7 @@ from activator.core.naming import SCALED_OBJECT_LABEL
 from activator.errors import DeniedError, NotFoundError, WakegateError
 from activator.kubernetes import paths
 from activator.kubernetes.reflector import Key, Reflector
+from activator.specs.keda.scaled_object import target_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -223,17 +224,6 @@ class _Follower:
 
     def listed(self) -> None:
         self._scaled_objects.listed(self._path)
-
-
-def target_of(document: Mapping[str, Any] | None) -> TargetRef | None:
-    """Return the workload that a ScaledObject names; None: it names none."""
-    if document is None:
-        return None
-    target = (document.get("spec") or {}).get("scaleTargetRef") or {}
-    if not target.get("name"):
-        return None
-    kind, version = target.get("kind") or "Deployment", target.get("apiVersion") or "apps/v1"
-    return TargetRef(document["metadata"]["namespace"], kind, target["name"], version)
 
 
 def ref_of(document: Mapping[str, Any]) -> TargetRef:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from activator.errors import DeniedError, NotFoundError, SpecError, UnavailableError, WakegateError
 from activator.kubernetes import paths
+from activator.kubernetes.credential_file import read_credential_file
 from activator.specs.authentication import (
     CLUSTER_TRIGGER_AUTHENTICATION,
     CONFIG_MAP,
+    FILE,
     SECRET,
     SERVICE_ACCOUNT,
     TOKEN_KEY,
@@ -33,6 +35,7 @@ from activator.specs.authentication import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from activator.core.model import TargetRef
     from activator.kubernetes.client import Document, KubernetesClient
@@ -46,6 +49,8 @@ LOOKS_AT_ONCE = 8
 READER_ROLE = "wakegate-secrets-reader"
 _KEDA = "keda.sh/v1alpha1"
 _PLURALS = {SECRET: "secrets", CONFIG_MAP: "configmaps", SERVICE_ACCOUNT: "serviceaccounts"}
+_FILE = "file:"
+"""In front of a file's name, where of objects the path at the API server is."""
 _TOKEN_SECONDS = 3600
 _TOKEN_FRESH_SECONDS = 0.8 * _TOKEN_SECONDS
 """A token is asked for anew before its end, and not at every look."""
@@ -79,6 +84,7 @@ class SecretStore(Generic[Options]):
         client: to the API server.
         build: makes of credentials what connections need; raises SpecError.
         operator_namespace: where the Secrets of a ClusterTriggerAuthentication are.
+        file_root: below which its files are; None: none may be read.
     """
 
     def __init__(
@@ -86,10 +92,12 @@ class SecretStore(Generic[Options]):
         client: KubernetesClient,
         build: Callable[[KafkaCredentials, Callable[[str], str]], Options],
         operator_namespace: str,
+        file_root: Path | None = None,
     ) -> None:
         self._client = client
         self._build = build
         self._operator_namespace = operator_namespace
+        self._file_root = file_root
         self._entries: dict[str, _Entry[Options]] = {}
         self._named: dict[TargetRef, frozenset[str]] = {}
         self._new = asyncio.Event()
@@ -178,6 +186,8 @@ class SecretStore(Generic[Options]):
     async def _read(self, wanted: set[str]) -> dict[str, Document | WakegateError | None]:
         async def read(path: str) -> Document | WakegateError | None:
             async with self._at_once:
+                if path.startswith(_FILE):
+                    return await asyncio.to_thread(read_credential_file, self._file_root, path.removeprefix(_FILE))
                 try:
                     return await (self._token(path) if path.endswith("/token") else self._client.get(path))
                 except NotFoundError:
@@ -273,6 +283,8 @@ def _source_path(source: AuthenticationSource) -> str:
 
 
 def _path(reference: Reference) -> str:
+    if reference.kind == FILE:
+        return _FILE + reference.name
     subresource = "token" if reference.kind == SERVICE_ACCOUNT else ""
     return paths.member("v1", _PLURALS[reference.kind], reference.namespace, reference.name, subresource)
 
@@ -298,7 +310,7 @@ def _data(answer: Any) -> dict[str, str] | None:
     if answer.get("kind") == "TokenRequest":
         return {TOKEN_KEY: str((answer.get("status") or {}).get("token", ""))}
     data = answer.get("data") or {}
-    if answer.get("kind") == CONFIG_MAP:
+    if answer.get("kind") in {CONFIG_MAP, FILE}:
         return dict(data)
     return {key: _decoded(value) for key, value in data.items()}
 

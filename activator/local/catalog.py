@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from activator.errors import SettingsError, SpecError, UnavailableError
 from activator.local import manifests
+from activator.local.scaled_objects import driven
 from activator.ports import ManagedWorkload
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class FolderCatalog:
         self._parse = parse
         self._say = say
         self._translate = translate
+        self._said: set[str] = set()
         self._files: dict[Path, _File] = {}
         self._workloads: dict[TargetRef, WorkloadSpec] = {}
         self._parsed: dict[TargetRef, _Parsed] = {}
@@ -172,14 +174,37 @@ class FolderCatalog:
                 problems.append(error)
             files[path] = _File(signature, said)
         self._files = files
-        workloads: dict[TargetRef, WorkloadSpec] = {}
+        workloads = self._driven(problems)
         for spec in (spec for file in files.values() for spec in file.said.workloads):
-            if spec.ref in workloads:
+            if spec.ref in workloads and workloads[spec.ref].driver is not None:
+                self._say_once(f"{workloads[spec.ref].driver} drives {spec.ref}: its own annotations are not read")
+            elif spec.ref in workloads:
                 first = workloads[spec.ref].place
                 problems.append(SpecError(f"{spec.place}: {spec.ref}", None, f"it stands in {first} already"))
             else:
                 workloads[spec.ref] = self._translate(spec)
         self._put(workloads)
+
+    def _driven(self, problems: list[SpecError]) -> dict[TargetRef, WorkloadSpec]:
+        """Return the workloads that ScaledObjects drive."""
+        found = driven([file.said for file in self._files.values()])
+        problems.extend(found.problems)
+        for sentence in found.not_followed:
+            self._say_once(sentence)
+        workloads: dict[TargetRef, WorkloadSpec] = {}
+        for spec in found.workloads:
+            try:
+                self._replicas.check(spec)
+            except SpecError as error:
+                problems.append(error)
+            else:
+                workloads[spec.ref] = self._translate(spec)
+        return workloads
+
+    def _say_once(self, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            self._say(sentence)
 
     def _read(self, path: Path) -> Manifests:
         try:
@@ -189,8 +214,6 @@ class FolderCatalog:
         said = manifests.read(text, str(path))
         for spec in said.workloads:
             self._replicas.check(spec)
-        for place in said.scaled_objects:
-            self._say(f"{place} is not followed by local mode: annotate its workload to have it scaled here")
         return said
 
     def _put(self, workloads: dict[TargetRef, WorkloadSpec]) -> None:
@@ -213,6 +236,9 @@ class FolderCatalog:
         _, problems = self._parsed[spec.ref]
         placed = []
         for problem in problems:
+            if spec.driver is not None:
+                placed.append(spec.driver.placed(problem))
+                continue
             line = spec.lines.get(problem.where)
             place = f"{spec.file}:{line}" if line else f"{spec.place}: {spec.ref.kind} {spec.ref.name}"
             placed.append(SpecError(f"{place}: {problem.where}", problem.got, problem.allowed, problem.did_you_mean))

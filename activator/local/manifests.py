@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 from activator.core.model import TargetRef
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import SpecError
-from activator.specs.documents import documents, pairs
+from activator.specs.documents import documents, line_of, pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import yaml
 
 KINDS = ("Deployment", "StatefulSet")
@@ -50,6 +52,37 @@ class ContainerSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaledObjectSpec:
+    """What a folder says of one ScaledObject."""
+
+    document: Mapping[str, Any]
+    place: str
+    """``FILE:LINE`` of the document."""
+    node: yaml.Node = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.place}: ScaledObject {self.document['metadata']['name']}"
+
+    def placed(self, problem: SpecError) -> SpecError:
+        """Return a mistake in it with its file and line."""
+        file = self.place.rpartition(":")[0]
+        name = self.document["metadata"]["name"]
+        where = f"{file}:{line_of(self.node, problem.where)}: ScaledObject {name}: {problem.where}"
+        return SpecError(where, problem.got, problem.allowed, problem.did_you_mean)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A workload as it is written: read whole only where it is run."""
+
+    ref: TargetRef
+    document: Mapping[str, Any]
+    place: str
+    node: yaml.Node = field(compare=False, repr=False)
+    annotated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WorkloadSpec:
     """What a folder says of one workload."""
 
@@ -63,6 +96,8 @@ class WorkloadSpec:
     """``FILE:LINE`` of the document."""
     lines: Mapping[str, int]
     """Line of each of the annotations."""
+    driver: ScaledObjectSpec | None = None
+    """What says how it is scaled, where no annotations do."""
 
     @property
     def file(self) -> str:
@@ -84,10 +119,14 @@ class Manifests:
 
     workloads: tuple[WorkloadSpec, ...] = ()
     topics: tuple[TopicSpec, ...] = ()
-    passed_over: tuple[str, ...] = ()
-    """Workloads without our annotations, by kind and name: they are not run."""
-    scaled_objects: tuple[str, ...] = ()
-    """By place and name: local mode does not follow them, and says so."""
+    candidates: tuple[Candidate, ...] = ()
+    """Every workload, annotated or not: a ScaledObject of another file may drive it."""
+    scaled_objects: tuple[ScaledObjectSpec, ...] = ()
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """Workloads without our annotations, by kind and name: they are not run, unless a ScaledObject drives them."""
+        return tuple(f"{each.ref.kind} {each.ref.name}" for each in self.candidates if not each.annotated)
 
 
 def read(text: str, file: str) -> Manifests:
@@ -98,26 +137,27 @@ def read(text: str, file: str) -> Manifests:
     """
     workloads: list[WorkloadSpec] = []
     topics: list[TopicSpec] = []
-    passed_over: list[str] = []
-    scaled_objects: list[str] = []
+    candidates: list[Candidate] = []
+    scaled_objects: list[ScaledObjectSpec] = []
     for node, document in documents(text, file):
         place = f"{file}:{node.start_mark.line + 1}"
         match document:
             case {"kind": "KafkaTopic", "metadata": {"name": str(name)}, **rest}:
                 topics.append(_topic(name, rest.get("spec"), place))
             case {"kind": "ScaledObject", "metadata": {"name": str(name)}}:
-                scaled_objects.append(f"{place}: ScaledObject {name}")
+                scaled_objects.append(ScaledObjectSpec(document, place, node))
             case {"kind": str(kind), "metadata": {"name": str(name), **metadata}} if kind in KINDS:
                 annotations: Any = metadata.get("annotations") or {}
-                if any(str(key).startswith(ANNOTATION_PREFIX) for key in annotations):
-                    workloads.append(_workload(document, node, place))
-                else:
-                    passed_over.append(f"{kind} {name}")
+                annotated = any(str(key).startswith(ANNOTATION_PREFIX) for key in annotations)
+                ref = TargetRef(str(metadata.get("namespace") or "default"), kind, name)
+                candidates.append(Candidate(ref, document, place, node, annotated))
+                if annotated:
+                    workloads.append(workload_of(candidates[-1]))
             case {"kind": str(kind)} if kind in KINDS:
                 raise SpecError(f"{place}: metadata.name", None, "it is required")
             case _:
                 continue
-    return Manifests(tuple(workloads), tuple(topics), tuple(passed_over), tuple(scaled_objects))
+    return Manifests(tuple(workloads), tuple(topics), tuple(candidates), tuple(scaled_objects))
 
 
 def expand(container: ContainerSpec, fields: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -137,23 +177,25 @@ def expand(container: ContainerSpec, fields: Mapping[str, str]) -> tuple[tuple[s
     return tuple(_resolve(word, environment) for word in container.command), environment
 
 
-def with_bootstrap_servers(spec: WorkloadSpec, servers: str) -> WorkloadSpec:
-    """Return a workload that talks to another Kafka: its annotation, and every `env` value that is equal to it."""
+def with_bootstrap_servers(spec: WorkloadSpec, servers: str, written: Collection[str] = ()) -> WorkloadSpec:
+    """Return a workload that talks to another Kafka: its annotation, and every `env` value that names the one it had.
+
+    Args:
+        spec: as written.
+        servers: where Kafka is here.
+        written: the addresses that its triggers name, besides its annotation.
+    """
     key = f"{ANNOTATION_PREFIX}bootstrap-servers"
-    written = spec.annotations.get(key)
+    replaced = {*written, spec.annotations.get(key, "")} - {""}
     environment = tuple(
-        EnvironmentVariable(variable.name, servers) if written and variable.value == written else variable
+        EnvironmentVariable(variable.name, servers) if variable.value in replaced else variable
         for variable in spec.container.environment
     )
     container = spec.container
-    return WorkloadSpec(
-        ref=spec.ref,
-        annotations=MappingProxyType({**spec.annotations, key: servers}),
-        replicas=spec.replicas,
+    return replace(
+        spec,
+        annotations=spec.annotations if spec.driver else MappingProxyType({**spec.annotations, key: servers}),
         container=ContainerSpec(container.name, container.command, environment, container.working_directory),
-        grace=spec.grace,
-        place=spec.place,
-        lines=spec.lines,
     )
 
 
@@ -168,7 +210,9 @@ def _topic(name: str, spec: Any, place: str) -> TopicSpec:
     return TopicSpec(str(spec.get("topicName") or name), partitions)
 
 
-def _workload(document: Mapping[str, Any], node: yaml.Node, place: str) -> WorkloadSpec:
+def workload_of(candidate: Candidate) -> WorkloadSpec:
+    """Read a workload that is to be run. Raises SpecError: the first mistake, with file and line."""
+    document, node, place = candidate.document, candidate.node, candidate.place
     metadata = document["metadata"]
     kind, name = document["kind"], metadata["name"]
     place_of = f"{place}: {kind} {name}"
@@ -178,14 +222,14 @@ def _workload(document: Mapping[str, Any], node: yaml.Node, place: str) -> Workl
     replicas = _count(spec.get("replicas", 1), f"{place_of}: spec.replicas")
     pod_annotations = _mapping((template.get("metadata") or {}).get("annotations") or {}, f"{place_of}: annotations")
     grace = pod.get("terminationGracePeriodSeconds", _DEFAULT_GRACE_SECONDS)
-    annotations = _mapping(metadata["annotations"], f"{place_of}: metadata.annotations")
+    annotations = _mapping(metadata.get("annotations") or {}, f"{place_of}: metadata.annotations")
     ours = {key: value for key, value in annotations.items() if str(key).startswith(ANNOTATION_PREFIX)}
     for key, value in ours.items():
         if not isinstance(value, str):  # the API server refuses it too
             shown = f"metadata.annotations[{key}]"
             raise SpecError(f"{place_of}: {shown}", str(value), f'a string: write "{value}" in quotes')
     return WorkloadSpec(
-        ref=TargetRef(str(metadata.get("namespace") or "default"), kind, name),
+        ref=candidate.ref,
         annotations=MappingProxyType(ours),
         replicas=replicas,
         container=_container(pod, pod_annotations.get(DEFAULT_CONTAINER), place_of),

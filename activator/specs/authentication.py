@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SECRET = "Secret"  # noqa: S105 - a kind
 CONFIG_MAP = "ConfigMap"
+FILE = "File"
+"""That the operator has mounted: of a ClusterTriggerAuthentication alone, read whole."""
 SERVICE_ACCOUNT = "ServiceAccount"
 """Whose token is asked for (TokenRequest), under `TOKEN_KEY`."""
 TOKEN_KEY = "token"  # noqa: S105 - a key
@@ -39,7 +41,6 @@ _SOURCES = (
 """In KEDA's order of resolution: what comes later wins. Field, kind of object, and what each entry must say."""
 _UNSUPPORTED = {
     "env": "name the Secret in secretTargetRef",
-    "filePath": "name the Secret in secretTargetRef",
     "oauth2": "use the parameters sasl: oauthbearer, username, password, scopes and oauthTokenEndpointUri",
     "hashiCorpVault": "have its values synchronised into a Secret",
     "azureKeyVault": "have its values synchronised into a Secret",
@@ -52,12 +53,13 @@ class Reference(NamedTuple):
     """An object whose data is read."""
 
     kind: str
-    """SECRET, CONFIG_MAP or SERVICE_ACCOUNT."""
+    """SECRET, CONFIG_MAP, SERVICE_ACCOUNT or FILE."""
     namespace: str
+    """Empty for FILE."""
     name: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -112,7 +114,7 @@ class Plan:
 
     parameters: tuple[Parameter, ...] = ()
     whole: Reference | None = None
-    """A Secret all of whose keys are parameters."""
+    """A Secret or file all of whose keys are parameters."""
     problems: tuple[SpecError, ...] = field(default=())
 
     def references(self) -> tuple[Reference, ...]:
@@ -141,6 +143,8 @@ def plan_for_trigger_authentication(source: AuthenticationSource, document: Mapp
     """
     spec = document.get("spec")
     spec = spec if isinstance(spec, dict) else {}
+    if spec.get("filePath"):
+        return _plan_for_file(source, spec)
     problems = [
         SpecError(f"{source}, spec.{name}", None, f"it is not supported; {instead}")
         for name, instead in _UNSUPPORTED.items()
@@ -163,6 +167,18 @@ def plan_for_trigger_authentication(source: AuthenticationSource, document: Mapp
         allowed = ", ".join(name for name, _, _ in _SOURCES)
         problems.append(SpecError(str(source), None, f"it names no parameters; allowed: {allowed}"))
     return Plan(tuple(parameters.values()), problems=tuple(problems))
+
+
+def _plan_for_file(source: AuthenticationSource, spec: Mapping[str, Any]) -> Plan:
+    where = f"{source}, spec.filePath"
+    others = [name for name, value in spec.items() if value and name != "filePath"]
+    if source.kind != CLUSTER_TRIGGER_AUTHENTICATION:
+        # Whoever may write one in a namespace would read every file that the operator has mounted for others.
+        what = "only in a ClusterTriggerAuthentication; name the Secret in secretTargetRef"
+        return Plan(problems=(SpecError(where, None, what),))
+    if others:
+        return Plan(problems=(SpecError(where, None, f"only alone, without {', '.join(others)}"),))
+    return Plan(whole=Reference(FILE, "", str(spec["filePath"])))
 
 
 def _entries(value: object) -> Iterator[Mapping[str, Any]]:

@@ -96,7 +96,8 @@ class Cluster:
             client, self.resources, self.parse, namespaces, self.scaled_objects, pack=packed
         )
         # The Lease is in our own namespace, wherever that is.
-        self.secrets = SecretStore(client, security_options, operator_namespace=settings.lease[0])
+        root = Path(settings.authentication_file_root) if settings.authentication_file_root else None
+        self.secrets = SecretStore(client, security_options, operator_namespace=settings.lease[0], file_root=root)
         self.handoff = KubernetesHandoff(client, namespaces)
         self.states = ScaleTargetStore(client, namespaces, leads=self.leads)
         self.events = EventRecorder(client, identity, uid_of=self.catalog.uid, leads=self.leads)

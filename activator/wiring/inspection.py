@@ -19,6 +19,7 @@ from activator.kubernetes.client import KubernetesClient
 from activator.kubernetes.lookup import Lookup
 from activator.specs.annotations import AnnotationDefaults, parse
 from activator.specs.authentication import refusal
+from activator.specs.keda.scaled_object import is_packed, parse_packed
 from activator.views import status
 from activator.views.explain import Explanation
 from activator.web import certificate_facts
@@ -153,20 +154,21 @@ class Inspection:
         return status.of(facts, None, found.reason) if isinstance(found, Unknown) else status.of(facts, found)
 
     async def explanation(self, namespace: str, kind: str, name: str, dashboard: DashboardClient | None) -> Explanation:
-        """Gather everything about one workload, by its own name or by that of one of its Pods or of its HPA.
+        """Gather everything about one workload, by its own name or that of a Pod, of its HPA or ScaledObject.
 
         Raises NotFoundError, SettingsError, UnavailableError.
         """
         lookup = Lookup(self.client, namespace)
         ref, workload = await lookup.find(name, kind)
+        scaled_object = await lookup.scaled_object(ref)
         memory, problem = await _memory(dashboard, ref) if dashboard else (None, "")
         return Explanation(
             ref=ref,
             now=await self.client.date(),
             workload=workload,
             scale_target=await lookup.scale_target(ref),
-            hpa=await lookup.hpa(ref),
-            events=await lookup.events(ref),
+            hpa=await lookup.hpa(ref, scaled_object),
+            events=await lookup.events(ref, scaled_object),
             memory=memory,
             memory_problem=problem,
         )
@@ -269,7 +271,10 @@ class Inspection:
         trusted = frozenset({*settings.bootstrap_servers.split(","), *settings.allowed_bootstrap_servers} - {""})
 
         def read(annotations: Mapping[str, str], ref: TargetRef) -> tuple[Policy | None, tuple[SpecError, ...]]:
-            policy, problems = parse(annotations, defaults, ref.namespace)
+            if is_packed(annotations):
+                policy, problems = parse_packed(annotations, defaults)
+            else:
+                policy, problems = parse(annotations, defaults, ref.namespace)
             refused = (refusal(trigger.cluster, trusted) for trigger in policy.triggers) if policy else ()
             return policy, (*problems, *filter(None, refused))
 

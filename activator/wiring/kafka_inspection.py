@@ -62,7 +62,9 @@ class KafkaInspection:
             topics, groups = wanted.setdefault(trigger.cluster, (set(), set()))
             topics.add(trigger.topic)
             groups.add(trigger.group)
-        store = SecretStore(self.client, security_options, operator_namespace=settings.lease[0])
+        # What is mounted is there in a Pod of wakegate alone.
+        root = Path(settings.authentication_file_root) if self.in_pod and settings.authentication_file_root else None
+        store = SecretStore(self.client, security_options, operator_namespace=settings.lease[0], file_root=root)
         unusable = await self._problems_of_targets(store, {cluster.credential for cluster in wanted} - {""})
         own = await self._own()
         lookup = CredentialLookup(store, own, settings.bootstrap_servers, settings.allowed_bootstrap_servers)

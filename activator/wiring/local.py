@@ -26,13 +26,14 @@ from activator.local.single_process import NoHpa, SoleLeader, StateInMemory
 from activator.loop import Activator, World
 from activator.settings import TraceHeld
 from activator.specs.annotations import AnnotationDefaults, parse
+from activator.specs.keda.scaled_object import is_packed, parse_packed
 from activator.web.dashboard import Dashboard
 from activator.web.metric_store import InMemoryMetricStore
 from activator.web.server import Server
 from activator.wiring.parts import Pushes, new_ids, observability, running
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from pathlib import Path
 
     from activator.core.model import Policy
@@ -119,8 +120,9 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
         servers = options.bootstrap_servers or f"{HOST}:{broker.port if broker else 0}"
 
         def parsed(annotations: Mapping[str, str]) -> tuple[Policy | None, tuple[SpecError, ...]]:
-            written = {**annotations, f"{ANNOTATION_PREFIX}bootstrap-servers": servers}
-            policy, problems = parse(written, AnnotationDefaults())
+            if not is_packed(annotations):
+                annotations = {**annotations, f"{ANNOTATION_PREFIX}bootstrap-servers": servers}
+            policy, problems = _read(annotations, servers)
             return policy and _at_home(policy, servers), problems
 
         def translate(spec: WorkloadSpec) -> WorkloadSpec:
@@ -130,7 +132,9 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
                 known = {topic.name: topic.partitions for topic in catalog.topics}
                 for trigger in policy.triggers:
                     _create_topic(broker, trigger.topic, known.get(trigger.topic, options.partitions))
-            return with_bootstrap_servers(spec, servers)
+            written, _ = _read(spec.annotations, servers)
+            named = {trigger.cluster.bootstrap_servers for trigger in (written.triggers if written else ())}
+            return with_bootstrap_servers(spec, servers, named)
 
         reaper = Reaper()
         replicas = LocalReplicas(reaper, options.environment, output=terminal.output, say=terminal.say)
@@ -208,10 +212,25 @@ async def _listen(
     return server, dashboard
 
 
+def _read(annotations: Mapping[str, str], servers: str) -> tuple[Policy | None, tuple[SpecError, ...]]:
+    defaults = AnnotationDefaults(bootstrap_servers=servers)
+    return parse_packed(annotations, defaults) if is_packed(annotations) else parse(annotations, defaults)
+
+
 def _at_home(policy: Policy, servers: str) -> Policy:
     """Let a policy be without an HPA and without credentials: there is no API server to read Secrets from."""
     triggers = tuple(replace(trigger, cluster=Cluster(servers)) for trigger in policy.triggers)
-    return replace(policy, triggers=triggers, handoff=Handover.DIRECT)
+    notes = (*policy.notes, *_without_effect(policy))
+    return replace(policy, triggers=triggers, handoff=Handover.DIRECT, notes=notes)
+
+
+def _without_effect(policy: Policy) -> Iterator[str]:
+    """Yield what of a policy means nothing without an API server; cpu and memory are told of by the loop."""
+    if any(trigger.cluster.credential for trigger in policy.triggers):
+        yield "authentication and TLS have no effect here: Kafka is contacted in plain text and as nobody"
+    driver = policy.scaled_object
+    if driver is not None and driver.hpa_name != f"keda-hpa-{driver.name}":
+        yield "spec.advanced.horizontalPodAutoscalerConfig.name has no effect here: there is no HPA"
 
 
 @contextlib.asynccontextmanager

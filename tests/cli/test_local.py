@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from activator.local.broker.server import EmbeddedBroker
 from activator.local.sample_producer import send
@@ -67,6 +68,42 @@ async def test_a_kafka_that_is_there_already(folder: Path) -> None:
     assert f"Kafka {broker.bootstrap_servers}" in told
     assert "embedded" not in told
     assert code == 0
+
+
+SCALED_OBJECT = """
+---
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {name: pizza}
+spec:
+  scaleTargetRef: {name: pizza}
+  cooldownPeriod: 3
+  pollingInterval: 1
+  advanced: {horizontalPodAutoscalerConfig: {name: kafka-hpa}}
+  triggers:
+    - type: kafka
+      authenticationRef: {name: kafka}
+      metadata: {bootstrapServers: "kafka:9092", consumerGroup: pizza, topic: pizzaOrders, sasl: plaintext}
+"""
+
+
+async def test_a_scaled_object_wakes_and_sleeps(folder: Path) -> None:
+    """As it is applied to a cluster; what means nothing here is said by name."""
+    documents = list(yaml.safe_load_all((folder / "pizza.yaml").read_text()))
+    for document in documents:
+        document["metadata"].pop("annotations", None)
+    (folder / "pizza.yaml").write_text(yaml.safe_dump_all(documents) + SCALED_OBJECT)
+    async with wakegate("local", str(folder), *FREE) as process:
+        told = await read_until(process, "authentication and TLS have no effect here")
+        assert "horizontalPodAutoscalerConfig.name has no effect here" in told
+        servers = told.partition("embedded Kafka ")[2].split()[0]
+        await send(servers, "pizzaOrders", 3)
+        await read_until(process, "pizza: 0 -> 1")
+        await read_until(process, "done pizzaOrders")
+        await read_until(process, "pizza: 1 -> 0")
+        process.send_signal(signal.SIGINT)
+        code, _, errors = await output(process)
+    assert (code, errors) == (0, "")
 
 
 async def test_a_folder_that_vanishes(folder: Path) -> None:

@@ -68,6 +68,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "offset-guard": ("on", "observe", "off", "true"),
     "handoff": ("auto", "hpa", "direct", "keda"),
     "behavior": ("scaleDown: {}",),
+    "profile": ("fast", " constant ", "Fast", "quick", ""),
 }
 """Annotation -> values at and around the edges of what its parser takes."""
 
@@ -78,6 +79,11 @@ TOGETHER: dict[str, dict[str, str]] = {
     "less than the default minimum": {"max-replica-count": "0"},
     "never asleep at zero": {"min-replica-count": "0", "idle-replica-count": "none"},
     "zero means one": {"min-replica-count": "0"},
+    "a profile's maximum is another": {"profile": "constant", "min-replica-count": "150"},
+    "a profile's bounds give way": {"profile": "steady", "max-replica-count": "1"},
+    "a profile excuses no mistake": {"profile": "fast", "min-replica-count": "3", "max-replica-count": "2"},
+    "a profile that never sleeps": {"profile": "constant", "min-replica-count": "0"},
+    "triggers": {"triggers": "[{type: kafka, metadata: {topic: a}}]", "topic": ""},
     "lifted and lowered": {"allow-idle-consumers": "true", "limit-to-partitions-with-lag": "true"},
     "two ways to log in": {"authentication-secret": "a", "authentication-ref": "b"},
     "a typo": {"lag-treshold": "10"},

@@ -10,7 +10,8 @@ import pytest
 from activator.doctor.facts import FieldOwner, Permission, TopicOfTarget, Unknown
 from activator.errors import DeniedError, UnavailableError
 from activator.kubernetes import inspection
-from activator.specs.annotations import parse
+from activator.specs.annotations import AnnotationDefaults, parse
+from activator.specs.keda.scaled_object import parse_packed
 from tests.kubernetes.memory_api import MemoryApi
 from tests.kubernetes.scripted_server import refused, scripted
 
@@ -128,6 +129,38 @@ async def test_workloads_with_their_triggers_mistakes_rivals_and_owners() -> Non
     assert "topik" in bills.problems[0]
     assert (bills.triggers, bills.rivals) == ((), ("ScaledObject so",))
     assert len(found[1]) == 1
+
+
+async def test_workloads_that_scaled_objects_of_ours_drive() -> None:
+    """Those with a ScaleTarget and those that ask for us; the ScaledObject and its HPA are no rivals of themselves."""
+
+    def read(annotations: Mapping[str, str], _: TargetRef) -> tuple[Policy | None, tuple[SpecError, ...]]:
+        return parse_packed(annotations, AnnotationDefaults())
+
+    api = MemoryApi()
+    trigger = {"bootstrapServers": "kafka:9092", "consumerGroup": "g", "topicFromEnv": "TOPIC"}
+    for name, says in (("kept", {}), ("asks", {"wakegate.dev/adopt": "true"}), ("theirs", {})):
+        container = {"name": "c", "env": [{"name": "TOPIC", "value": f"{name}-topic"}]}
+        workload = {"metadata": {"name": name}, "spec": {"template": {"spec": {"containers": [container]}}}}
+        api.put(f"{DEPLOYMENTS}/{name}", workload)
+        spec = {"scaleTargetRef": {"name": name}, "triggers": [{"type": "kafka", "metadata": trigger}]}
+        scaled = {"metadata": {"name": name, "annotations": says}, "spec": spec}
+        api.put(f"/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects/{name}", scaled)
+        hpa = {
+            "metadata": {"name": f"keda-hpa-{name}"},
+            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": name}},
+        }
+        api.put(f"/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/keda-hpa-{name}", hpa)
+    kept = {"metadata": {"name": "deployment-kept"}, "spec": {}}
+    api.put("/apis/wakegate.dev/v1alpha1/namespaces/shop/scaletargets/deployment-kept", kept)
+
+    found = await inspection.targets(client(api), (), read)
+    assert not isinstance(found, Unknown)
+    assert {target.name: (target.triggers[0].topic, target.rivals) for target in found[0]} == {
+        "Deployment shop/kept": ("kept-topic", ()),
+        "Deployment shop/asks": ("asks-topic", ()),
+    }
+    assert len(found[1]) == 2
 
 
 async def test_the_api_server_s_time(tmp_path: Path) -> None:

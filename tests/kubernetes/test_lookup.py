@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from activator.kubernetes.client import KubernetesClient
 
 APPS = "/apis/apps/v1/namespaces/shop"
+HPAS = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers"
 TOPIC = {"wakegate.dev/topic": "orders"}
 
 
@@ -36,7 +37,12 @@ def api() -> MemoryApi:
     made.put("/api/v1/namespaces/shop/pods/job-1", named("job-1", ("Job", "job")))
     hpa = named("wakegate-deployment-orders")
     hpa["spec"] = {"scaleTargetRef": {"kind": "Deployment", "name": "orders"}}
-    made.put("/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/wakegate-deployment-orders", hpa)
+    made.put(f"{HPAS}/wakegate-deployment-orders", hpa)
+    scaled_object = named("orders-scaler")
+    names = {"advanced": {"horizontalPodAutoscalerConfig": {"name": "kafka-hpa"}}}
+    scaled_object["spec"] = {"scaleTargetRef": {"name": "orders"}, **names}
+    made.put("/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects/orders-scaler", scaled_object)
+    made.put(f"{HPAS}/kafka-hpa", {**named("kafka-hpa"), "spec": hpa["spec"]})
     return made
 
 
@@ -54,6 +60,8 @@ def lookup(api: MemoryApi) -> Lookup:
         ("wakegate-deployment-orders", "", ("Deployment", "orders")),
         ("orders-7c5-x2x", "", ("Deployment", "orders")),
         ("store-0", "", ("StatefulSet", "store")),
+        ("orders-scaler", "", ("Deployment", "orders")),
+        ("kafka-hpa", "", ("Deployment", "orders")),
     ],
 )
 async def test_by_its_name_its_hpa_or_a_pod(api: MemoryApi, name: str, kind: str, found: tuple[str, str]) -> None:
@@ -61,6 +69,23 @@ async def test_by_its_name_its_hpa_or_a_pod(api: MemoryApi, name: str, kind: str
     ref, document = await lookup(api).find(name, kind)
     assert ref == TargetRef("shop", *found)
     assert document["metadata"]["name"] == found[1]
+
+
+async def test_what_belongs_to_a_workload_that_a_scaled_object_drives(api: MemoryApi) -> None:
+    """Its HPA has the ScaledObject's name for it, and Events on the ScaledObject are told beside the workload's."""
+    about = [("Deployment", "orders"), ("ScaledObject", "orders-scaler"), ("HorizontalPodAutoscaler", "kafka-hpa")]
+    for number, (kind, name) in enumerate([*about, ("ScaledObject", "other")]):
+        event = {**named(f"e{number}"), "involvedObject": {"kind": kind, "name": name}}
+        api.put(f"/api/v1/namespaces/shop/events/e{number}", event)
+    found, ref = lookup(api), TargetRef("shop", "Deployment", "orders")
+    driver = await found.scaled_object(ref)
+    assert driver is not None
+    hpa = await found.hpa(ref, driver)
+    assert hpa is not None
+    assert hpa["metadata"]["name"] == "kafka-hpa"
+    events = await found.events(ref, driver)
+    assert [(each["involvedObject"]["kind"], each["involvedObject"]["name"]) for each in events] == about
+    assert await found.scaled_object(TargetRef("shop", "StatefulSet", "store")) is None
 
 
 @pytest.mark.parametrize("name", ["order", "job-1", "gone"])

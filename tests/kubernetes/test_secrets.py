@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import json
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -27,6 +28,7 @@ from tests.virtual_time import virtual
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from activator.kubernetes.client import KubernetesClient
     from activator.specs.credentials import KafkaCredentials
@@ -237,6 +239,79 @@ async def test_the_secrets_of_a_cluster_trigger_authentication_are_the_operators
         store.name(ORDERS, [key])
         await look()
         assert store.options(key) == Built("ours")
+
+
+FILE_PATH = "/apis/keda.sh/v1alpha1/clustertriggerauthentications/login"
+FILE_KEY = AuthenticationSource(CLUSTER_TRIGGER_AUTHENTICATION, "shop", "login").key()
+
+
+async def file_of(tmp_path: Path, name: str, content: str | None) -> tuple[SecretStore[Built], Path]:
+    """A store whose root is a folder, and a ClusterTriggerAuthentication that names a file in it, looked at once."""
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "outside.json").write_text(json.dumps(FILE_LOGIN))
+    (root / "link.json").symlink_to(tmp_path / "outside.json")
+    if content is not None:
+        (root / "login.json").write_text(content)
+    api = MemoryApi()
+    api.put(FILE_PATH, {"metadata": {"name": "login"}, "spec": {"filePath": name}})
+    store = SecretStore(cast("KubernetesClient", api), build, "wakegate-system", root)
+    store.name(ORDERS, [FILE_KEY])
+    await store.look()
+    return store, root
+
+
+FILE_LOGIN = {"sasl": "plaintext", "username": "orders", "password": CANARY}
+
+
+async def test_a_mounted_file_and_its_rotation(tmp_path: Path) -> None:
+    """All of its parameters, and what it says at the next look is used."""
+    store, root = await file_of(tmp_path, "login.json", json.dumps(FILE_LOGIN))
+    assert store.options(FILE_KEY) == Built(CANARY)
+    (root / "login.json").write_text(json.dumps({**FILE_LOGIN, "password": "new"}))
+    await store.look()
+    assert store.options(FILE_KEY) == Built("new")
+    (root / "login.json").unlink()
+    await store.look()
+    assert store.options(FILE_KEY) == Built("new"), "what was read last stays in force"
+    assert [str(problem) for problem in store.problems(FILE_KEY)] == [
+        "File login.json: it does not exist; ClusterTriggerAuthentication shop/login names it"
+    ]
+
+
+NO_FILES = {
+    "out of the root": ("../outside.json", None, "it is not below WAKEGATE_AUTHENTICATION_FILE_ROOT"),
+    "a link out of it": ("link.json", None, "it is not below WAKEGATE_AUTHENTICATION_FILE_ROOT"),
+    "an absolute path": ("/etc/hostname", None, "it is not below WAKEGATE_AUTHENTICATION_FILE_ROOT"),
+    "the root itself": (".", None, "it does not exist"),
+    "no JSON": ("login.json", f"password: {CANARY}", "it is no JSON object of strings"),
+    "no texts": ("login.json", f'{{"{CANARY}": 1}}', "it is no JSON object of strings"),
+    "too large": ("login.json", f'{{"{CANARY}": "{"x" * 2**20}"}}', "it is no JSON object of strings"),
+    "a parameter that is missing": ("login.json", '{"sasl": "plaintext"}', "File login.json, key username: it is"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "said"), NO_FILES.values(), ids=NO_FILES)
+async def test_a_file_that_gives_nothing(tmp_path: Path, name: str, content: str | None, said: str) -> None:
+    """Its name and what is wrong are told, and nothing of what is in it."""
+    store, _ = await file_of(tmp_path, name, content)
+    told = "; ".join(map(str, store.problems(FILE_KEY)))
+    assert said in told
+    assert CANARY not in told
+    with pytest.raises(DeniedError):
+        store.options(FILE_KEY)
+
+
+async def test_without_a_root_no_file_is_read(tmp_path: Path) -> None:
+    """The operator says which folder it is."""
+    (tmp_path / "login.json").write_text(json.dumps(FILE_LOGIN))
+    api = MemoryApi()
+    api.put(FILE_PATH, {"metadata": {"name": "login"}, "spec": {"filePath": str(tmp_path / "login.json")}})
+    async with running(api) as store:
+        store.name(ORDERS, [FILE_KEY])
+        await store.look()
+        (problem,) = store.problems(FILE_KEY)
+        assert "the operator has set no WAKEGATE_AUTHENTICATION_FILE_ROOT" in str(problem)
 
 
 @virtual

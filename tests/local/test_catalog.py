@@ -18,6 +18,7 @@ from activator.local.catalog import FolderCatalog
 from activator.local.process import Reaper
 from activator.local.processes import LocalReplicas
 from activator.specs.annotations import AnnotationDefaults, parse
+from activator.specs.keda.scaled_object import is_packed, parse_packed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -83,7 +84,10 @@ class Bed:
         self.listener = Listener()
         self.replicas = LocalReplicas(Reaper(), os.environ, output=lambda *_: None, say=self.say)
         self.catalog = FolderCatalog(
-            folder, self.replicas, lambda found: parse(found, AnnotationDefaults()), say=self.say
+            folder,
+            self.replicas,
+            lambda found: (parse_packed if is_packed(found) else parse)(found, AnnotationDefaults()),
+            say=self.say,
         )
 
     def say(self, sentence: str) -> None:
@@ -284,12 +288,100 @@ async def test_what_is_no_folder(tmp_path: Path, name: str, sentence: str) -> No
         Bed(tmp_path / name).catalog.load()
 
 
-async def test_says_that_a_scaled_object_is_not_followed_here(bed: Bed) -> None:
-    """With its place, and what would be."""
-    scaled_object = "---\nkind: ScaledObject\nmetadata:\n  name: orders\n"
-    bed.write(manifest("a") + scaled_object)
+def scaled_object(name: str = "orders", *, target: str = "name: web", extra: str = "") -> str:
+    """YAML of a ScaledObject, as a document after another one."""
+    return textwrap.dedent(
+        f"""\
+        ---
+        kind: ScaledObject
+        metadata: {{name: {name}}}
+        spec:
+          scaleTargetRef: {{{target}}}
+          cooldownPeriod: 10
+          {extra or "minReplicaCount: 0"}
+          triggers:
+            - type: kafka
+              metadata: {{bootstrapServers: "kafka:9092", consumerGroup: g, topicFromEnv: TOPIC}}
+        """
+    )
+
+
+WEB = textwrap.dedent(
+    """\
+    kind: Deployment
+    metadata: {name: web}
+    spec:
+      template: {spec: {containers: [{name: c, command: [sh], env: [{name: TOPIC, value: mails}]}]}}
+    """
+)
+WEB_REF = TargetRef("default", "Deployment", "web")
+
+
+async def test_a_scaled_object_drives_its_workload(bed: Bed) -> None:
+    """Also one in another file, with the target's env; a changed ScaledObject is another policy."""
+    (bed.folder / "a.yaml").write_text(scaled_object())
+    (bed.folder / "b.yaml").write_text(WEB)
     async with running(bed):
+        (managed,) = bed.listener.upserts
+        assert managed.workload.ref == WEB_REF
+        assert managed.policy is not None
+        assert managed.policy.triggers[0].topic == "mails"
+        (bed.folder / "a.yaml").write_text(scaled_object(extra="maxReplicaCount: 7"))
+        await bed.until(lambda: len(bed.listener.upserts) > 1)
+        assert bed.listener.upserts[-1].policy is not None
+        assert bed.listener.upserts[-1].policy.max_replicas == 7
+        (bed.folder / "a.yaml").unlink()
+        (bed.folder / "c.yaml").write_text(manifest("pizza"))
+        await bed.until(lambda: bool(bed.listener.removals))
+        assert [ref for ref, _ in bed.listener.removals] == [WEB_REF]
+    assert bed.said == []
+
+
+async def test_a_mistake_in_a_scaled_object_is_told_with_its_line(bed: Bed) -> None:
+    """With the ScaledObject's own file and path."""
+    (bed.folder / "a.yaml").write_text(WEB + scaled_object(extra="poolingInterval: 5"))
+    with pytest.raises(SettingsError) as caught:
+        bed.catalog.load()
+    assert str(caught.value).startswith(
+        f"{bed.folder}/a.yaml:11: ScaledObject orders: spec.poolingInterval: there is no such field"
+    )
+    assert str(caught.value).endswith("did you mean pollingInterval?")
+
+
+NOT_FOLLOWED = {
+    "a target that is not there": (scaled_object(target="name: none"), "Deployment default/none is not in the folder"),
+    "a kind that is not run": (
+        scaled_object(target="kind: Rollout, name: web, apiVersion: argoproj.io/v1alpha1"),
+        "local mode runs Deployments and StatefulSets, not Rollout default/web",
+    ),
+    "a second one": (
+        scaled_object() + scaled_object("late"),
+        "ScaledObject orders drives Deployment default/web already",
+    ),
+}
+
+
+@pytest.mark.parametrize(("documents", "why"), NOT_FOLLOWED.values(), ids=NOT_FOLLOWED)
+async def test_a_scaled_object_that_drives_nothing_here_is_named(bed: Bed, documents: str, why: str) -> None:
+    """Once, with its place; what else is in the folder is run all the same."""
+    (bed.folder / "a.yaml").write_text(manifest("pizza") + "---\n" + WEB + documents)
+    async with running(bed):
+        assert PIZZA in {managed.workload.ref for managed in bed.listener.upserts}
         (said,) = bed.said
-        assert said.endswith(
-            ": ScaledObject orders is not followed by local mode: annotate its workload to have it scaled here"
-        )
+        assert "is not followed" in said
+        assert why in said
+        (bed.folder / "b.yaml").write_text(manifest("other"))
+        await bed.until(lambda: any(managed.workload.ref.name == "other" for managed in bed.listener.upserts))
+        assert bed.said == [said]
+
+
+async def test_a_scaled_object_wins_over_annotations(bed: Bed) -> None:
+    """As in a cluster, and it is said."""
+    driven = manifest("web").replace('command: ["sh"]', 'command: ["sh"], env: [{name: TOPIC, value: mails}]')
+    bed.write(driven + scaled_object())
+    async with running(bed):
+        (managed,) = bed.listener.upserts
+        assert managed.policy is not None
+        assert managed.policy.scaled_object is not None
+        (said,) = bed.said
+        assert said.endswith("ScaledObject orders drives Deployment default/web: its own annotations are not read")

@@ -162,3 +162,28 @@ def test_the_operators_credentials_go_to_the_operators_servers(
     cluster = Cluster(servers, AuthenticationSource(kind, "shop", "login").key())
     problem = refusal(cluster, frozenset(trusted.split()))
     assert (problem and str(problem)) == message
+
+
+FILE_MISTAKES = {
+    "in a namespace": (
+        REF_SOURCE,
+        {"filePath": "a.json"},
+        (
+            "TriggerAuthentication shop/login, spec.filePath: only in a ClusterTriggerAuthentication; name the "
+            "Secret in secretTargetRef"
+        ),
+    ),
+    "beside another source": (
+        AuthenticationSource(CLUSTER_TRIGGER_AUTHENTICATION, "shop", "login"),
+        {"filePath": "a.json", "secretTargetRef": [{"parameter": "ca", "name": "a", "key": "b"}]},
+        "ClusterTriggerAuthentication shop/login, spec.filePath: only alone, without secretTargetRef",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "spec", "said"), FILE_MISTAKES.values(), ids=FILE_MISTAKES)
+def test_who_may_name_a_file(source: AuthenticationSource, spec: dict[str, Any], said: str) -> None:
+    """Only what the operator writes, and alone; nothing is read otherwise."""
+    plan = plan_for_trigger_authentication(source, {"spec": spec}, "wakegate-system")
+    assert [str(problem) for problem in plan.problems] == [said]
+    assert plan.references() == ()

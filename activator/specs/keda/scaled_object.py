@@ -17,6 +17,7 @@ from activator.core.model import (
     Policy,
     ScaledObject,
     SelectPolicy,
+    TargetRef,
 )
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import SpecError
@@ -235,10 +236,35 @@ def is_packed(annotations: Mapping[str, str]) -> bool:
     return PACKED_KEY in annotations
 
 
+def unpack(annotations: Mapping[str, str]) -> dict[str, Any]:
+    """Return a packed ScaledObject as a document."""
+    kept: dict[str, Any] = json.loads(annotations[PACKED_KEY])
+    return kept
+
+
 def parse_packed(annotations: Mapping[str, str], defaults: AnnotationDefaults) -> _Parsed:
     """Read a packed ScaledObject."""
-    kept = json.loads(annotations[PACKED_KEY])
+    kept = unpack(annotations)
     return read_scaled_object(kept, kept.get("environment", {}), defaults)
+
+
+def target_of(document: Mapping[str, Any]) -> TargetRef | None:
+    """Return the workload that a ScaledObject names; None: it names none."""
+    spec = document.get("spec")
+    target = spec.get("scaleTargetRef") if isinstance(spec, Mapping) else None
+    if not isinstance(target, Mapping) or not target.get("name"):
+        return None
+    namespace = document["metadata"].get("namespace") or "default"
+    kind, version = target.get("kind") or "Deployment", target.get("apiVersion") or "apps/v1"
+    return TargetRef(str(namespace), str(kind), str(target["name"]), str(version))
+
+
+def hpa_name_of_scaled_object(document: Mapping[str, Any]) -> str:
+    """Return the name of a ScaledObject's HPA, as far as what it says is right."""
+    node: Any = document.get("spec")
+    for step in ("advanced", "horizontalPodAutoscalerConfig", "name"):
+        node = node.get(step) if isinstance(node, Mapping) else None
+    return node if isinstance(node, str) and node else f"keda-hpa-{document['metadata']['name']}"
 
 
 def _variables(document: Mapping[str, Any]) -> set[str]:
