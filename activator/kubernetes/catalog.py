@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from activator.kubernetes.client import Document, KubernetesClient
+    from activator.kubernetes.environment_objects import EnvironmentObjects
     from activator.kubernetes.resources import Resources
     from activator.kubernetes.scaled_objects import ScaledObjects
     from activator.ports import CatalogListener
@@ -55,6 +56,7 @@ class KubernetesCatalog:
         namespaces: Sequence[str] = (),
         scaled_objects: ScaledObjects | None = None,
         pack: Pack = lambda _document, _workload: {},
+        environment: EnvironmentObjects | None = None,
     ) -> None:
         self._client = client
         self._resources = resources
@@ -70,6 +72,8 @@ class KubernetesCatalog:
         self._unlisted: set[str] = set()
         self._scaled_objects = scaled_objects
         self._pack = pack
+        self._environment = environment
+        """What targets' variables come from; None: nothing is read for them."""
         self._looks: set[TargetRef] = set()
         """Targets of ScaledObjects that are to be read from the API server."""
         self._look_now = asyncio.Event()
@@ -114,6 +118,9 @@ class KubernetesCatalog:
     def _take(self, ref: TargetRef, workload: Workload, everything: Mapping[str, str], document: Document) -> bool:
         driver = self._scaled_objects.of(ref) if self._scaled_objects is not None else None
         if driver is not None:
+            if self._environment is not None and not self._environment.is_known(driver, document):
+                self._scaled_object_changed(ref)  # a look reads it first
+                return True
             annotations = dict(self._pack(driver, document))
         else:
             annotations = {key: value for key, value in everything.items() if key.startswith(ANNOTATION_PREFIX)}
@@ -154,7 +161,7 @@ class KubernetesCatalog:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._look_now.wait()
             unwatched = {ref for ref in scaled_objects.targets() if not _is_watched(ref) or ref not in self._managed}
-            self._looks |= unwatched
+            self._looks |= unwatched | (await self._environment.look() if self._environment is not None else set())
 
     async def _look_at(self, ref: TargetRef, scaled_objects: ScaledObjects) -> None:
         for loser in scaled_objects.beaten(ref):
@@ -170,12 +177,22 @@ class KubernetesCatalog:
             if driver is not None:
                 self.refused(driver, (f"its target {ref} cannot be read: {error}",))
             return
+        await self._prepare(ref, driver, document if _is_watched(ref) else {})
         if not _is_watched(ref):
             self._take(ref, workload_of_scale(document, ref), {}, {})
         elif self.take(document, ref.kind):
             for path, reflector in self._reflectors.items():
                 if path in paths.followed(APPS, KINDS[ref.kind], ["", ref.namespace]):
                     reflector.want((ref.namespace, ref.name))
+
+    async def _prepare(self, ref: TargetRef, driver: Document | None, document: Document) -> None:
+        """Read what a target's variables come from, where there is somebody who asks for them."""
+        if self._environment is None:
+            return
+        if driver is None:
+            self._environment.forget(ref)
+        else:
+            await self._environment.fetch(ref, driver, document)
 
     async def _read_target(self, ref: TargetRef) -> Document:
         """Read a workload by a list of one, for which the right to list is enough; of another kind its scale."""
@@ -196,6 +213,8 @@ class KubernetesCatalog:
 
     def lose(self, ref: TargetRef, workload: Workload | None) -> None:
         """Deliver that a workload is managed no more; None: it is gone altogether."""
+        if self._environment is not None:
+            self._environment.forget(ref)
         if self._managed.pop(ref, None) and self._listener:
             self._listener.remove(ref, workload)
 

@@ -175,7 +175,7 @@ class SecretStore(Generic[Options]):
         told = await self._read({path for entry in entries if (path := _source_path(entry.source))})
         plans = {id(entry): self._plan(entry.source, told) for entry in entries}
         references = {reference for plan in plans.values() if isinstance(plan, Plan) for reference in plan.references()}
-        found = await self._read({_path(reference) for reference in references})
+        found = await self._read({path_of(reference) for reference in references})
         for entry in entries:
             plan = plans[id(entry)]
             before, entry.looked_at = (entry.credentials, entry.problems), True
@@ -235,7 +235,7 @@ class SecretStore(Generic[Options]):
     ) -> None:
         """Take in what was read; what is in force stays so unless something that can be used takes its place."""
         references = plan.references() if isinstance(plan, Plan) else ()
-        answers = {reference: found[_path(reference)] for reference in references}
+        answers = {reference: found[path_of(reference)] for reference in references}
         failures = [_failure(reference, answer) for reference, answer in answers.items()]
         if isinstance(plan, WakegateError):
             failures.append(plan)
@@ -246,7 +246,7 @@ class SecretStore(Generic[Options]):
         if outage is not None or isinstance(plan, WakegateError):
             entry.unread = f"it could not be read: {outage}"
             return
-        resolution = resolve(entry.source, plan, {at: _data(answer) for at, answer in answers.items()})
+        resolution = resolve(entry.source, plan, {at: data_of(answer) for at, answer in answers.items()})
         entry.problems = resolution.problems
         if resolution.credentials is None or resolution.credentials == entry.credentials:
             return
@@ -268,7 +268,7 @@ class SecretStore(Generic[Options]):
 
 def _denied(source: AuthenticationSource) -> SpecError:
     if source.kind != CLUSTER_TRIGGER_AUTHENTICATION:
-        return _unreadable(str(source), source.namespace)
+        return unreadable(str(source), source.namespace)
     grant = "grant get of clustertriggerauthentications.keda.sh to wakegate's ServiceAccount by a ClusterRoleBinding"
     return SpecError(str(source), None, f"it may not be read; {grant}")
 
@@ -282,7 +282,8 @@ def _source_path(source: AuthenticationSource) -> str:
     return paths.member(_KEDA, "triggerauthentications", source.namespace, source.name)
 
 
-def _path(reference: Reference) -> str:
+def path_of(reference: Reference) -> str:
+    """Return where an object is read; of a ServiceAccount, where its token is asked for."""
     if reference.kind == FILE:
         return _FILE + reference.name
     subresource = "token" if reference.kind == SERVICE_ACCOUNT else ""
@@ -294,16 +295,17 @@ def _failure(reference: Reference, answer: Document | WakegateError | None) -> W
         if reference.kind == SERVICE_ACCOUNT:
             grant = f"grant create of serviceaccounts/token, by its name, in namespace {reference.namespace}"
             return SpecError(str(reference), None, f"its token may not be asked for; {grant}")
-        return _unreadable(str(reference), reference.namespace)
+        return unreadable(str(reference), reference.namespace)
     return answer if isinstance(answer, WakegateError) else None
 
 
-def _unreadable(what: str, namespace: str) -> SpecError:
+def unreadable(what: str, namespace: str) -> SpecError:
+    """Say which grant is missing in a namespace."""
     grant = f"bind ClusterRole {READER_ROLE} to wakegate's ServiceAccount by a RoleBinding in namespace {namespace}"
     return SpecError(what, None, f"it may not be read; {grant}")
 
 
-def _data(answer: Any) -> dict[str, str] | None:
+def data_of(answer: Any) -> dict[str, str] | None:
     """Decode what is in a Secret or ConfigMap; None: it does not exist."""
     if answer is None:
         return None

@@ -10,7 +10,7 @@ from activator.errors import SpecError
 from activator.specs.annotations import parse
 from activator.specs.documents import documents, line_of
 from activator.specs.keda.environment import environment_of
-from activator.specs.keda.scaled_object import read_scaled_object
+from activator.specs.keda.scaled_object import read_scaled_object, variables_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,11 +124,15 @@ def _of_scaled_object(
     target = spec.get("scaleTargetRef")
     target = target if isinstance(target, dict) else {}
     workload = workloads.get(_key(target.get("kind") or "Deployment", found, target.get("name")))
-    environment = environment_of(workload or {}, str(target.get("envSourceContainerName") or ""))
+    container = str(target.get("envSourceContainerName") or "")
+    environment = environment_of(workload or {}, container, wanted=variables_of(found))
     _, problems = read_scaled_object(found, environment, defaults)
-    if workload is None:  # whose environment has which variables nobody can tell
-        problems = tuple(problem for problem in problems if not problem.where.endswith("FromEnv"))
-    return problems
+    # Without the workload nobody can tell which variables there are, nor with it what comes from a Secret.
+    return tuple(
+        problem
+        for problem in problems
+        if not problem.where.endswith("FromEnv") or (workload is not None and problem.got is not None)
+    )
 
 
 def _key(kind: Any, found: Mapping[str, Any], name: Any = None) -> tuple[Any, ...]:

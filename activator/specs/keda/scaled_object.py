@@ -24,7 +24,7 @@ from activator.errors import SpecError
 from activator.specs import annotations as annotated
 from activator.specs.keda.fields import Field, nearest, read_fields, written
 from activator.specs.keda.table import ANNOTATIONS, SPEC, short_name
-from activator.specs.keda.triggers import Surroundings, Triggers, read_triggers
+from activator.specs.keda.triggers import FROM_ENVIRONMENT, Surroundings, Triggers, read_triggers
 
 if TYPE_CHECKING:
     from activator.specs.annotations import AnnotationDefaults
@@ -213,7 +213,7 @@ def _named(read: Mapping[str, Any], said: Mapping[str, Any], metadata: Mapping[s
 def pack(document: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
     """Return what of a ScaledObject a policy is read from, in the place of a workload's annotations."""
     metadata = document.get("metadata") or {}
-    used = {name: environment[name] for name in sorted(_variables(document)) if name in environment}
+    used = {name: environment[name] for name in sorted(variables_of(document)) if name in environment}
     known = {row.path for row in ANNOTATIONS}
     notes = {
         key: value
@@ -267,15 +267,15 @@ def hpa_name_of_scaled_object(document: Mapping[str, Any]) -> str:
     return node if isinstance(node, str) and node else f"keda-hpa-{document['metadata']['name']}"
 
 
-def _variables(document: Mapping[str, Any]) -> set[str]:
-    """Return the names of environment variables that triggers refer to."""
+def variables_of(document: Mapping[str, Any]) -> set[str]:
+    """Return the names of environment variables that triggers refer to, by parameters that may."""
     spec = document.get("spec") or {}
     triggers = spec.get("triggers") if isinstance(spec, Mapping) else None
     found = set()
     for entry in triggers if isinstance(triggers, list) else []:
         metadata = entry.get("metadata") if isinstance(entry, Mapping) else None
         for name, value in (metadata if isinstance(metadata, Mapping) else {}).items():
-            if str(name).endswith("FromEnv"):
+            if name in FROM_ENVIRONMENT:
                 found.add(str(value))
     return found
 

@@ -19,7 +19,7 @@ from activator.specs.authentication import (
     AuthenticationSource,
 )
 from activator.specs.keda import cron
-from activator.specs.keda.environment import FROM_ELSEWHERE
+from activator.specs.keda.environment import UNKNOWN
 from activator.specs.keda.fields import (
     Field,
     Treatment,
@@ -155,6 +155,11 @@ TYPES: Mapping[str, tuple[Field, ...]] = {
 }
 """Every type that is supported."""
 
+FROM_ENVIRONMENT = frozenset(
+    f"{row.path}{_FROM_ENVIRONMENT}" for table in TYPES.values() for row in table if row.from_environment
+)
+"""Parameters that name a variable of the target's container."""
+
 
 KAFKA_TYPES = frozenset({"kafka", "apache-kafka"})
 
@@ -248,7 +253,7 @@ def _metadata(
         return {}, [SpecError(where, shown(document), "a mapping of parameters")]
     problems: list[SpecError] = []
     plain = {name: value for name, value in document.items() if not (isinstance(value, str) and not value.strip())}
-    places: dict[str, str] = {}
+    variables: dict[str, tuple[str, str]] = {}
     for row in table:
         name = f"{row.path}{_FROM_ENVIRONMENT}"
         variable = plain.pop(name, None) if row.from_environment else None
@@ -258,17 +263,18 @@ def _metadata(
         if value is None:
             allowed = "the name of a variable in the target container's env"
             problems.append(SpecError(f"{where}.{name}", str(variable), allowed, nearest(str(variable), environment)))
-        elif value == FROM_ELSEWHERE:
-            what = "its value comes from a Secret or ConfigMap, which is not read: write the parameter itself"
-            problems.append(SpecError(f"{where}.{name}", None, f"{variable}: {what}"))
+        elif value.startswith(UNKNOWN):
+            problems.append(SpecError(f"{where}.{name}", None, f"{variable}: {value.removeprefix(UNKNOWN)}"))
         else:
             plain[row.path] = value
-            places[f"{where}.{row.path}"] = f"{where}.{name}"
+            variables[f"{where}.{row.path}"] = f"{where}.{name}", str(variable)
     read, wrong = read_fields(plain, table, where)
-    problems += [
-        SpecError(places.get(problem.where, problem.where), problem.got, problem.allowed, problem.did_you_mean)
-        for problem in wrong
-    ]
+    for problem in wrong:
+        if problem.where in variables:  # the value is not shown: whoever mixes up two variables may have named a secret
+            place, variable = variables[problem.where]
+            problems.append(SpecError(place, variable, f"a variable that holds {problem.allowed}"))
+        else:
+            problems.append(problem)
     misspelt = {problem.where.rpartition(".")[2] for problem in problems} | {
         problem.did_you_mean or "" for problem in problems
     }

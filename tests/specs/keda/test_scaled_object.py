@@ -245,8 +245,8 @@ def test_a_parameter_from_the_environment() -> None:
     _, problems = read_scaled_object(document, environment, AnnotationDefaults())
     assert [str(problem) for problem in problems] == [
         (
-            "spec.triggers[0].metadata.topicFromEnv: PASSWORD: its value comes from a Secret or ConfigMap, which is "
-            "not read: write the parameter itself"
+            "spec.triggers[0].metadata.topicFromEnv: PASSWORD: its value comes from Secret default/s, which is not "
+            "read here"
         )
     ]
 
