@@ -243,8 +243,7 @@ def test_the_second_document_by_scram_and_by_an_encrypted_key(stage: Stage) -> N
     consumers = {}
     for name, (listener, secret) in ways.items():
         put_secret(stage, name, **secret)
-        consumers[name] = consumer = stage.consumer(name, work_milliseconds=40, auto_offset_reset="latest")
-        consumer.forget_annotations()
+        consumers[name] = consumer = stage.bare_consumer(name, work_milliseconds=40, auto_offset_reset="latest")
         stage.api.apply(trigger_authentication(stage, name, *secret), second_document(stage, consumer, listener))
     for name, consumer in consumers.items():
         until(f"{name} sleeps", partial(has_replicas, consumer, 0), 60)
