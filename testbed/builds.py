@@ -149,10 +149,11 @@ def _template(name: str) -> str:
     return resources.files("testbed").joinpath("templates", name).read_text()
 
 
-def _example_sources() -> list[bytes]:
-    """What Maven builds the example from, each file with its name."""
+def pizza_orders_version() -> str:
+    """A digest of what Maven builds the example from, each file with its name."""
     files = (PIZZA_ORDERS_SOURCE / "pom.xml", *sorted((PIZZA_ORDERS_SOURCE / "src").rglob("*.java")))
-    return [f"{path.relative_to(PIZZA_ORDERS_SOURCE)}\n".encode() + path.read_bytes() for path in files]
+    named = (f"{path.relative_to(PIZZA_ORDERS_SOURCE)}\n".encode() + path.read_bytes() for path in files)
+    return _digest(*named)
 
 
 KAFKA = Part("kafka", KAFKA_VERSION, build_tools=("mvn", "java"), run_tools=("java",), build=build_kafka)
@@ -165,7 +166,7 @@ MONGO = Part(
 )
 PIZZA_ORDERS = Part(
     "pizza-orders",
-    _digest(*_example_sources()),
+    pizza_orders_version(),
     build_tools=("mvn", "javac"),
     run_tools=("java",),
     build=build_pizza_orders,

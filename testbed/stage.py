@@ -243,7 +243,6 @@ class Stage:
         topic_name = f"{self.namespace}-{name}"
         if topic:
             self.bed.kafka.create_topic(topic_name, partitions=partitions)
-        path = self.bed.run_directory / f"{topic_name}.ledger"
         written = {
             "topic": topic_name,
             "consumer-group": topic_name,
@@ -251,20 +250,35 @@ class Stage:
             "offset-reset-policy": auto_offset_reset,
             **{key.replace("_", "-"): value for key, value in annotations.items()},
         }
+        return self._deploy(
+            name,
+            replicas=replicas,
+            annotations={ANNOTATION_PREFIX + key: value for key, value in written.items()},
+            auto_offset_reset=auto_offset_reset,
+            work_milliseconds=work_milliseconds,
+            group_protocol=group_protocol,
+        )
+
+    def bare_consumer(
+        self, name: str = "orders", *, work_milliseconds: int = 0, auto_offset_reset: str = "earliest"
+    ) -> Consumer:
+        """Create a topic of five partitions and a Deployment that consumes it and that nothing manages yet."""
+        self.bed.kafka.create_topic(f"{self.namespace}-{name}", partitions=5)
+        return self._deploy(name, work_milliseconds=work_milliseconds, auto_offset_reset=auto_offset_reset)
+
+    def _deploy(self, name: str, **properties: Any) -> Consumer:
+        topic = f"{self.namespace}-{name}"
+        path = self.bed.run_directory / f"{topic}.ledger"
         self.api.apply(
             workloads.consumer_deployment(
                 name,
                 namespace=self.namespace,
                 bootstrap_servers=self.bed.kafka.bootstrap_servers,
-                topic=topic_name,
-                group=topic_name,
+                topic=topic,
+                group=topic,
                 ledger=path,
-                replicas=replicas,
-                annotations={ANNOTATION_PREFIX + key: value for key, value in written.items()},
-                auto_offset_reset=auto_offset_reset,
-                work_milliseconds=work_milliseconds,
                 commit_milliseconds=200,
-                group_protocol=group_protocol,
+                **properties,
             )
         )
         return Consumer(self, name, path)

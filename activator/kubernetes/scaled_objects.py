@@ -160,7 +160,8 @@ class ScaledObjects:
         while True:
             live = self._keda_is_live()
             if live is not self._was_live:  # whose they are has changed
-                self._was_live, self._told_left_alone = live, False
+                self._was_live = live
+                self._told_left_alone = self._told_left_alone and live is not False  # one that comes back is news
                 for ref in self.targets():
                     self.changed(ref)
             if self.leads():

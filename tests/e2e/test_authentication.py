@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import time
 import urllib.request
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +17,8 @@ from testbed.bed import REPOSITORY, Testbed, TestbedOptions
 from testbed.certificates import CertificateAuthority
 from testbed.control_plane_flags import HpaTimes
 from testbed.kafka_config import Listener
-from testbed.stage import Stage, Wakegate, install_crd, until
+from testbed.stage import Stage, Wakegate, install_crd, install_keda_crds, until
+from tests import keda_documents
 from tests.e2e.test_round import PARTITIONS, check_records
 from tests.kafka.key_forms import FORMS, PASSWORD
 
@@ -31,32 +34,12 @@ USER = "orders"
 CANARY = "c4n4ry"
 """In every secret value, so that one search through all that is told finds any of them."""
 FIRST, SECOND, WRONG = f"{CANARY}-first", f"{CANARY}-second", f"{CANARY}-wrong"
+EXPIRED = "key cert, which is valid until 2020-01-01T00:00:00Z (TLS alert: "
 LISTENERS = (
     Listener("SASL_SSL", users={USER: FIRST}, name="SCRAM"),
     Listener("SSL", require_client_certificate=True, name="MTLS"),
 )
 CONSUMER = {"work_milliseconds": 40, "cooldown_period": "4", "polling_interval": "3"}
-TRIGGER_AUTHENTICATIONS: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "triggerauthentications.keda.sh"},
-    "spec": {
-        "group": "keda.sh",
-        "scope": "Namespaced",
-        "names": {"kind": "TriggerAuthentication", "plural": "triggerauthentications"},
-        "versions": [
-            {
-                "name": "v1alpha1",
-                "served": True,
-                "storage": True,
-                "schema": {
-                    "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-                },
-            }
-        ],
-    },
-}
-"""Enough of KEDA's to store them."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +48,7 @@ def bed() -> Iterator[Testbed]:
     options = TestbedOptions(hpa=HpaTimes(sync_period="2s", downscale_stabilization="5s"), kafka_listeners=LISTENERS)
     with Testbed(options) as made:
         install_crd(made)
-        made.control_plane.api.apply(TRIGGER_AUTHENTICATIONS)
+        install_keda_crds(made)
         made.control_plane.api.apply(*_roles())
         yield made
 
@@ -99,7 +82,7 @@ def grant(stage: Stage, role: str) -> None:
     )
 
 
-def start(stage: Stage) -> Wakegate:
+def start(stage: Stage, keda: str = "auto") -> Wakegate:
     """Start wakegate under its own account, managing its own namespace by itself."""
     kubeconfig = stage.bed.control_plane.kubeconfig_for(stage.namespace, "wakegate")
     grant(stage, "wakegate")
@@ -121,7 +104,7 @@ def start(stage: Stage) -> Wakegate:
             "subjects": [account],
         },
     )
-    wakegate = stage.wakegate(leader_election="false")
+    wakegate = stage.wakegate(leader_election="false", keda=keda)
     wakegate.process.env["KUBECONFIG"] = str(kubeconfig)
     wakegate.start()
     return wakegate
@@ -223,6 +206,74 @@ def test_mutual_tls_by_a_trigger_authentication(stage: Stage) -> None:
     assert written.splitlines()[3] not in told
 
 
+def trigger_authentication(stage: Stage, name: str, *parameters: str) -> dict[str, Any]:
+    """Every parameter out of the Secret of the same name, under its own name as key: as the second document has it."""
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "TriggerAuthentication",
+        "metadata": {"name": name, "namespace": stage.namespace},
+        "spec": {"secretTargetRef": [{"parameter": key, "name": name, "key": key} for key in parameters]},
+    }
+
+
+def second_document(stage: Stage, consumer: Consumer, listener: str) -> dict[str, Any]:
+    """The second document's ScaledObject of a consumer, on a listener, with shorter times and otherwise as it is."""
+    document: dict[str, Any] = yaml.safe_load(keda_documents.SECOND)
+    document["metadata"] = {"name": consumer.name, "namespace": stage.namespace}
+    spec = document["spec"]
+    spec |= {"cooldownPeriod": 5, "pollingInterval": 3}
+    spec["scaleTargetRef"]["name"] = consumer.name
+    autoscaler = spec["advanced"]["horizontalPodAutoscalerConfig"]
+    autoscaler["name"] = f"kafka-hpa-{consumer.name}"
+    autoscaler["behavior"]["scaleUp"]["stabilizationWindowSeconds"] = 3
+    spec["triggers"][0]["authenticationRef"]["name"] = consumer.name
+    topic = stage.topic_of(consumer)
+    servers = stage.bed.kafka.bootstrap_servers_of(listener)
+    spec["triggers"][0]["metadata"] |= {"bootstrapServers": servers, "topic": topic, "consumerGroup": topic}
+    return document
+
+
+def test_the_second_document_by_scram_and_by_an_encrypted_key(stage: Stage) -> None:
+    """0 -> 5 -> 0 and restored, by SCRAM-SHA-512 over TLS and by a client certificate with an encrypted PKCS#8 key."""
+    certificate = client_certificate(stage)
+    assert "BEGIN ENCRYPTED PRIVATE KEY" in certificate["key"]
+    ways = {"scram": ("SCRAM", login(stage, FIRST)), "mtls": ("MTLS", certificate)}
+    grant(stage, "wakegate-secrets-reader")
+    wakegate = start(stage, keda="on")
+    consumers = {}
+    for name, (listener, secret) in ways.items():
+        put_secret(stage, name, **secret)
+        consumers[name] = consumer = stage.bare_consumer(name, work_milliseconds=40, auto_offset_reset="latest")
+        stage.api.apply(trigger_authentication(stage, name, *secret), second_document(stage, consumer, listener))
+    for name, consumer in consumers.items():
+        until(f"{name} sleeps", partial(has_replicas, consumer, 0), 60)
+        stage.produce(consumer)
+        until(f"one record wakes {name}", partial(has_replicas, consumer, 1), 5)
+        stage.produce(consumer, 800)
+        until(f"{name} is taken to five", partial(has_replicas, consumer, PARTITIONS), 60)
+    for name, consumer in consumers.items():
+        until(f"{name} has consumed all", partial(has_consumed, consumer, 801), 90)
+        until(f"{name} sleeps again", partial(has_replicas, consumer, 0), 60)
+    assert {hpa["metadata"]["name"] for hpa in stage.hpas()} == {"kafka-hpa-scram", "kafka-hpa-mtls"}
+
+    told = everything_told(stage, wakegate)
+    assert CANARY not in told
+    assert certificate["key"].splitlines()[3] not in told
+    for name, consumer in consumers.items():
+        stage.api.delete(f"/apis/keda.sh/v1alpha1/namespaces/{stage.namespace}/scaledobjects/{name}")
+        until(f"{name} is put back", partial(has_replicas, consumer, 1), 30)
+
+
+def has_replicas(consumer: Consumer, count: int) -> bool:
+    """Whether it is to have so many."""
+    return consumer.replicas() == count
+
+
+def has_consumed(consumer: Consumer, count: int) -> bool:
+    """Whether it has read so many different records."""
+    return consumer.consumed() == count
+
+
 def secret_reads(stage: Stage) -> int:
     """How often wakegate has asked for a Secret of this stage."""
     return sum(
@@ -318,7 +369,7 @@ def test_a_password_is_rotated_under_load(stage: Stage) -> None:
     assert CANARY not in everything_told(stage, wakegate)
 
 
-def client_certificate(stage: Stage) -> dict[str, str]:
+def client_certificate(stage: Stage, *, not_after: dt.datetime | None = None) -> dict[str, str]:
     """The keys of a Secret for mutual TLS, with a new key each time."""
     make, write, _ = FORMS["EC, PKCS#8, PBES2"]
     key = make()
@@ -326,14 +377,14 @@ def client_certificate(stage: Stage) -> dict[str, str]:
     return {
         "tls": "enable",
         "ca": authority.certificate.read_text(),
-        "cert": authority.certify(USER, key.public_key()),
+        "cert": authority.certify(USER, key.public_key(), not_after=not_after),
         "key": write(key),
         "keyPassword": PASSWORD,
     }
 
 
 def test_a_client_certificate_is_rotated_under_load(stage: Stage) -> None:
-    """As cert-manager does it: another certificate and key in the Secret, and every record wakes."""
+    """As cert-manager does it: another one in the Secret, and every record wakes; one that has expired is named."""
     put_secret(stage, "kafka", **client_certificate(stage))
     grant(stage, "wakegate-secrets-reader")
     wakegate = start(stage)
@@ -345,4 +396,7 @@ def test_a_client_certificate_is_rotated_under_load(stage: Stage) -> None:
     produced = wake(stage, consumer, produced)
     until("everything is consumed", lambda: consumer.consumed() == produced, 60)
     assert refusals_at_the_broker(stage) == refused
+
+    put_secret(stage, "kafka", **client_certificate(stage, not_after=dt.datetime(2020, 1, 1, tzinfo=dt.UTC)))
+    until("its end is named", lambda: EXPIRED in consumer.scale_target().get("message", ""), 45)
     assert CANARY not in everything_told(stage, wakegate)

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from confluent_kafka import Producer
 
-from testbed import builds, workloads
+from testbed import builds
 from testbed.errors import ApiError
 from testbed.mongo import Mongo
-from testbed.stage import Consumer, Stage, until
+from testbed.stage import Stage, until
 from tests.keda_documents import FIRST
 
 if TYPE_CHECKING:
@@ -114,23 +114,6 @@ class Pipeline:
         return self.mongo.client["pipelineSink"]["pizzaOrderAnalysis"]
 
 
-def deploy(stage: Stage, topic: str) -> Consumer:
-    """A Deployment of the document's name, without any annotation, and its topic."""
-    stage.bed.kafka.create_topic(topic, partitions=PARTITIONS)
-    path = stage.bed.run_directory / f"{topic}.ledger"
-    stage.api.apply(
-        workloads.consumer_deployment(
-            "streams-pipeline-app",
-            namespace=stage.namespace,
-            bootstrap_servers=stage.bed.kafka.bootstrap_servers,
-            topic=topic,
-            group=topic,
-            ledger=path,
-        )
-    )
-    return Consumer(stage, "streams-pipeline-app", path)
-
-
 def produce(stage: Stage, orders: range) -> None:
     """Orders, spread over the partitions and acknowledged."""
     producer = Producer({"bootstrap.servers": stage.bed.kafka.bootstrap_servers, "linger.ms": 0})
@@ -223,7 +206,7 @@ def test_a_target_that_is_not_there_and_one_to_be_restored(stage: Stage) -> None
     document = yaml.safe_load(FIRST)
     document["metadata"]["namespace"] = stage.namespace
     document["spec"]["advanced"] = {"restoreToOriginalReplicaCount": True}
-    topic = f"{stage.namespace}-orders"
+    topic = f"{stage.namespace}-streams-pipeline-app"
     document["spec"]["triggers"][0]["metadata"] |= {
         "bootstrapServers": stage.bed.kafka.bootstrap_servers,
         "topic": topic,
@@ -232,7 +215,7 @@ def test_a_target_that_is_not_there_and_one_to_be_restored(stage: Stage) -> None
     stage.api.apply(document)
     until("it is said", lambda: is_condition(stage, "Ready", "False", "ScaledObjectCheckFailed"), 30)
     assert "there is no Deployment" in condition(stage, "Ready")["message"]
-    consumer = deploy(stage, topic)
+    consumer = stage.bare_consumer("streams-pipeline-app")
     until("it sleeps", lambda: consumer.replicas() == 0, 90)
     stage.api.delete(path_of(stage))
     until("it is put back", lambda: consumer.replicas() == 1, 30)

@@ -93,13 +93,6 @@ def kafka_trigger(consumer: Consumer) -> dict[str, Any]:
     return {"type": "kafka", "metadata": metadata}
 
 
-def unannotated(stage: Stage, name: str = "orders") -> Consumer:
-    """A Deployment that really consumes, and its topic; nothing manages it yet."""
-    consumer = stage.consumer(name)
-    consumer.forget_annotations()
-    return consumer
-
-
 def condition(stage: Stage, name: str, kind: str) -> dict[str, str]:
     """One condition of a ScaledObject; empty: not set yet."""
     path = f"/apis/keda.sh/v1alpha1/namespaces/{stage.namespace}/scaledobjects/{name}"
@@ -128,7 +121,7 @@ def applied(stage: Stage, name: str, mistake: dict[str, Any]) -> str:
 def test_each_mistake_is_named_and_touches_no_other(stage: Stage) -> None:
     """The API server refuses it by the schema, or its Ready condition says place, value and fix; others go on."""
     stage.wakegate().start()
-    consumer = unannotated(stage)
+    consumer = stage.bare_consumer()
     stage.api.apply(scaled_object(consumer))
     until("the right one sleeps", lambda: consumer.replicas() == 0, 60)
 
@@ -164,7 +157,7 @@ def window_now(replicas: int) -> dict[str, Any]:
 def test_cron_and_memory_beside_kafka(stage: Stage) -> None:
     """A window wakes and the real HPA holds its count; memory stands on the HPA as a resource metric."""
     stage.wakegate().start()
-    consumer = unannotated(stage)
+    consumer = stage.bare_consumer()
     stage.api.apply(scaled_object(consumer))
     until("it sleeps", lambda: consumer.replicas() == 0, 60)
     memory = {"type": "memory", "metricType": "AverageValue", "metadata": {"value": "100Mi"}}
@@ -237,7 +230,7 @@ def live_keda(stage: Stage) -> Iterator[None]:
 @pytest.mark.usefixtures("live_keda")
 def test_beside_a_live_keda(stage: Stage) -> None:
     """`auto` leaves its ScaledObjects alone and says so once; one that asks for wakegate is managed."""
-    left, adopted = unannotated(stage, "left"), unannotated(stage, "adopted")
+    left, adopted = stage.bare_consumer("left"), stage.bare_consumer("adopted")
     document = scaled_object(adopted)
     document["metadata"]["annotations"] = {"wakegate.dev/adopt": "true"}
     stage.api.apply(scaled_object(left), document)
@@ -255,7 +248,7 @@ def test_a_fallback_over_an_outage(stage: Stage) -> None:
     sleeper = stage.consumer(
         "sleeper", fallback_replicas="3", fallback_after="10s", cooldown_period="4", polling_interval="3"
     )
-    awake = unannotated(stage, "awake")
+    awake = stage.bare_consumer("awake")
     document = scaled_object(
         awake,
         fallback={"failureThreshold": 2, "replicas": 4},

@@ -67,6 +67,26 @@ async def running(followed: Followed) -> AsyncIterator[None]:
 
 
 @virtual
+async def test_that_a_live_keda_has_them_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Not while it is unknown, not again at each look; one that went and comes back is news."""
+    caplog.set_level("INFO")
+    api = MemoryApi()
+    api.put(path_of("orders"), document())
+    followed = Followed(api, live=None)
+    task = asyncio.create_task(followed.objects.run())
+    said = []
+    for live in (None, True, False, True):
+        followed.live = live
+        for _ in range(3):
+            await asyncio.sleep(2)
+            assert (followed.objects.of(ORDERS) is None) is (live is not False)
+        said.append(sum("KEDA is live here" in message for message in caplog.messages))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert said == [0, 1, 1, 2]
+
+
+@virtual
 async def test_of_two_that_name_one_target_the_older_drives_it() -> None:
     """The younger is known, to be told so."""
     api = MemoryApi()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,6 +66,18 @@ def test_a_built_part_needs_no_build_tools(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / builds.JAEGER.key).mkdir()
     monkeypatch.setenv("PATH", "")
     assert builds.ensure(builds.JAEGER, root=tmp_path) == tmp_path / builds.JAEGER.key
+
+
+def test_the_example_is_built_anew_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its key in the cache follows what Maven reads, whatever else lies beside it."""
+    shutil.copytree(builds.PIZZA_ORDERS_SOURCE, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(builds, "PIZZA_ORDERS_SOURCE", tmp_path)
+    assert builds.pizza_orders_version() == builds.PIZZA_ORDERS.version
+    (tmp_path / "README.md").write_text("another text")
+    assert builds.pizza_orders_version() == builds.PIZZA_ORDERS.version
+    source = next((tmp_path / "src").rglob("*.java"))
+    source.write_text(source.read_text() + "\n")
+    assert builds.pizza_orders_version() != builds.PIZZA_ORDERS.version
 
 
 def test_build_fills_the_part_s_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,45 +29,7 @@ from activator.specs.keda.fields import Treatment
 from activator.specs.keda.scaled_object import pack, parse_packed, read_scaled_object
 from activator.specs.keda.table import SPEC
 from activator.specs.keda.triggers import TYPES
-from tests.keda_documents import FIRST
-
-SECOND = """
-apiVersion: keda.sh/v1alpha1
-kind: ScaledObject
-metadata:
-  name: consumer-demo
-  namespace: demo
-spec:
-  advanced:
-    horizontalPodAutoscalerConfig:
-      name: kafka-hpa
-      behavior:
-        scaleDown:
-          stabilizationWindowSeconds: 300
-        scaleUp:
-          stabilizationWindowSeconds: 30
-    restoreToOriginalReplicaCount: true
-  cooldownPeriod: 60
-  maxReplicaCount: 10
-  minReplicaCount: 1
-  pollingInterval: 10
-  idleReplicaCount: 0
-  scaleTargetRef:
-    apiVersion: apps/v1
-    kind: Deployment
-    name: consumer-demo
-  triggers:
-    - authenticationRef:
-        kind: TriggerAuthentication
-        name: kafka-auth
-      metadata:
-        bootstrapServers: kafka:9093
-        consumerGroup: demo
-        lagThreshold: "25"
-        topic: orders
-      type: kafka
-"""
-"""As the second one stands for, its indentation repaired."""
+from tests.keda_documents import FIRST, SECOND
 
 
 def read(document: dict[str, Any], **environment: str) -> Policy:
