@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import time
 from collections import Counter
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 
 FAILING_SEEDS = 20
+RERUN_SECONDS = 300.0
+"""Of virtual time, for failing seeds that are run again and again."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -143,10 +146,11 @@ def _ablations(asked: argparse.Namespace) -> int:
 
 def _rerun(asked: argparse.Namespace) -> int:
     """Run failing seeds again and again, in processes with different hash seeds."""
-    first = sorted(caught().items(), key=lambda entry: entry[1].at_seconds)[:FAILING_SEEDS]
-    plans = [plan_of(catch.seed, name).narrowed(until=catch.at_seconds + 1.0) for name, catch in first]
-    with ProcessPoolExecutor(max(2, asked.jobs), mp_context=get_context("spawn"), max_tasks_per_child=5) as pool:
-        results = list(pool.map(_run, [plan for plan in plans for _ in range(asked.reruns)]))
+    early = [name for name, found in caught().items() if found.at_seconds < RERUN_SECONDS]
+    tried = (plan_of(seed, name).narrowed(until=RERUN_SECONDS) for seed in itertools.count() for name in early)
+    plans = list(itertools.islice((plan for plan in tried if _run(plan).violations), FAILING_SEEDS))
+    with ProcessPoolExecutor(max(2, asked.jobs), mp_context=get_context("spawn"), max_tasks_per_child=40) as pool:
+        results = list(pool.map(run_ablated, [plan for plan in plans for _ in range(asked.reruns)]))
     differ = 0
     for number, plan in enumerate(plans):
         runs = results[number * asked.reruns : (number + 1) * asked.reruns]

@@ -149,7 +149,7 @@ def _foreign_hand() -> AbstractContextManager[object]:
 @_ablation("slept-in-rebalance")
 def _rebalancing() -> AbstractContextManager[object]:
     """A group in rebalance is not quiet."""
-    return mock.patch.object(decide, "REBALANCING", frozenset())
+    return mock.patch.object(restraining, "REBALANCING", frozenset())
 
 
 # -------------------------------------------------------------------------------------------------------- the lag

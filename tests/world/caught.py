@@ -1,4 +1,4 @@
-"""Which seed notices first that a safeguard is missing: found by `python -m tests.world --ablations --write`."""
+"""Which seed notices that a safeguard is missing: found by `python -m tests.world --ablations --write`."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def write(found: Mapping[str, Catch]) -> None:
 
 
 def table(found: Mapping[str, Catch]) -> str:
-    """Return every safeguard, what is broken without it, and the first seed that shows it, as Markdown."""
-    lines = ["", "| without this safeguard | a seed breaks | first seed |", "| --- | --- | --- |"]
+    """Return every safeguard, what is broken without it, and a seed that shows it, as Markdown."""
+    lines = ["", "| without this safeguard | is broken | by seed |", "| --- | --- | --- |"]
     for name, ablation in ABLATIONS.items():
         catch = found.get(name)
         told = (f"`{catch.rule}`", str(catch.seed)) if catch is not None else ("**not yet noticed by any**", "")
