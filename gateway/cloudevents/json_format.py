@@ -1,8 +1,8 @@
 """The JSON event format of CloudEvents 1.0, read without disturbing the payload and written for structured records.
 
-The outer object is walked by hand, member by member: only so is the text of `data` had byte for byte (`1.10` stays
-`1.10`, a number of 5,000 digits stays one) and a repeated member seen. Each member's value is read by the standard
-library's scanner.
+The text of `data` is kept byte for byte (`1.10` stays `1.10`, a number of 5,000 digits stays one) and a repeated member
+is seen: the outer object is walked by hand, member by member, wherever one call of the standard library's scanner does
+not tell both.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN_NAME = re.compile(r'[ \t\n\r]*"([a-zA-Z0-9_-]*)"[ \t\n\r]*:[ \t\n\r]*')
-_PLAIN_MEMBER = re.compile(r'[ \t\n\r]*"([a-zA-Z0-9_-]*)"[ \t\n\r]*:[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*([,}])')
-"""A whole member whose value is a string without escapes, as most are: one match does what three steps would."""
+_COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 _FOLLOWS = re.compile(r"[ \t\n\r]*([,}])")
 _BODY = "body"
 _DATA = "data"
+_DATA_NAME = '"data"'
 _DATA_BASE64 = "data_base64"
 _JSON_TYPE = "application/json"
 _UTF8: Final = frozenset({None, "utf-8", "utf8"})
@@ -56,6 +56,17 @@ def _constant(literal: str) -> None:
 _DECODER: Any = json.JSONDecoder(parse_float=_Number, parse_int=_integer, parse_constant=_constant)
 _SCAN: Final[Callable[[str, int], tuple[Any, int]]] = _DECODER.scan_once
 """Reads one value and says where it ends."""
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object as its members in order, repeated ones too."""
+
+
+_PAIRS_DECODER: Any = json.JSONDecoder(
+    parse_float=_Number, parse_int=_integer, parse_constant=_constant, object_pairs_hook=_Pairs
+)
+_SCAN_PAIRS: Final[Callable[[str, int], tuple[Any, int]]] = _PAIRS_DECODER.scan_once
+"""The same, but that objects are `_Pairs`."""
 _SCAN_ERRORS: Final = (StopIteration, ValueError, RecursionError)
 
 
@@ -145,43 +156,68 @@ class _Members(NamedTuple):
 
 
 def _members(text: str, at: int) -> tuple[_Members, int]:
-    """Walk an object and return where it ends. Raises EventError where it is not JSON."""
+    """Read an object and return where it ends. Raises EventError where it is not JSON."""
+    return _plain_members(text, at) or _walked_members(text, at)
+
+
+def _plain_members(text: str, at: int) -> tuple[_Members, int] | None:
+    """Read an object by one call of the scanner, five times as fast as the walk; None: the walk has to tell.
+
+    Without a backslash in it each string stands in the text as it is read: a `data` that is one is its own text, and
+    where `"data"` stands but once it is the name of that member.
+    """
+    try:
+        pairs, end = _SCAN_PAIRS(text, at)
+    except _SCAN_ERRORS:
+        return None
+    if not isinstance(pairs, _Pairs) or text.find("\\", at, end) >= 0:
+        return None
+    values = dict(pairs)
+    data = _plain_data(text, at, end, values[_DATA]) if _DATA in values else None
+    if len(values) != len(pairs) or (data is None and _DATA in values):
+        return None
+    return _Members(values, data, None), end
+
+
+def _plain_data(text: str, at: int, end: int, value: Any) -> str | None:
+    """Return the text of `data`, where it can be told."""
+    if isinstance(value, str):
+        return f'"{value}"'
+    name = text.find(_DATA_NAME, at, end)
+    colon = _COLON.match(text, name + len(_DATA_NAME))
+    if colon is None or text.find(_DATA_NAME, name + 1, end) >= 0:
+        return None
+    _, data_end = _SCAN(text, colon.end())
+    return text[colon.end() : data_end]
+
+
+def _walked_members(text: str, at: int) -> tuple[_Members, int]:
+    """Walk an object member by member."""
     if text[at : at + 1] != "{":
         raise _not_json(text, at, "expected { at the start of an event")
     values: dict[str, Any] = {}
-    raw: str | None
     data = repeated = None
     at = _skip(text, at + 1)
     if text[at : at + 1] == "}":
         return _Members(values, data, repeated), at + 1
     while True:
-        plain = _PLAIN_MEMBER.match(text, at)
-        if plain is not None:
-            name, value, follows = plain.groups()
-            at, raw = plain.end(), None
-        else:
-            name, value, raw, follows, at = _member(text, at)
+        plain = _PLAIN_NAME.match(text, at)
+        name, start = (plain[1], plain.end()) if plain is not None else _name(text, at)
+        try:
+            value, end = _SCAN(text, start)
+        except _SCAN_ERRORS as error:
+            raise _unreadable(text, start, error) from None
         if name in values:
             repeated = repeated or name
         values[name] = value
         if name == _DATA:
-            data = f'"{value}"' if raw is None else raw
-        if follows == "}":
+            data = text[start:end]
+        follows = _FOLLOWS.match(text, end)
+        if follows is None:
+            raise _not_json(text, end, "expected , or } after a value")
+        at = follows.end()
+        if follows[1] == "}":
             return _Members(values, data, repeated), at
-
-
-def _member(text: str, at: int) -> tuple[str, Any, str, str, int]:
-    """Read a member of any kind; return its name, its value, the text of that, what follows, and where it ends."""
-    plain = _PLAIN_NAME.match(text, at)
-    name, start = (plain[1], plain.end()) if plain is not None else _name(text, at)
-    try:
-        value, end = _SCAN(text, start)
-    except _SCAN_ERRORS as error:
-        raise _unreadable(text, start, error) from None
-    follows = _FOLLOWS.match(text, end)
-    if follows is None:
-        raise _not_json(text, end, "expected , or } after a value")
-    return name, value, text[start:end], follows[1], follows.end()
 
 
 def _name(text: str, at: int) -> tuple[str, int]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cloudevents import http
+from gateway.cloudevents import http, json_format
 from gateway.cloudevents.event import BatchError, BatchTooLongError, EventError, UnsupportedFormatError
 from gateway.cloudevents.kafka import KeyRule, RecordMode, write_record
 from tests.gateway.cloudevents import reading
@@ -131,3 +131,23 @@ def test_spoilt_messages(seed: int) -> None:
     messages = [mutated(drawn) for _ in range(2000)]
     taken = sum(map(check_message, messages))
     assert 0 < taken < len(messages)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_one_call_and_the_walk_say_the_same(seed: int) -> None:
+    """Where an object is read by one call of the scanner, walking it gives the same members, text and end."""
+    drawn = Random(seed)  # noqa: S311 - nothing to guess
+    compared = 0
+    for _ in range(4000):
+        body = mutated(drawn).body.decode(errors="replace")
+        at = len(body) - len(body.lstrip("[ "))
+        plain = json_format._plain_members(body, at)
+        if plain is not None:
+            walked = json_format._walked_members(body, at)
+            assert (list(plain[0].values), *plain[0][1:], plain[1]) == (
+                list(walked[0].values),
+                *walked[0][1:],
+                walked[1],
+            )
+            compared += 1
+    assert compared > 200
