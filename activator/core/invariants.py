@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from activator.core.joined import joined
 from activator.core.model import Reason, Step
 from activator.core.schedule import window_at
 from activator.core.steps.draft import REBALANCING
@@ -104,7 +105,8 @@ def _of_evidence(policy: Policy, seen: Observation, since: datetime) -> Iterator
     """Check that every trigger was read since then, in full, and had nothing to do."""
     if len(seen.lags) != len(policy.triggers) or not (seen.lags or policy.schedules):
         yield f"there are {len(seen.lags)} readings of {len(policy.triggers)} triggers"
-    for trigger, lag in zip(policy.triggers, seen.lags, strict=False):
+    read = min(len(seen.lags), len(policy.triggers))
+    for trigger, lag in joined(policy.triggers[:read], seen.lags[:read]):
         place = f"group {trigger.group} on {trigger.topic}"
         if not lag.complete or lag.read_at is None:
             yield f"the lag of {place} is not known"

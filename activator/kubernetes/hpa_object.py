@@ -9,6 +9,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
+from activator.core.joined import whole_triggers
 from activator.core.model import MetricType
 from activator.core.naming import (
     FIELD_MANAGER,
@@ -112,7 +113,7 @@ def _metrics(ref: TargetRef, policy: Policy) -> list[dict[str, Any]]:
     selector = target_metric_selector(ref, policy)
     of_lag = [
         _external(metric_name(trigger), selector, trigger.metric_type, trigger.lag_threshold)
-        for trigger in policy.triggers
+        for trigger in whole_triggers(policy.triggers)
     ]
     of_windows = [
         _external(schedule_metric_name(schedule), selector, MetricType.AVERAGE_VALUE, 1)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from activator.core.decide import HPA_SYNC_PERIOD
+from activator.core.joined import joined, whole_triggers
 from activator.core.model import Outcome, Reason, Severity
 from activator.core.naming import metric_name, schedule_metric_name
 from activator.core.schedule import window_at
@@ -52,7 +53,7 @@ def status(evaluation: Evaluation, known: Remembered) -> dict[str, Any]:
     group, _, version = ref.api_version.rpartition("/")
     names = _metric_names(policy)
     fallback = any(step.reason is Reason.FALLBACK for step in evaluation.decision.steps)
-    lags = list(zip(policy.triggers, evaluation.seen.lags, strict=False))
+    lags = joined(policy.triggers, evaluation.seen.lags)
     return {
         "scaleTargetKind": f"{ref.api_version}.{ref.kind}",
         "scaleTargetGVKR": {"group": group, "version": version, "kind": ref.kind, "resource": f"{ref.kind.lower()}s"},
@@ -211,7 +212,7 @@ def _hpa_active(evaluation: Evaluation, hpa: HandoffView) -> Iterator[dict[str, 
 
 
 def _metric_names(policy: Policy) -> list[str]:
-    return [*map(metric_name, policy.triggers), *map(schedule_metric_name, policy.schedules)]
+    return [*map(metric_name, whole_triggers(policy.triggers)), *map(schedule_metric_name, policy.schedules)]
 
 
 def _types(policy: Policy) -> Iterator[str]:
@@ -231,7 +232,7 @@ def _activity(evaluation: Evaluation) -> Iterator[tuple[str, dict[str, bool]]]:
     One that cannot be read is as active as the part that is known: KEDA says false of it.
     """
     policy, seen = evaluation.policy, evaluation.seen
-    for trigger, lag in zip(policy.triggers, seen.lags, strict=False):
+    for trigger, lag in joined(policy.triggers, seen.lags):
         yield metric_name(trigger), {"isActive": lag.uncommitted or lag.known > trigger.activation_lag_threshold}
     for schedule in policy.schedules:
         yield schedule_metric_name(schedule), {"isActive": window_at(schedule, evaluation.now).is_open}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from activator.core import naming
 from activator.core.decide import phase_of
+from activator.core.joined import joined
 from activator.core.kept_offsets import WITHOUT_MEMBERS, merge, only_missing
 from activator.core.lag import LagMemory, asking_lag, holding_value, limited, measure, served_value
 from activator.core.model import (
@@ -304,8 +305,8 @@ class Target:
             at_least: a lower bound that something other than the reading proved (a record that was pushed).
         """
         selector = naming.target_metric_selector(self.ref, self.policy)
-        for trigger in self.policy.triggers:
-            lag, falls_back = self.tracker(trigger).lag, self.memory.fallback
+        for trigger, lag in joined(self.policy.triggers, self.lags()):
+            falls_back = self.memory.fallback
             replicas = self.workload.scale.replicas
             if falls_back is not None and not lag.complete:
                 value: int | None = max(asking_lag(trigger, lag), holding_value(trigger, falls_back, replicas))

@@ -83,6 +83,8 @@ class Trigger:
     scale_to_zero_on_invalid_offset: bool = False
     """A partition without a commit has no lag. Lossy at `latest`: the record that wakes it is skipped."""
     metric_type: MetricType = MetricType.AVERAGE_VALUE
+    topics: tuple[str, ...] = ()
+    """Every topic of a trigger that has several, this one among them: together they count as one (`core.joined`)."""
 
 
 @dataclass(frozen=True, slots=True)

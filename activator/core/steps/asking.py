@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from activator.core.joined import joined
 from activator.core.lag import asking_lag
 from activator.core.model import Fallback, FallbackBehavior, Lag, MetricType, Push, Reason, Trigger
 from activator.core.schedule import window_at
@@ -18,7 +19,7 @@ def follow_triggers(draft: Draft) -> Draft:
     policy, seen = draft.policy, draft.seen
     active = False
     said: list[_Wish] = []
-    for trigger, lag in zip(policy.triggers, seen.lags, strict=True):
+    for trigger, lag in joined(policy.triggers, seen.lags):
         wants, is_active, reason, text = _trigger_wants(trigger, lag, max(1, seen.replicas))
         if is_active and wants < policy.min_replicas:  # part of the same reason, or a wake would be told as a bound
             wants, text = policy.min_replicas, f"{text}; min-replica-count is {policy.min_replicas}"
@@ -64,7 +65,7 @@ def _worked_off(draft: Draft) -> bool:
     """Tell whether records came and went between two looks: a consumer that keeps up shows no lag, and has work."""
     return draft.seen.replicas > (draft.policy.idle_replicas or 0) and any(
         lag.arrived > trigger.activation_lag_threshold
-        for trigger, lag in zip(draft.policy.triggers, draft.seen.lags, strict=True)
+        for trigger, lag in joined(draft.policy.triggers, draft.seen.lags)
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from activator.core.behavior import Bounds, Metric, forget_last, recommend
+from activator.core.joined import joined
 from activator.core.lag import served_value
 from activator.core.model import Lag, MetricType, Policy, Reason, WakeTo
 from activator.core.schedule import window_at
@@ -52,7 +53,7 @@ def _metrics(draft: Draft) -> list[Metric]:
             trigger.lag_threshold,
             is_average=trigger.metric_type is MetricType.AVERAGE_VALUE,
         )
-        for trigger, lag in zip(policy.triggers, seen.lags, strict=True)
+        for trigger, lag in joined(policy.triggers, seen.lags)
     ]
     of_windows = [
         Metric(schedule.replicas if window_at(schedule, draft.now).is_open else 0, 1, name="a window")
@@ -96,7 +97,7 @@ def partition_cap(policy: Policy, lags: tuple[Lag, ...]) -> int | None:
         return None
     if policy.schedules or policy.resources:  # what they ask for has nothing to do with partitions
         return None
-    counts = [lag.partitions for lag in lags]
+    counts = [lag.partitions for _, lag in joined(policy.triggers, lags)]
     if not counts or any(count is None for count in counts):
         return None
     return max(count for count in counts if count is not None)

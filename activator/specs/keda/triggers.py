@@ -76,21 +76,28 @@ def _one_word(*choices: str) -> Callable[[Any, str], str]:
     return written(parse)
 
 
-def _one_topic(value: str) -> str:
+def _one_topic(value: str) -> tuple[str, ...]:
     if "," in value:
-        raise ValueError("one topic: write one trigger for each, the largest count holds")
-    return values.topic(value)
+        raise ValueError("one topic: a trigger of type apache-kafka takes a list, and sums its lag")
+    return (values.topic(value),)
+
+
+def _topics(value: str) -> tuple[str, ...]:
+    named = [values.topic(part) for part in value.split(",") if part.strip()]
+    if not named:
+        raise ValueError("a topic, or several with commas between them")
+    return tuple(dict.fromkeys(named))
 
 
 _SWITCH = written(_go_boolean)
 _OFFSET_RESET = written(values.one_of(OffsetReset))
+_WITHOUT_TOPIC = (
+    "Without one, KEDA counts the topics that the group has committed on, or the whole cluster: refused by name."
+)
 _KAFKA_IN_COMMON: tuple[Field, ...] = (
     Field("bootstrapServers", written(values.bootstrap_servers), "", "required", SAME, "HOST:PORT, comma-separated.",
           from_environment=True),
     Field("consumerGroup", written(values.text), "", "required", SAME, "The group.", from_environment=True),
-    Field("topic", written(_one_topic), "", "required", REFUSED,
-          "One topic. Without one, KEDA counts the topics that the group has committed on, or the whole cluster: "
-          "refused by name; so is a list of topics: write a trigger for each.", from_environment=True),
     Field("partitionLimitation", written(_partitions), "all", "1,2,10-20", SAME, "The only partitions that count."),
     Field("lagThreshold", written(values.integer(1)), "10", "at least 1", SAME, "Records a replica is to carry."),
     Field("activationLagThreshold", written(values.integer(0)), "0", "at least 0", SAME, "Wakes on more than this."),
@@ -112,12 +119,19 @@ _KAFKA_IN_COMMON: tuple[Field, ...] = (
 
 KAFKA: tuple[Field, ...] = (
     *_KAFKA_IN_COMMON,
+    Field("topic", written(_one_topic), "", "required", REFUSED,
+          f"One topic; a trigger of type apache-kafka takes several. {_WITHOUT_TOPIC}", from_environment=True),
     Field("unsafeSsl", _SWITCH, "false", "", SAME, "With tls: the broker's certificate is not verified."),
     Field("saslTokenProvider", _one_word("bearer"), "bearer", "bearer", SAME, "aws_msk_iam is refused by name."),
     Field("version", written(values.text), "1.0.0", "", NO_EFFECT, "Protocol versions are negotiated."),
     Field("fullMetadata", _SWITCH, "true", "", NO_EFFECT, "Only the topics that are needed are ever asked for."),
 )  # fmt: skip
-APACHE_KAFKA: tuple[Field, ...] = _KAFKA_IN_COMMON
+APACHE_KAFKA: tuple[Field, ...] = (
+    *_KAFKA_IN_COMMON,
+    Field("topic", written(_topics), "", "required", BETTER,
+          "One topic, or several with commas between them: their lag is one sum, and a topic that is missing is told, "
+          f"where KEDA counts it as no lag. {_WITHOUT_TOPIC}", from_environment=True),
+)  # fmt: skip
 
 CRON: tuple[Field, ...] = (
     Field("timezone", written(cron.time_zone), "", "required", SAME, "An IANA name."),
@@ -308,10 +322,11 @@ def _kafka(
     for row in TYPES[kind]:
         if row.treatment is NO_EFFECT and row.path in metadata:
             found.notes.append(f"{where}.{row.path} has no effect: {row.doc[0].lower()}{row.doc[1:].rstrip('.')}")
-    found.kafka.append(
+    topics = metadata["topic"]
+    found.kafka.extend(
         Trigger(
             cluster=Cluster(metadata["bootstrapServers"], _credential(read, metadata, around.namespace, around.named)),
-            topic=metadata["topic"],
+            topic=topic,
             group=metadata["consumerGroup"],
             index=index,
             lag_threshold=metadata.get("lagThreshold", 10),
@@ -324,7 +339,9 @@ def _kafka(
             partition_limitation=metadata.get("partitionLimitation", frozenset()),
             scale_to_zero_on_invalid_offset=metadata.get("scaleToZeroOnInvalidOffset", False),
             metric_type=MetricType(read.get("metricType", MetricType.AVERAGE_VALUE)),
+            topics=topics if len(topics) > 1 else (),
         )
+        for topic in topics
     )
 
 

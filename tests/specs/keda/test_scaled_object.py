@@ -213,6 +213,24 @@ def test_a_parameter_from_the_environment() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("written", "topics"),
+    [("orders", ()), ("orders, refunds", ("orders", "refunds")), ("orders,orders,", ())],
+    ids=["one", "two", "one twice"],
+)
+def test_a_list_of_topics(written: str, topics: tuple[str, ...]) -> None:
+    """Of apache-kafka: one trigger for each topic, which know of one another where there are several."""
+    document = changed(f"{PARAMETERS}/topic", written)
+    parameters = {"bootstrapServers", "consumerGroup", "topic", "lagThreshold"}
+    (entry,) = document["spec"]["triggers"]
+    entry["type"] = "apache-kafka"
+    entry["metadata"] = {key: value for key, value in entry["metadata"].items() if key in parameters}
+    triggers = read(document).triggers
+    assert [(trigger.topic, trigger.topics, trigger.index) for trigger in triggers] == [
+        (topic, topics, 0) for topic in topics or ["orders"]
+    ]
+
+
 def test_tls_needs_nobody_else_to_say_with_what() -> None:
     """By the system's authorities and as nobody: the operator's own credentials are not shown there either."""
     document = changed(f"{PARAMETERS}/tls", "enable")
@@ -289,8 +307,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no topic": (changed(f"{PARAMETERS}/topic", None), "spec.triggers[0].metadata.topic: it is required"),
     "two topics": (
         changed(f"{PARAMETERS}/topic", "a,b"),
-        ("spec.triggers[0].metadata.topic is 'a,b'; allowed: one topic: write one trigger for each, the largest count "
-        "holds"),
+        ("spec.triggers[0].metadata.topic is 'a,b'; allowed: one topic: a trigger of type apache-kafka takes a list, "
+        "and sums its lag"),
     ),
     "an unknown policy": (
         changed(f"{PARAMETERS}/offsetResetPolicy", "first"),
