@@ -267,11 +267,11 @@ def test_a_fallback_over_an_outage(stage: Stage) -> None:
     try:
         wakegate.process.stop()
         wakegate.start()
-        until("the sleeper is lifted", lambda: sleeper.replicas() == 3, 60)
-        until("the other as well, by the HPA", lambda: awake.replicas() == 4, 60)
+        until("the sleeper is lifted", lambda: sleeper.replicas() == 3, 120)
+        until("the other as well, by the HPA", lambda: awake.replicas() == 4, 120)
         until("it is said", lambda: condition(stage, "awake", "Fallback").get("status") == "True", 30)
     finally:
         stage.bed.kafka.restart()
-    until("the sleeper sleeps again", lambda: sleeper.replicas() == 0, 90)
-    until("the other is at its minimum", lambda: awake.replicas() == 1, 90)
+    until("the sleeper sleeps again", lambda: sleeper.replicas() == 0, 150)
+    until("the other is at its minimum", lambda: awake.replicas() == 1, 150)
     until("that is said", lambda: condition(stage, "awake", "Fallback").get("status") == "False", 30)
