@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 FAILING_SEEDS = 20
-RERUN_SECONDS = 300.0
+RERUN_SECONDS = 200.0
 """Of virtual time, for failing seeds that are run again and again."""
 
 
@@ -149,7 +149,7 @@ def _rerun(asked: argparse.Namespace) -> int:
     early = [name for name, found in caught().items() if found.at_seconds < RERUN_SECONDS]
     tried = (plan_of(seed, name).narrowed(until=RERUN_SECONDS) for seed in itertools.count() for name in early)
     plans = list(itertools.islice((plan for plan in tried if _run(plan).violations), FAILING_SEEDS))
-    with ProcessPoolExecutor(max(2, asked.jobs), mp_context=get_context("spawn"), max_tasks_per_child=40) as pool:
+    with ProcessPoolExecutor(max(2, asked.jobs), mp_context=get_context("spawn")) as pool:
         results = list(pool.map(run_ablated, [plan for plan in plans for _ in range(asked.reruns)]))
     differ = 0
     for number, plan in enumerate(plans):
