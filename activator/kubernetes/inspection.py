@@ -11,11 +11,13 @@ from activator.core.naming import ANNOTATION_PREFIX, hpa_name, scale_target_name
 from activator.doctor.facts import FieldOwner, Permission, Target, TopicOfTarget, Unknown
 from activator.errors import DeniedError, NotFoundError, WakegateError
 from activator.kubernetes import hpa_object, paths, scale_target_object
-from activator.specs.keda.environment import environment_of
+from activator.kubernetes.secrets import data_of, path_of
+from activator.specs.keda.environment import unread
 from activator.specs.keda.scaled_object import (
     hpa_name_of_scaled_object,
     is_packed,
-    pack,
+    objects_needed_by,
+    pack_with,
     target_of,
     unpack,
 )
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from activator.core.model import Policy
     from activator.errors import SpecError
     from activator.kubernetes.client import Document, KubernetesClient
+    from activator.specs.authentication import Reference
 
     Parse = Callable[[Mapping[str, str], TargetRef], tuple[Policy | None, tuple[SpecError, ...]]]
 
@@ -213,9 +216,17 @@ async def _driven(
             continue
         workload = await read(client, paths.member(APPS, plurals[ref.kind], ref.namespace, ref.name))
         if isinstance(workload, dict) and not annotations_of(workload):
-            container = str(document["spec"]["scaleTargetRef"].get("envSourceContainerName") or "")
-            found.append((ref, workload, pack(document, environment_of(workload, container))))
+            found.append((ref, workload, await _packed(client, document, workload)))
     return found
+
+
+async def _packed(client: KubernetesClient, document: Document, workload: Document) -> dict[str, str]:
+    """Return a ScaledObject in the place of annotations, with what its parameters take from Secrets and ConfigMaps."""
+    data: dict[Reference, Mapping[str, str] | str | None] = {}
+    for reference in objects_needed_by(document, workload):
+        answer = await read(client, path_of(reference))
+        data[reference] = f"{reference}: {answer.reason}" if isinstance(answer, Unknown) else data_of(answer)
+    return pack_with(document, workload, lambda reference: data.get(reference, unread(reference)))
 
 
 def _rivals(ref: TargetRef, others: Iterable[Document], annotations: Mapping[str, str]) -> Iterable[str]:

@@ -12,7 +12,7 @@ import socket
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from activator.core.rotation import RotationTimes
 from activator.errors import UnavailableError
@@ -43,8 +43,7 @@ from activator.kubernetes.shared_certificate import SharedCertificate
 from activator.loop import Activator, World
 from activator.settings import Keda
 from activator.specs.annotations import AnnotationDefaults, parse
-from activator.specs.keda import environment
-from activator.specs.keda.scaled_object import is_packed, pack, parse_packed, variables_of
+from activator.specs.keda.scaled_object import is_packed, objects_needed_by, pack_with, parse_packed
 from activator.telemetry.metrics import OutsideCollector
 from activator.web import issuing
 from activator.web.certificates import FromFiles, HandedOver, SelfSigned
@@ -62,7 +61,6 @@ if TYPE_CHECKING:
     from activator.errors import SpecError
     from activator.ports import Recorder
     from activator.settings import Settings
-    from activator.specs.authentication import Reference
     from activator.web.certificates import CertificateSource
     from activator.wiring.parts import Observability
 
@@ -94,14 +92,14 @@ class Cluster:
         self.leadership = self.election or SoleLeader()
         self.keda = KedaPresence(client, clock.now)
         self.scaled_objects = self._followed_scaled_objects(client)
-        self.environment = EnvironmentObjects(client, needed_by)
+        self.environment = EnvironmentObjects(client, objects_needed_by)
         self.catalog = KubernetesCatalog(
             client,
             self.resources,
             self.parse,
             namespaces,
             self.scaled_objects,
-            pack=lambda scaled_object, workload: packed(scaled_object, workload, self.environment.data),
+            pack=lambda scaled_object, workload: pack_with(scaled_object, workload, self.environment.data),
             environment=self.environment,
         )
         # The Lease is in our own namespace, wherever that is.
@@ -244,25 +242,6 @@ async def run(settings: Settings) -> None:
             await stop.wait()
             _log.info("stopping: no further decision is made")
         # The lease is given back only now, when nothing of ours can be on its way any more.
-
-
-def packed(
-    scaled_object: Mapping[str, Any], workload: Mapping[str, Any], data: environment.Data = environment.unread
-) -> Mapping[str, str]:
-    """Return what of a ScaledObject its policy is read from, with what its target's container has in its env."""
-    wanted = variables_of(scaled_object)
-    found = environment.environment_of(workload, _container_of(scaled_object), wanted=wanted, data=data)
-    return pack(scaled_object, found)
-
-
-def needed_by(scaled_object: Mapping[str, Any], workload: Mapping[str, Any]) -> frozenset[Reference]:
-    """Return the Secrets and ConfigMaps that a ScaledObject's triggers take something from."""
-    return environment.objects_needed(workload, _container_of(scaled_object), variables_of(scaled_object))
-
-
-def _container_of(scaled_object: Mapping[str, Any]) -> str:
-    target = (scaled_object.get("spec") or {}).get("scaleTargetRef") or {}
-    return str(target.get("envSourceContainerName") or "")
 
 
 def scaled_object_tasks(cluster: Cluster) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -14,8 +14,7 @@ from activator.kubernetes.environment_objects import EnvironmentObjects
 from activator.kubernetes.resources import Resources
 from activator.kubernetes.scaled_objects import ScaledObjects
 from activator.specs.annotations import AnnotationDefaults
-from activator.specs.keda.scaled_object import parse_packed
-from activator.wiring.cluster import needed_by, packed
+from activator.specs.keda.scaled_object import objects_needed_by, pack_with, parse_packed
 from tests.kubernetes.memory_api import MemoryApi
 from tests.virtual_time import virtual
 
@@ -93,14 +92,14 @@ class Listener:
 async def followed(memory: MemoryApi) -> AsyncIterator[Listener]:
     """Follow until the end of the block."""
     client, listener = cast("KubernetesClient", memory), Listener()
-    scaled_objects, objects = ScaledObjects(client, ["shop"]), EnvironmentObjects(client, needed_by)
+    scaled_objects, objects = ScaledObjects(client, ["shop"]), EnvironmentObjects(client, objects_needed_by)
     catalog = KubernetesCatalog(
         client,
         Resources(client),
         lambda annotations, _: parse_packed(annotations, AnnotationDefaults()),
         ["shop"],
         scaled_objects,
-        pack=lambda document, workload: packed(document, workload, objects.data),
+        pack=lambda document, workload: pack_with(document, workload, objects.data),
         environment=objects,
     )
     tasks = [asyncio.create_task(scaled_objects.run()), asyncio.create_task(catalog.run(listener))]

@@ -131,6 +131,10 @@ async def test_workloads_with_their_triggers_mistakes_rivals_and_owners() -> Non
     assert len(found[1]) == 1
 
 
+SECRET = {"secretKeyRef": {"name": "kafka", "key": "password"}}
+"""Of a variable that no trigger names."""
+
+
 async def test_workloads_that_scaled_objects_of_ours_drive() -> None:
     """Those with a ScaleTarget and those that ask for us; the ScaledObject and its HPA are no rivals of themselves."""
 
@@ -151,6 +155,14 @@ async def test_workloads_that_scaled_objects_of_ours_drive() -> None:
             "spec": {"scaleTargetRef": {"kind": "Deployment", "name": name}},
         }
         api.put(f"/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/keda-hpa-{name}", hpa)
+    source = {"configMapKeyRef": {"name": "kafka", "key": "topic"}}
+    container = {
+        "name": "c",
+        "env": [{"name": "TOPIC", "valueFrom": source}, {"name": "PASSWORD", "valueFrom": SECRET}],
+    }
+    workload = {"metadata": {"name": "asks"}, "spec": {"template": {"spec": {"containers": [container]}}}}
+    api.put(f"{DEPLOYMENTS}/asks", workload)
+    api.put("/api/v1/namespaces/shop/configmaps/kafka", {"kind": "ConfigMap", "data": {"topic": "asks-topic"}})
     kept = {"metadata": {"name": "deployment-kept"}, "spec": {}}
     api.put("/apis/wakegate.dev/v1alpha1/namespaces/shop/scaletargets/deployment-kept", kept)
 
@@ -161,6 +173,7 @@ async def test_workloads_that_scaled_objects_of_ours_drive() -> None:
         "Deployment shop/asks": ("asks-topic", ()),
     }
     assert len(found[1]) == 2
+    assert not [path for path in api.asked("GET") if "/secrets/" in path]
 
 
 async def test_the_api_server_s_time(tmp_path: Path) -> None:

@@ -59,8 +59,9 @@ def objects_needed(workload: Mapping[str, Any], container: str, wanted: Iterable
     """Return each Secret and ConfigMap that bears on some variables, and no other: it may hold what is not for us."""
     needed: set[Reference] = set()
 
-    def note(reference: Reference) -> None:
+    def note(reference: Reference) -> Mapping[str, str]:
         needed.add(reference)
+        return {}  # with nothing in it, so that those that it would hide are looked at as well
 
     variables = _variables_of(workload, container, note)
     for name in wanted:

@@ -22,12 +22,15 @@ from activator.core.model import (
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import SpecError
 from activator.specs import annotations as annotated
+from activator.specs.keda.environment import environment_of, objects_needed
 from activator.specs.keda.fields import Field, nearest, read_fields, written
 from activator.specs.keda.table import ANNOTATIONS, SPEC, short_name
 from activator.specs.keda.triggers import FROM_ENVIRONMENT, Surroundings, Triggers, read_triggers
 
 if TYPE_CHECKING:
     from activator.specs.annotations import AnnotationDefaults
+    from activator.specs.authentication import Reference
+    from activator.specs.keda.environment import Data
 
 API_VERSION = "keda.sh/v1alpha1"
 KIND = "ScaledObject"
@@ -229,6 +232,28 @@ def pack(document: Mapping[str, Any], environment: Mapping[str, str]) -> dict[st
         **({"environment": used} if used else {}),
     }
     return {PACKED_KEY: json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"))}
+
+
+def pack_with(document: Mapping[str, Any], workload: Mapping[str, Any], data: Data) -> dict[str, str]:
+    """Return the same, with the variables of the target's container.
+
+    Args:
+        document: the ScaledObject.
+        workload: its target.
+        data: what is in each of `objects_needed_by`.
+    """
+    container, wanted = _container_of(document), variables_of(document)
+    return pack(document, environment_of(workload, container, wanted=wanted, data=data))
+
+
+def objects_needed_by(document: Mapping[str, Any], workload: Mapping[str, Any]) -> frozenset[Reference]:
+    """Return the Secrets and ConfigMaps that a ScaledObject's triggers take something from."""
+    return objects_needed(workload, _container_of(document), variables_of(document))
+
+
+def _container_of(document: Mapping[str, Any]) -> str:
+    target = (document.get("spec") or {}).get("scaleTargetRef") or {}
+    return str(target.get("envSourceContainerName") or "")
 
 
 def is_packed(annotations: Mapping[str, str]) -> bool:

@@ -132,6 +132,9 @@ def test_only_what_bears_on_a_variable_is_read() -> None:
     assert objects_needed(both, "app", ["TOPIC"]) == {KAFKA}
     assert objects_needed(both, "app", ["GROUP"]) == {DENIED}
     assert objects_needed(both, "", ["TOPIC", "X"]) == set()
+    several = workload({"envFrom": [whole("configMapRef", "kafka"), whole("secretRef", "private")]})
+    assert objects_needed(several, "", ["SERVERS"]) == {KAFKA, PRIVATE}
+    assert environment_of(several, wanted=["SERVERS"], data=OBJECTS.__getitem__) == {"SERVERS": "kafka:9092"}
 
 
 def test_an_environment_made_to_harm_ends() -> None:
