@@ -100,7 +100,9 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
             return await change(world, target, act) if moved else act
         join_tail(world, target)
         await save(target, scale)
-        outdated = target.departed or target.policy is not policy
+        # A count that somebody else has written meanwhile is another question, above all where it is the idle one.
+        overtaken = target.workload.scale.replicas != scale.replicas
+        outdated = target.departed or target.policy is not policy or overtaken
         gives_way = target.pushed is not None or outdated or not world.leads()
         broken = None if gives_way else _violation(world, target, act, began)
         if gives_way or broken is not None:

@@ -324,6 +324,25 @@ async def test_paused_on_the_way_to_sleep_is_another_decision() -> None:
 
 
 @virtual
+async def test_put_to_zero_by_hand_on_the_way_to_sleep_there_is_nothing_left_to_send() -> None:
+    """Somebody is a little sooner than the PATCH: no defect to report, and a record wakes it."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="300")
+    async with bed:
+        for tick in range(1000):
+            await bed.until(19.5 + tick / 1000)
+            if bed.replica.tail.joined:  # the read is done, the PATCH not sent
+                bed.server.scale(orders, 0)
+                break
+        await bed.until(30)
+        assert not bed.server.sent("scale.set", orders)
+        bed.kafka.produce("orders")
+        await bed.until(31)
+        assert bed.server.replicas(orders) == 1
+    assert Reason.INVARIANT_VIOLATED not in {e.decision.reason for e in bed.recorder.evaluations}
+
+
+@virtual
 async def test_a_gitops_tool_that_writes_replicas_back_is_named() -> None:
     """Three writes of one hand are told in one Event that names it, and our writes stay bounded by the cooldown."""
     bed = Bed(hpa=False)

@@ -214,6 +214,7 @@ class World:
         self.processes: list[Wakegate] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._identities = 0
+        self._put_away: dict[TargetRef, dict[str, str]] = {}
         self._ids = 0
         self._armed: dict[tuple[TargetRef, Phase], list[Armed]] = {}
         self._disturbed_at: dict[Process, float] = {}
@@ -292,20 +293,38 @@ class World:
         self.oracle.touch(ref)
 
     def unmanage(self, ref: TargetRef) -> Callable[[], None] | None:
-        """Take the annotations away; returns how to put them back."""
+        """Take the annotations away; returns how to put them back, None where they are away already."""
         stored = self.server.workloads.get(ref)
-        if stored is None:
+        if stored is None or ref in self._put_away:
             return None
-        written = dict(stored.annotations)
+        self._put_away[ref] = dict(stored.annotations)
         self.oracle.left(ref)
-        self.server.annotate(ref, dict.fromkeys(written))
+        self.server.annotate(ref, dict.fromkeys(stored.annotations))
 
         def back() -> None:
             self.oracle.came_back(ref)
+            written = self._put_away.pop(ref)
             if ref in self.server.workloads:
                 self.server.annotate(ref, written)
 
         return back
+
+    def annotation(self, ref: TargetRef, key: str) -> str | None:
+        """Return what the user wants an annotation to be, also while all are away."""
+        stored = self.server.workloads.get(ref)
+        written = self._put_away.get(ref, stored.annotations if stored else {})
+        return written.get(key)
+
+    def annotate(self, ref: TargetRef, key: str, value: str | None) -> None:
+        """Write an annotation, or take it away; while all are away, only once they are back.
+
+        A mistake that is corrected while they are away would else come back with them.
+        """
+        if ref in self._put_away:
+            written = {**self._put_away[ref], key: value}
+            self._put_away[ref] = {name: text for name, text in written.items() if text is not None}
+        elif ref in self.server.workloads:
+            self.server.annotate(ref, {key: value})
 
     # -------------------------------------------------------------------------------------------------- processes
 

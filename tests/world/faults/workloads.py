@@ -93,22 +93,16 @@ def _workload_is_recreated(hit: Hit) -> None:
 
 def _annotation(hit: Hit, name: str, value: str | None, frozen: str = "") -> End:
     key = ANNOTATION_PREFIX + name
-    stored = hit.world.server.workloads.get(hit.ref)
-    before = stored.annotations.get(key) if stored else None
+    before = hit.world.annotation(hit.ref, key)
     truth = hit.world.oracle.truths[hit.ref]
-
-    def write(written: str | None) -> None:
-        if hit.ref in hit.world.server.workloads:
-            hit.world.server.annotate(hit.ref, {key: written})
-
     truth.freeze(frozen, seeded_loop().time())
-    write(value)
+    hit.world.annotate(hit.ref, key, value)
     if frozen:
         _tempt(hit)
 
     def end() -> None:
         truth.thaw(frozen)
-        write(before)
+        hit.world.annotate(hit.ref, key, before)
 
     return end
 
