@@ -173,7 +173,7 @@ class Oracle:
     ) -> None:
         """Note what a process was told of a trigger, and what was true."""
         logs = self.world.clusters[trigger.cluster.bootstrap_servers]
-        evidence = self._evidence[process, trigger.topic] = Evidence(
+        evidence = Evidence(
             trigger=trigger,
             reading=reading,
             asked_at=asked_at,
@@ -181,6 +181,10 @@ class Oracle:
             records=count(logs, trigger, self._known_commits(trigger, commits)),
             undetectable=trigger.topic in logs.undetectable,
         )
+        # The look at a workload that is gone by now may be answered after that at its successor, and was asked before.
+        newest = self._evidence.get((process, trigger.topic))
+        if newest is None or newest.asked_at <= asked_at:
+            self._evidence[process, trigger.topic] = evidence
         told = " ".join([f"{p.partition}:{p.end}/{p.committed}/{p.error or ''}" for p in evidence.partitions])
         self.journal.note("told", process.name, trigger.topic, told or reading, getattr(reading, "group_state", ""))
 

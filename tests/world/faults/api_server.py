@@ -72,8 +72,8 @@ def _status_is_busy(hit: Hit) -> End:
 
 @fault("api", Scope.TARGET, lasts=(5, 120))
 def _states_are_not_kept(hit: Hit) -> End:
-    """ScaleTargets cannot be written."""
-    return hit.trouble(Trouble(frozenset({"state.save", "state.load"}), "refused", server_error))
+    """ScaleTargets cannot be written; that they cannot be read either, as a process starts, is part of an outage."""
+    return hit.trouble(Trouble(frozenset({"state.save"}), "refused", server_error))
 
 
 @fault("api", Scope.TARGET, lasts=(2, 60))
