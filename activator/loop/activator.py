@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -220,6 +221,8 @@ class Activator:
             self._later(target)
             return
         target.memory = act.memory
+        if act.outcome is Outcome.APPLIED:  # or an HPA that writes its stale count before the next look goes unnoticed
+            target.memory = replace(act.memory, replicas=act.decision.replicas)
         self._finish(target, act, push, links, now)
         await self._follow_up(target, act, now)
 

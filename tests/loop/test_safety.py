@@ -343,6 +343,24 @@ async def test_put_to_zero_by_hand_on_the_way_to_sleep_there_is_nothing_left_to_
 
 
 @virtual
+async def test_an_hpa_that_undoes_a_sleep_at_once_has_one_cooldown() -> None:
+    """Its conflict is retried with the stale count before anybody sees the idle one: going back would be a fight."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="5")
+    async with bed:
+        for tick in range(3000):
+            await bed.until(19 + tick / 1000)
+            if bed.server.replicas(orders) == 0:
+                bed.server.scale(orders, 1, manager="kube-controller-manager")
+                break
+        undone = 19 + tick / 1000
+        await bed.until(undone + 19)
+        assert bed.server.replicas(orders) == 1
+        await bed.until(undone + 22)
+        assert bed.server.replicas(orders) == 0
+
+
+@virtual
 async def test_a_gitops_tool_that_writes_replicas_back_is_named() -> None:
     """Three writes of one hand are told in one Event that names it, and our writes stay bounded by the cooldown."""
     bed = Bed(hpa=False)
