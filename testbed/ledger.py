@@ -55,11 +55,14 @@ class Repeat:
 
 
 def read(path: Path) -> list[Entry]:
-    """Parse a ledger as it is now, in the order in which it was written; no file yet is an empty one."""
+    """Parse a ledger as it is now, in the order in which it was written; no file yet is an empty one.
+
+    Each line is one write, but who reads at that very moment may see its beginning: a line counts once it has ended.
+    """
     if not path.exists():
         return []
-    # A killed consumer cannot leave half a line: each is one write.
-    return [parse(line) for line in path.read_text().splitlines()]
+    ended, _, _ = path.read_text().rpartition("\n")
+    return [parse(line) for line in ended.splitlines()]
 
 
 def parse(line: str) -> Entry:

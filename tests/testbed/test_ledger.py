@@ -75,3 +75,11 @@ def test_read(tmp_path: Path) -> None:
     assert (started.event, started.partition) == ("started", None)
     assert (record.partition, record.offset, record.key) == (0, 3, "k")
     assert ledger.records([started, record]) == [record]
+
+
+def test_a_line_that_is_being_written_is_not_there_yet(tmp_path: Path) -> None:
+    """Who reads in the middle of a write sees the beginning of a line."""
+    path = tmp_path / "pod"
+    whole = json.dumps({"at": "2026-01-05T09:00:00+00:00", "event": "started", "pod": "p"}) + "\n"
+    path.write_text(whole + whole[:9])
+    assert [entry.event for entry in ledger.read(path)] == ["started"]
