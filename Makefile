@@ -43,7 +43,7 @@ testbed-demo: install  ## The same on a real Kafka and a real API server (needs 
 	$(BIN)/python -m testbed demo
 
 test: install  ## All tests that need nothing but Python
-	$(BIN)/python -m pytest -q -m "not real" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -m "not real" -n 3 --dist worksteal
 
 test-real: install  ## The tests on a real Kafka, API server, HPA controller and Jaeger
 	$(BIN)/python -m testbed build
