@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from activator.errors import SpecError
 from activator.local.manifests import KINDS, workload_of
 from activator.specs.keda.environment import environment_of
-from activator.specs.keda.scaled_object import pack, target_of
+from activator.specs.keda.scaled_object import container_of, pack, target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from activator.core.model import TargetRef
     from activator.local.manifests import Manifests, ScaledObjectSpec, WorkloadSpec
@@ -55,8 +55,7 @@ def driven(files: Collection[Manifests]) -> Driven:
     return Driven(tuple(found.values()), tuple(sentences), tuple(problems))
 
 
-def _with(spec: WorkloadSpec, scaled_object: ScaledObjectSpec, workload: object) -> WorkloadSpec:
+def _with(spec: WorkloadSpec, scaled_object: ScaledObjectSpec, workload: Mapping[str, Any]) -> WorkloadSpec:
     document = scaled_object.document
-    target = document["spec"]["scaleTargetRef"]
-    environment = environment_of(workload, str(target.get("envSourceContainerName") or ""))  # type: ignore[arg-type]
+    environment = environment_of(workload, container_of(document))
     return replace(spec, annotations=MappingProxyType(pack(document, environment)), driver=scaled_object)

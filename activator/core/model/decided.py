@@ -204,7 +204,7 @@ class Memory:
     last_active: datetime | None = None
     """The last moment at which lag, or somebody else's hand, kept it awake."""
     replicas: int | None = None
-    """The count seen at the last look, to tell a change by another hand."""
+    """The count seen at the last look, or set by it, to tell a change by another hand."""
     quiet_since: datetime | None = None
     """Since when `sleep-from: floor` waits for the HPA's minimum."""
     asleep_since: datetime | None = None

@@ -242,16 +242,17 @@ def pack_with(document: Mapping[str, Any], workload: Mapping[str, Any], data: Da
         workload: its target.
         data: what is in each of `objects_needed_by`.
     """
-    container, wanted = _container_of(document), variables_of(document)
+    container, wanted = container_of(document), variables_of(document)
     return pack(document, environment_of(workload, container, wanted=wanted, data=data))
 
 
 def objects_needed_by(document: Mapping[str, Any], workload: Mapping[str, Any]) -> frozenset[Reference]:
     """Return the Secrets and ConfigMaps that a ScaledObject's triggers take something from."""
-    return objects_needed(workload, _container_of(document), variables_of(document))
+    return objects_needed(workload, container_of(document), variables_of(document))
 
 
-def _container_of(document: Mapping[str, Any]) -> str:
+def container_of(document: Mapping[str, Any]) -> str:
+    """Return the name of the container whose variables count; empty: the first."""
     target = (document.get("spec") or {}).get("scaleTargetRef") or {}
     return str(target.get("envSourceContainerName") or "")
 
