@@ -9,9 +9,20 @@ import pytest
 from testbed.bed import Testbed, TestbedOptions
 from testbed.control_plane_flags import HpaTimes
 from testbed.stage import Stage, install_crd, install_keda_crds, remove_keda_crds
+from testbed.stage_report import report as stage_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say with a failed case what its stage looked like: where the suite runs for real, nobody can look afterwards."""
+    made = yield
+    if made.failed:
+        stages = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Stage)]
+        made.sections.extend((f"the stage {stage.namespace}", stage_report(stage)) for stage in stages)
+    return made
 
 
 @pytest.fixture(scope="package")
