@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from confluent_kafka import KafkaError
     from confluent_kafka.admin import AdminClient
 
 READY_SECONDS = 90.0
 REQUEST_SECONDS = 30.0
 STOP_SECONDS = 20.0
-TOPIC_POLL_SECONDS = 0.02
+POLL_SECONDS = 0.02
+COMMIT_SECONDS = 3.0
+NOT_READY_TO_COMMIT = {"COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE", "NOT_COORDINATOR", "_TIMED_OUT"}
+"""What the coordinator answers to the first commit of all, before it has loaded the topic that was made for it."""
 
 
 class KafkaNode(ManagedProcess):
@@ -203,13 +207,34 @@ class KafkaCluster:
         Args:
             group: the group.
             offsets: next offset to read, by topic and partition.
+
+        Raises:
+            PartFailedError: a partition's commit was refused; carries each refusal.
         """
-        from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition  # noqa: PLC0415 - see admin()
+        deadline = time.monotonic() + REQUEST_SECONDS
+        while refusals := self._commit_once(group, offsets):
+            if time.monotonic() > deadline or not {error.name() for error in refusals.values()} <= NOT_READY_TO_COMMIT:
+                raise PartFailedError(f"offsets of group {group} were not committed: {refusals}")
+            time.sleep(POLL_SECONDS)
+
+    def _commit_once(self, group: str, offsets: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], KafkaError]:
+        """Commit and return what was refused: the request succeeds even where no partition of it does."""
+        from confluent_kafka import (  # noqa: PLC0415 - see admin()
+            ConsumerGroupTopicPartitions,
+            KafkaException,
+            TopicPartition,
+        )
 
         places = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
         request = ConsumerGroupTopicPartitions(group, places)
         admin = self.admin()
-        admin.alter_consumer_group_offsets([request], request_timeout=REQUEST_SECONDS)[group].result(REQUEST_SECONDS)
+        try:
+            # librdkafka may wait for a coordinator that was not there yet until this runs out: few seconds, and again.
+            answer = admin.alter_consumer_group_offsets([request], request_timeout=COMMIT_SECONDS)[group]
+            committed = answer.result(REQUEST_SECONDS).topic_partitions or []
+        except KafkaException as error:
+            return dict.fromkeys(offsets, error.args[0])
+        return {(place.topic, place.partition): place.error for place in committed if place.error}
 
     def _wait_for_topic(self, name: str, *, known: bool) -> None:
         """Wait until every node that runs agrees: the controller answers before the brokers have heard of it."""
@@ -218,7 +243,7 @@ class KafkaCluster:
             while node.running and node.knows(name) is not known:
                 if time.monotonic() > deadline:
                     raise PartFailedError(f"{node.name}: topic {name} is still {'un' if known else ''}known")
-                time.sleep(TOPIC_POLL_SECONDS)
+                time.sleep(POLL_SECONDS)
 
     def __enter__(self) -> Self:
         return self.start()

@@ -76,6 +76,7 @@ def test_a_sleep_longer_than_the_retention_of_offsets(forgetful_stage: Stage, pr
         if kind.committed:
             stage.produce(consumer, 6, partitions=PARTITIONS)
             produced[kind] = 6
+        consumer.annotate(keep_awake=None)
     for kind, consumer in consumers.items():
         until(f"{kind.name} sleeps", partial(is_asleep, consumer), 90)
         if not kind.committed:
@@ -99,7 +100,7 @@ def test_a_sleep_longer_than_the_retention_of_offsets(forgetful_stage: Stage, pr
 
 
 def deploy(stage: Stage, kind: Kind) -> Consumer:
-    """Deploy a consumer of a kind, with times that make a cycle short."""
+    """Deploy a consumer of a kind, with times that make a cycle short; it is kept awake until it has its partitions."""
     topic = f"{stage.namespace}-{kind.name}"
     stage.bed.kafka.create_topic(topic, partitions=PARTITIONS)
     if kind.committed:
@@ -111,6 +112,7 @@ def deploy(stage: Stage, kind: Kind) -> Consumer:
         group_protocol=kind.protocol,
         cooldown_period="3",
         polling_interval="5",
+        keep_awake="true",
     )
 
 

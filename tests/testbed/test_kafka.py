@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # exported, not declared as such
     AclBinding,
     AclOperation,
@@ -16,7 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # exported, no
     ResourceType,
 )
 
-from testbed.errors import TestbedError
+from testbed.errors import PartFailedError, TestbedError
 from testbed.kafka import KafkaCluster
 from testbed.kafka_config import Listener
 
@@ -53,6 +53,28 @@ def test_three_nodes_survive_the_loss_of_one(tmp_path: Path) -> None:
         lost.start_and_wait()
         cluster.wait_ready()
         assert lost.bootstrap_server == address
+
+
+@pytest.mark.real
+def test_the_first_commit_of_a_fresh_cluster_holds(tmp_path: Path) -> None:
+    """Its coordinator is still loading: it refuses every partition within an answer that is no error."""
+    wanted = {("orders", number): 3 for number in range(3)}
+    with KafkaCluster(tmp_path) as cluster:
+        cluster.create_topic("orders", partitions=3)
+        cluster.commit("workers", wanted)
+        places = [TopicPartition(topic, number) for topic, number in wanted]
+        admin = cluster.admin()
+        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions("workers", places)])
+        answer = asked["workers"].result(10).topic_partitions
+        assert {(place.topic, place.partition): place.offset for place in answer} == wanted
+
+
+@pytest.mark.real
+def test_a_commit_that_is_refused_is_an_error(kafka: KafkaCluster) -> None:
+    """A partition that does not exist is named with what the broker said."""
+    kafka.create_topic("commit-of-one")
+    with pytest.raises(PartFailedError, match=r"group workers.*commit-of-one.*7.*UNKNOWN_TOPIC_OR_PART"):
+        kafka.commit("workers", {("commit-of-one", 0): 0, ("commit-of-one", 7): 0})
 
 
 @pytest.fixture(scope="module")
