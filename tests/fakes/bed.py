@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from activator.core.model import GroupState, OffsetReset, TargetRef, TraceIds
 from activator.core.naming import ANNOTATION_PREFIX, metric_name
+from activator.errors import WakegateError
 from activator.loop import Activator, World
 from activator.specs.annotations import AnnotationDefaults, parse
 from activator.web import selector as selectors
@@ -99,7 +100,8 @@ class Replica:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.leadership.run())
             await asyncio.sleep(0)
-            await self.activator.restore()
+            with contextlib.suppress(WakegateError):
+                await self.activator.restore()
             tasks.create_task(self.catalog.run(self.activator))
             tasks.create_task(self.activator.run())
 
