@@ -134,7 +134,14 @@ class Cluster:
         return (self.events, *([self.scaled_object_writer] if self.scaled_object_writer is not None else []))
 
     def join(self, activator: Activator) -> None:
-        """Let those who write about ScaledObjects know what the loop knows."""
+        """Let the loop know of rivals that come and go, and those who write about ScaledObjects what the loop knows."""
+
+        def look(namespace: str, name: str) -> None:
+            for ref in activator.targets:
+                if (ref.namespace, ref.name) == (namespace, name):
+                    activator.look(ref)
+
+        self.handoff.rivals_changed = look
         if self.scaled_objects is None or self.scaled_object_writer is None:
             return
         self.scaled_objects.holds, self.scaled_objects.leads = activator.holds, self.leads

@@ -92,6 +92,8 @@ class Wakegate:
             )
         )
 
+        self.catalog.rivals_changed = self.activator.look
+
     def now(self) -> datetime:
         """Tell the time as this process has it."""
         elapsed = self.world.loop.time()

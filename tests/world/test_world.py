@@ -89,7 +89,7 @@ def test_a_strike_that_it_takes_is_kept() -> None:
     assert small.violations[0].rule in rules
 
 
-@pytest.mark.parametrize("fault", ["kept-awake", "paused", "dry-run"])
+@pytest.mark.parametrize("fault", ["kept-awake", "paused", "dry-run", "rival"])
 def test_of_two_strikes_that_write_the_same_the_last_one_ends_it(fault: str) -> None:
     """The second does not put back for good what the first wrote for a while, nor does the first end the second's."""
     strikes = tuple(
