@@ -121,7 +121,8 @@ def missing_commits(reading: TriggerOffsets, kept: KeptOffsets) -> tuple[Missing
 def merge(stored: KeptOffsets, own: KeptOffsets, reading: TriggerOffsets | None) -> KeptOffsets:
     """Join what another process has kept with what this one has seen: what was stored is older, and so a better pin.
 
-    Where the last reading shows a commit, that is what holds.
+    Where the last reading shows a commit, that is what holds. Partitions that were added after that was stored are kept
+    from their beginning: who has first seen them since has pinned them where they ended.
     """
     committed = {p.partition for p in reading.partitions if p.committed is not None} if reading is not None else set()
     if not own.offsets or _differ(stored.topic_id, own.topic_id):
@@ -132,8 +133,12 @@ def merge(stored: KeptOffsets, own: KeptOffsets, reading: TriggerOffsets | None)
         for number in range(min(width, len(stored.offsets)))
         if number not in committed and stored.offsets[number] is not None
     }
+    gained = {number for number in own.pinned if 0 < len(stored.offsets) <= number}
     return KeptOffsets(
-        tuple(offset_of(stored if number in from_stored else own, number) for number in range(width)),
+        tuple(
+            0 if number in gained else offset_of(stored if number in from_stored else own, number)
+            for number in range(width)
+        ),
         frozenset(number for number in range(width) if number in (stored if number in from_stored else own).pinned),
         own.topic_id or stored.topic_id,
     )

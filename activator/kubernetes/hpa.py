@@ -15,7 +15,7 @@ from activator.kubernetes.reflector import Key, Reflector
 from activator.ports import HandoffView
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from activator.core.model import Policy, ScaledObject, TargetRef
     from activator.kubernetes.client import Document, KubernetesClient
@@ -45,6 +45,8 @@ class KubernetesHandoff:
 
     def __init__(self, client: KubernetesClient, namespaces: Sequence[str] = ()) -> None:
         self._client = client
+        self.rivals_changed: Callable[[str, str], None] = lambda _namespace, _name: None
+        """Called with a workload that somebody else's HPA drives from now on, or drives no more."""
         self._seen: dict[Key, _SeenHpa] = {}
         self._drivers: dict[_Workload, set[Key]] = {}
         self._applied: dict[Key, tuple[Document, Document | None]] = {}
@@ -127,17 +129,30 @@ class KubernetesHandoff:
         before = self._seen.get(key)
         if before and _is_later(before.resource_version, hpa.resource_version):
             return
-        self.lose(key)
+        self._forget(key)
         self._seen[key] = hpa
         self._drivers.setdefault(hpa.drives, set()).add(key)
+        self._tell_rivals(before, hpa)
 
     def lose(self, key: Key) -> None:
         """Forget an HPA that is gone."""
-        if hpa := self._seen.pop(key, None):
+        self._tell_rivals(self._forget(key), None)
+
+    def _forget(self, key: Key) -> _SeenHpa | None:
+        hpa = self._seen.pop(key, None)
+        if hpa is not None:
             drivers = self._drivers[hpa.drives]
             drivers.discard(key)
             if not drivers:
                 del self._drivers[hpa.drives]
+        return hpa
+
+    def _tell_rivals(self, before: _SeenHpa | None, after: _SeenHpa | None) -> None:
+        """Tell of a foreign HPA that comes, goes or moves; not of its status, which changes every few seconds."""
+        driven = [hpa.drives if hpa is not None and hpa.spec is None else None for hpa in (before, after)]
+        if driven[0] != driven[1]:
+            for namespace, _, _, name in filter(None, driven):
+                self.rivals_changed(namespace, name)
 
     def took_all(self, path: str) -> None:
         """Take note that one collection has been seen whole."""

@@ -8,7 +8,7 @@
 5. `acting.py`     the order of a wake, of a sleep, and of a target's release
 6. `guarding.py`   the offsets that a sleeping group must find when it wakes
 7. `telling.py`    what is recorded of a look; `notices.py`: what a person is told besides
-8. `keeping.py`    what outlives a restart, written on change only
+8. `keeping.py`    what outlives a restart, written on change only; `leading.py`: a leader has read it first
 
 Nothing here knows Kafka, Kubernetes, OpenTelemetry or HTTP: the world is behind `activator.ports`, and the clock is
 handed in, so that a simulated day is a fast test.

@@ -15,6 +15,7 @@ from activator.core.model import Handover, Outcome, Reason
 from activator.errors import WakegateError
 from activator.loop import acting, guarding, notices, reading, telling
 from activator.loop.keeping import Keeper
+from activator.loop.leading import InformedLeadership, Leading
 from activator.loop.releasing import Releasing
 from activator.loop.roster import Roster, is_old
 
@@ -41,7 +42,6 @@ that are due."""
 COMPANY = 0.2
 """By which share of its interval a regular look may come sooner, in company."""
 NON_LEADER_LOOK = timedelta(seconds=15)
-LEADERSHIP_LOOK_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -50,11 +50,13 @@ class Activator:
     """The loop. It is the listener of the catalog, of the tail and of `POST /wake`."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
+        informed = InformedLeadership(world.leadership)
+        self._world = world = replace(world, leadership=informed)
         self._agenda = Agenda()
         self._keeper = Keeper(world)
         self._releasing = Releasing(world, self._keeper)
         self._roster = Roster(world, self._keeper, self._releasing, self._agenda.bring_forward)
+        self._leading = Leading(informed, self._roster, self._releasing, self)
         self._reading: set[tuple[Cluster, ...]] = set()
         self._waiting: defaultdict[tuple[Cluster, ...], dict[TargetRef, Push | None]] = defaultdict(dict)
         self._news = asyncio.Event()
@@ -106,14 +108,19 @@ class Activator:
     # --------------------------------------------------------------------------------------------------- the cycle
 
     async def restore(self) -> None:
-        """Read what outlived the last process. Raises UnavailableError: nothing may be decided before it succeeds."""
+        """Read what outlived the last process. Raises DeniedError, UnavailableError: `run` tries again.
+
+        Until it succeeds this replica leads nothing, and wakes only who needs nothing of what was kept.
+        """
         await self._roster.restore()
+        self._news.set()
 
     async def run(self) -> None:
-        """Look, decide and act until cancelled. `restore` comes first."""
+        """Look, decide and act until cancelled. `restore` comes first, whether or not it succeeds."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keeper.run())
-            tasks.create_task(self._lead())
+            tasks.create_task(self._leading.run())
+            tasks.create_task(self._leading.catch_up())
             while True:
                 self._begin_due(tasks)
                 await self._wait()
@@ -272,8 +279,9 @@ class Activator:
         telling.follow_episode(self._world, target, now)
         if not target.asleep or target.policy.paused:
             acting.leave_tail(self._world, target)
-        samples = target.samples(self._world.now(), at_least=1 if act.seen.push_is_proof else 0)
-        self._world.metrics.publish(target.ref, list(samples))
+        if not guarding.may_lack_what_was_kept(self._world, target):
+            samples = target.samples(self._world.now(), at_least=1 if act.seen.push_is_proof else 0)
+            self._world.metrics.publish(target.ref, list(samples))
         if act.outcome is Outcome.FAILED:
             if push is not None:  # it still proves work, but must not be tried again without a pause
                 self._agenda.carry(target.ref, push)
@@ -341,23 +349,6 @@ class Activator:
         """Write what must outlive us before a target is put to sleep."""
         state = target.state(self._world.now(), going_to_sleep=True)
         await self._keeper.save(target.ref, scale.uid, state)
-
-    async def _lead(self) -> None:
-        """Take up what only a leader does whenever this replica has become one."""
-        led = False
-        while True:
-            leads = self._world.leads()
-            if leads and not led:
-                self._releasing.clear()  # what is still to be given back is what is still kept
-                try:
-                    await self.restore()
-                except WakegateError as error:
-                    _log.warning("leading, but what was kept could not be read yet, trying again: %s", error)
-                    leads = False
-            led = leads
-            if led:
-                await self._releasing.run_due()
-            await asyncio.sleep(LEADERSHIP_LOOK_SECONDS)
 
 
 def _in_company_from(target: Target, at: datetime, now: datetime) -> datetime | None:

@@ -47,6 +47,19 @@ def is_guarded(world: World, target: Target) -> bool:
     return denied_at is None or world.now() - denied_at >= CHECKED_AGAIN_AFTER
 
 
+def may_lack_what_was_kept(world: World, target: Target) -> bool:
+    """Tell whether its groups may stand where only what was kept would tell, and that could not be read yet.
+
+    By a commit on every partition Kafka itself tells where they stand.
+    """
+    if not target.lacks_kept or not is_guarded(world, target):
+        return False
+    readings = [target.tracker(trigger).offsets for trigger in target.policy.triggers]
+    return any(
+        reading is None or any(partition.committed is None for partition in reading.partitions) for reading in readings
+    )
+
+
 async def check(world: World, target: Target) -> None:
     """Find out, once, whether we may commit for a target's groups. Raises UnavailableError."""
     if world.group_offsets is None or target.guard.allowed or not is_guarded(world, target):
@@ -84,8 +97,12 @@ async def before_a_wake(world: World, target: Target) -> bool:
     """Wait until what a waking target's groups lack is committed, five seconds at most; mostly nothing is lacking.
 
     Returns:
-        Whether it is asleep still: somebody else may have woken it meanwhile.
+        Whether to wake it: somebody else may have woken it meanwhile, or what its groups lack may be kept where it
+        cannot be read yet.
     """
+    if may_lack_what_was_kept(world, target):
+        _tell_once(world, target, notices.not_woken_yet(target, world.now()))
+        return False
     if not is_guarded(world, target) or not any(_missing(target)):
         return True
     why = "it still had members"

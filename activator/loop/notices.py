@@ -150,6 +150,16 @@ def woken_without_offsets(target: Target, why: str, now: datetime) -> Notice:
     return _notice(target.workload, Severity.WARNING, "WokenWithoutOffsets", message, now)
 
 
+def not_woken_yet(target: Target, now: datetime) -> Notice:
+    """Say why a target with work is left asleep."""
+    message = (
+        "not woken yet: its group has no committed offset on some partition, and where it stands may be kept in its"
+        " ScaleTarget, which cannot be read. Woken now it could skip records or read them again; it is woken as soon as"
+        " ScaleTargets can be listed"
+    )
+    return _notice(target.workload, Severity.WARNING, "WakeWaitsForState", message, now)
+
+
 def _offsets(entries: Sequence[MissingCommit]) -> str:
     shown = ", ".join(f"{entry.offset} on {entry.partition}" for entry in entries[:_OFFSETS_SHOWN])
     more = len(entries) - _OFFSETS_SHOWN

@@ -46,9 +46,13 @@ class Roster:
         """In the order of their takeover, so that equal runs are equal."""
         self._restored: dict[TargetRef, TargetState] = {}
         """What was kept of workloads that the catalog has not delivered (yet)."""
-        self._refused: dict[TargetRef, TargetState] = {}
-        """Workloads whose configuration has never been valid: marked, and not managed."""
+        self._refused: dict[TargetRef, tuple[str, TargetState]] = {}
+        """Workloads whose configuration has never been valid, with their uid: marked, and not managed."""
+        self._undecided: dict[TargetRef, ManagedWorkload] = {}
+        """Workloads whose configuration is not valid, while their last valid one may still be read."""
         self.is_synced = False
+        self.is_restored = False
+        """What outlived the last process has been read."""
 
     # ----------------------------------------------------------------------------------------------- what comes in
 
@@ -68,8 +72,10 @@ class Roster:
     def remove(self, ref: TargetRef, workload: Workload | None) -> None:
         """Take note that a workload is no longer managed; None: it is gone, and what we made goes with it."""
         target = self.targets.pop(ref, None)
+        self._undecided.pop(ref, None)
         self._world.metrics.withdraw(ref)
-        state = self._restored.pop(ref, None) or self._refused.pop(ref, None)
+        _, refused = self._refused.pop(ref, ("", None))
+        state = self._restored.pop(ref, None) or refused
         if target is not None:
             target.departed = True
             self._index(target, remove=True)
@@ -97,7 +103,7 @@ class Roster:
                 yield target
 
     async def restore(self) -> None:
-        """Read what outlived the last process or leader. Raises UnavailableError: nothing may be decided before."""
+        """Read what outlived the last process or leader. Raises DeniedError, UnavailableError."""
         for ref, state in (await self._world.states.load()).items():
             self._keeper.restored(ref, state)
             target = self.targets.get(ref)
@@ -105,7 +111,24 @@ class Roster:
                 takeover.adopt_state(target, state, self._world.now())
             elif ref not in self._refused:
                 self._restored[ref] = state
+        if not self.is_restored:
+            self._catch_up()
         self._release_absent()
+
+    def _catch_up(self) -> None:
+        """See to what had to wait until what outlived the last process was read."""
+        self.is_restored = True
+        for managed in list(self._undecided.values()):
+            self._take_over(managed)
+        for target in self.targets.values():
+            target.lacks_kept = False
+            self._due(target.ref, self._world.now())
+
+    def mark_refused(self) -> None:
+        """Have it written down whose configuration has never been valid: who leads has not always led."""
+        for ref, (uid, state) in self._refused.items():
+            if not self._releasing.holds(ref):
+                self._keeper.offer(ref, uid, state)
 
     # ------------------------------------------------------------------------------------------------- one workload
 
@@ -116,6 +139,10 @@ class Roster:
         policy, annotations = managed.policy, managed.annotations
         if policy is None and kept is not None and kept.last_valid:
             (policy, _), annotations = self._world.parse(kept.last_valid, ref), kept.last_valid
+        self._undecided.pop(ref, None)
+        if policy is None and not self.is_restored:
+            self._undecided[ref] = managed
+            return
         if policy is None:
             self._refuse(managed, kept, now)
             return
@@ -124,21 +151,22 @@ class Roster:
         self._refused.pop(ref, None)
         self._releasing.cancel(ref)
         target = takeover.take_over(managed, policy, annotations, kept, now)
+        target.lacks_kept = not self.is_restored
         self.targets[ref] = target
         self._index(target)
         self._due(ref, now)
 
     def _refuse(self, managed: ManagedWorkload, kept: TargetState | None, now: datetime) -> None:
         """Mark a workload whose configuration has never been valid; if it sleeps by our hand, put it back."""
-        ref = managed.workload.ref
+        ref, uid = managed.workload.ref, managed.workload.scale.uid
         state = takeover.invalid_state(managed, now)
-        if (known := self._refused.get(ref)) is None or known.problems != state.problems:
+        if (known := self._refused.get(ref)) is None or known[1].problems != state.problems:
             self._world.recorder.record(notices.invalid(managed.workload, managed.problems, now, in_force=False))
-        self._refused[ref] = state
+        self._refused[ref] = uid, state
         if kept is not None and kept.asleep_by_us:
             self._releasing.begin(ref, kept)
         else:
-            self._keeper.offer(ref, managed.workload.scale.uid, state)
+            self._keeper.offer(ref, uid, state)
 
     def _take_workload(self, target: Target, workload: Workload) -> None:
         """Believe the catalog, unless we know better by a write of our own that it has not seen yet."""

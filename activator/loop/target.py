@@ -178,6 +178,8 @@ class Target:
     asleep_by_us: bool = False
     woken: bool = False
     """It was at idle, and no replica has joined its group since."""
+    lacks_kept: bool = False
+    """What outlived the last process could not be read yet: where its groups stand may be part of that."""
     guard: Guard = field(default_factory=Guard)
     handoff: Handover | None = None
     """Who moves it between 1 and N: HPA or DIRECT; None: not settled yet, so nobody does."""

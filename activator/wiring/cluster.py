@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from activator.core.rotation import RotationTimes
-from activator.errors import UnavailableError
+from activator.errors import WakegateError
 from activator.kafka.client import Connections
 from activator.kafka.commits import KafkaGroupOffsets
 from activator.kafka.credential_folder import CredentialFolder
@@ -64,8 +64,6 @@ if TYPE_CHECKING:
     from activator.web.certificates import CertificateSource
     from activator.wiring.parts import Observability
 
-FIRST_RETRY_SECONDS = 0.5
-LONGEST_RETRY_SECONDS = 5.0
 WAKE_CONNECTIONS = 64
 """As many as targets are acted upon at the same time."""
 
@@ -136,7 +134,14 @@ class Cluster:
         return (self.events, *([self.scaled_object_writer] if self.scaled_object_writer is not None else []))
 
     def join(self, activator: Activator) -> None:
-        """Let those who write about ScaledObjects know what the loop knows."""
+        """Let the loop know of rivals that come and go, and those who write about ScaledObjects what the loop knows."""
+
+        def look(namespace: str, name: str) -> None:
+            for ref in activator.targets:
+                if (ref.namespace, ref.name) == (namespace, name):
+                    activator.look(ref)
+
+        self.handoff.rivals_changed = look
         if self.scaled_objects is None or self.scaled_object_writer is None:
             return
         self.scaled_objects.holds, self.scaled_objects.leads = activator.holds, self.leads
@@ -263,7 +268,7 @@ def _tasks(
     async def manage() -> None:
         """Deliver the catalog to the loop once everything that a decision looks at has been seen."""
         await cluster.handoff.listed()
-        await _restored(activator)
+        await _restore(activator)
         await cluster.catalog.run(gate)
 
     shared = cluster.shared_certificate
@@ -323,18 +328,19 @@ async def _listen(
         _log.info("%s on port %d", name, listener.port)
 
 
-async def _restored(activator: Activator) -> None:
-    """Read what outlived the last process, however long it takes: deciding without it would forget a cooldown."""
-    wait = FIRST_RETRY_SECONDS
-    while True:
-        try:
-            await activator.restore()
-        except UnavailableError as error:
-            _log.warning("what outlived the last process cannot be read yet, trying again: %s", error)
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, LONGEST_RETRY_SECONDS)
-        else:
-            return
+async def _restore(activator: Activator) -> None:
+    """Read what outlived the last process before the catalog is delivered.
+
+    Where it cannot be read the loop goes on without: asking again is its part, and so is what may not be done before.
+    """
+    try:
+        await activator.restore()
+    except WakegateError as error:
+        _log.warning(
+            "what outlived the last process cannot be read yet, trying again; until then nothing is put to sleep, given"
+            " back or written down, and woken is who has a commit on every partition: %s",
+            error,
+        )
 
 
 def _watched(tail: KafkaTail) -> Iterator[tuple[str, str, int]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from activator.core.model import GroupState, OffsetReset, TargetRef, TraceIds
 from activator.core.naming import ANNOTATION_PREFIX, metric_name
+from activator.errors import WakegateError
 from activator.loop import Activator, World
 from activator.specs.annotations import AnnotationDefaults, parse
 from activator.web import selector as selectors
@@ -98,10 +99,29 @@ class Replica:
         """Run as wiring does."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.leadership.run())
+            tasks.create_task(self._watch_rivals())
             await asyncio.sleep(0)
-            await self.activator.restore()
+            with contextlib.suppress(WakegateError):
+                await self.activator.restore()
             tasks.create_task(self.catalog.run(self.activator))
             tasks.create_task(self.activator.run())
+
+    async def _watch_rivals(self) -> None:
+        """Have a target looked at whose rivals have changed, as the watch of HPAs does."""
+        server, known = self.bed.server, dict[TargetRef, str | None]()
+
+        def look() -> None:
+            for target in server.workloads:
+                rival = self.world.handoff.look(target).rival
+                if known.get(target) != rival:
+                    known[target] = rival
+                    self.activator.look(target)
+
+        unsubscribe = server.subscribe(look)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            unsubscribe()
 
     def start(self) -> None:
         """Begin to run."""

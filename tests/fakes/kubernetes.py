@@ -245,6 +245,10 @@ class FakeApiServer:
         """
         self._faults.append(Fault(call, error, times, ref, applied))
 
+    def heal(self) -> None:
+        """Let no call meet any more what was injected."""
+        self._faults.clear()
+
     def start_outage(self) -> None:
         """Stop answering: every call raises UnavailableError, nothing is delivered, no lease is renewed."""
         self.down = True

@@ -229,3 +229,34 @@ async def test_an_hpa_that_is_named_otherwise_is_made_anew() -> None:
         assert path_of("kafka-hpa") in api.documents
         await handoff.remove(ORDERS)
         assert path_of("kafka-hpa") not in api.documents
+
+
+def by_hand(drives: str) -> dict[str, Any]:
+    """Somebody else's HPA."""
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": drives}
+    return {"metadata": {"name": "theirs", "namespace": "shop"}, "spec": {"scaleTargetRef": target}}
+
+
+@virtual
+async def test_a_rival_that_comes_moves_or_goes_is_told() -> None:
+    """Not its status, which its controller writes every few seconds, and nothing of ours."""
+    api = MemoryApi()
+    told: list[tuple[str, str]] = []
+    async with handing_off(api) as handoff:
+        handoff.rivals_changed = lambda namespace, name: told.append((namespace, name))
+        await handoff.ensure(ORDERS, "uid-1", POLICY, 5)
+        api.put(path_of("theirs"), by_hand("orders"))
+        await asyncio.sleep(1)
+        assert told == [("shop", "orders")]
+        api.put(path_of("theirs"), {**by_hand("orders"), "status": {"currentReplicas": 2}})
+        await asyncio.sleep(1)
+        assert told == [("shop", "orders")]
+        api.put(path_of("theirs"), by_hand("bills"))
+        await asyncio.sleep(1)
+        assert told[1:] == [("shop", "orders"), ("shop", "bills")]
+        api.remove(path_of("theirs"))
+        await asyncio.sleep(1)
+        assert told[3:] == [("shop", "bills")]
+        await handoff.remove(ORDERS)
+        await asyncio.sleep(1)
+    assert len(told) == 4

@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import pytest
+
 from activator.core.model import Outcome, Reason
+from activator.core.naming import ANNOTATION_PREFIX
+from activator.web import selector as selectors
 from tests.fakes.bed import Bed, Replica
+from tests.fakes.kubernetes import denied, server_error
 from tests.virtual_time import virtual
+
+if TYPE_CHECKING:
+    from activator.errors import WakegateError
+
+ALWAYS = 1_000_000
+
+
+def start_next(bed: Bed) -> None:
+    """Start a process in place of one that was killed."""
+    bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
+    bed.replica.start()
+
+
+async def restart_unread(bed: Bed, error: WakegateError) -> None:
+    """Replace the process by one that cannot read what was kept."""
+    await bed.replica.kill()
+    bed.server.inject("state.load", error, times=ALWAYS)
+    start_next(bed)
 
 
 @virtual
@@ -128,3 +153,134 @@ async def test_an_answer_that_was_lost_is_found_out() -> None:
         assert len(failed) == 1
         await bed.until(300)
         assert bed.recorder.evaluations[-1].decision.reason in {Reason.NO_LAG, Reason.QUIET}
+
+
+@virtual
+@pytest.mark.parametrize("error", [server_error(), denied()])
+async def test_a_record_wakes_while_what_was_kept_cannot_be_read(error: WakegateError) -> None:
+    """A group with a commit on every partition needs nothing that was kept: its target is woken, and served."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="60", polling_interval="300", replicas=3)
+    async with bed:
+        await bed.until(100)
+        assert bed.server.replicas(orders) == 0
+        await restart_unread(bed, error)
+        bed.kafka.produce("orders")
+        await bed.until(100.5)
+        assert bed.server.replicas(orders) == 1
+        await bed.until(110)
+        bed.kafka.produce("orders", 0, 200)
+        await bed.until(130)
+        samples = bed.replica.metrics.lookup(orders.namespace, "s0-kafka-orders", selectors.parse(""))
+        assert [sample.value is not None for sample in samples] == [True]
+        bed.server.heal()
+        await bed.until(140)
+        _, state = bed.server.scale_targets[orders]
+        assert state.original_replicas == 3
+        await bed.until(300)
+        assert bed.server.replicas(orders) == 0
+        assert bed.consumed == {"orders": 201}
+
+
+@virtual
+async def test_what_was_kept_of_a_cooldown_is_waited_for() -> None:
+    """Nothing is put to sleep, handed over, given back or written before the last process's word was read."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="60", polling_interval="10")
+    gone = bed.deploy("gone", cooldown_period="60", replicas=2)
+    async with bed:
+        await bed.until(30)
+        kept = dict(bed.server.scale_targets)
+        await restart_unread(bed, server_error())
+        bed.server.annotate(gone, dict.fromkeys(bed.server.workloads[gone].annotations))
+        sent = len(bed.server.requests)
+        await bed.until(150)
+        assert {made.call for made in bed.server.requests[sent:]} == {"state.load"}
+        assert bed.server.scale_targets == kept
+        bed.server.heal()
+        await bed.until(155)
+        assert (bed.server.replicas(orders), bed.server.replicas(gone)) == (0, 2)
+        assert gone not in bed.server.scale_targets
+
+
+@virtual
+@pytest.mark.parametrize("policy", ["latest", "earliest"])
+async def test_a_group_without_a_commit_is_not_woken_before_it_is_known_where_it_stands(policy: str) -> None:
+    """Where it goes on may be what was kept: woken without that it would skip the record, or read the topic again."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=2, cooldown_period="20", polling_interval="30", offset_reset_policy=policy)
+    async with bed:
+        bed.kafka.produce("orders", 0, 10)
+        await bed.until(60)
+        assert (bed.server.replicas(orders), bed.consumed) == (0, {"orders": 10})
+        await restart_unread(bed, server_error())
+        bed.kafka.expire("orders")
+        bed.kafka.produce("orders", 0, 3)
+        await bed.until(70)
+        bed.kafka.produce("orders", 0, 3)
+        await bed.until(120)
+        assert bed.server.replicas(orders) == 0
+        assert [notice.reason for notice in bed.recorder.notices] == ["WakeWaitsForState"]
+        bed.server.heal()
+        await bed.until(125)
+        assert bed.server.replicas(orders) == 1
+        await bed.until(135)
+        assert bed.consumed == {"orders": 16}
+
+
+@virtual
+async def test_a_partition_added_meanwhile_is_read_from_its_beginning() -> None:
+    """Who has first seen it without knowing what was kept takes it for one that was always there."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="30", committed=False)
+    async with bed:
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 0
+        await bed.replica.kill()
+        bed.server.inject("state.load", server_error(), times=ALWAYS)
+        bed.kafka.create_topic("orders", 2)
+        bed.kafka.produce("orders", 1, 5)
+        start_next(bed)
+        await bed.until(90)
+        assert bed.server.replicas(orders) == 0
+        bed.server.heal()
+        await bed.until(110)
+        assert bed.consumed == {"orders": 5}
+
+
+@virtual
+async def test_the_last_valid_configuration_is_waited_for() -> None:
+    """A mistake that was made before the restart is judged once what was valid before it may be known."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="60", polling_interval="30")
+    async with bed:
+        await bed.until(100)
+        assert bed.server.replicas(orders) == 0
+        bed.server.annotate(orders, {f"{ANNOTATION_PREFIX}lag-threshold": "many"})
+        await bed.until(101)
+        await restart_unread(bed, server_error())
+        await bed.until(130)
+        assert orders not in bed.replica.activator.targets
+        assert bed.recorder.notices == []
+        bed.server.heal()
+        bed.kafka.produce("orders")
+        await bed.until(135)
+        assert bed.server.replicas(orders) == 1
+
+
+@virtual
+async def test_a_new_leader_leads_once_it_has_read_what_the_last_one_kept() -> None:
+    """It has its own idea of the target, which must not be written over what is kept."""
+    bed = Bed(hpa=False, replicas=2)
+    orders = bed.deploy(cooldown_period="60", polling_interval="10")
+    async with bed:
+        await bed.until(30)
+        bed.server.inject("state.load", server_error(), times=ALWAYS)
+        await bed.replicas_of_wakegate[0].kill()
+        assert bed.server.lease_holder == "wakegate-1"
+        await bed.until(150)
+        assert bed.server.replicas(orders) == 1
+        assert {made.call for made in bed.server.requests if made.by == "wakegate-1"} == {"state.load"}
+        bed.server.heal()
+        await bed.until(152)
+        assert bed.server.replicas(orders) == 0

@@ -258,6 +258,24 @@ async def test_a_sleeper_that_gets_a_rival_is_put_back() -> None:
 
 
 @virtual
+async def test_a_rival_that_comes_or_goes_is_seen_at_once() -> None:
+    """Records that waited for its end are not kept waiting for the next regular look, minutes later."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(replicas=0, cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(20)
+        bed.server.add_hpa("theirs", orders)
+        await bed.until(20.5)
+        assert bed.recorder.evaluations[-1].decision.reason == Reason.RIVAL
+        bed.kafka.produce("orders")
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 0
+        bed.server.delete_hpa("shop", "theirs")
+        await bed.until(60.5)
+        assert bed.server.replicas(orders) == 1
+
+
+@virtual
 async def test_a_paused_sleeper_that_gets_a_rival_stays_where_it_is() -> None:
     """Paused freezes the count, whoever else comes."""
     bed = Bed(hpa=False)

@@ -283,6 +283,7 @@ class Catalog:
         """Delivered as managed."""
         self._last: dict[TargetRef, ManagedWorkload] = {}
         self.views: dict[TargetRef, HandoffView] = {}
+        self.rivals_changed: Callable[[TargetRef], None] = lambda _: None
         self.stream = Stream()
 
     async def run(self, listener: CatalogListener) -> None:
@@ -339,7 +340,13 @@ class Catalog:
             }
             self._hpas = dict(self._server.hpas)
             for ref in sorted(changed):
-                self._at(self.stream.late_seconds[ref], self.views.__setitem__, ref, view_of(self._server, ref))
+                self._at(self.stream.late_seconds[ref], self._see, ref, view_of(self._server, ref))
+
+    def _see(self, ref: TargetRef, view: HandoffView) -> None:
+        before = self.views.get(ref, HandoffView())
+        self.views[ref] = view
+        if before.rival != view.rival:
+            self.rivals_changed(ref)
 
     def _emit(self, ref: TargetRef, stored: StoredWorkload) -> None:
         annotations = {k: v for k, v in stored.annotations.items() if k.startswith(naming.ANNOTATION_PREFIX)}

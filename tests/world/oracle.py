@@ -5,7 +5,7 @@ It shares no code with `activator.core`: what is consumable it counts itself, fr
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -121,6 +121,8 @@ class Truth:
     """It slept by our hand when its annotations were taken away."""
     frozen: dict[str, float] = field(default_factory=dict)
     """What forbids acting at all, and since when: ``paused``, ``dry-run``, ``rival``."""
+    _freezing: Counter[str] = field(default_factory=Counter)
+    """How many strikes under way forbid it: two may do the same."""
     kept_awake_at: float | None = None
     clocks_wrong: bool = False
     moved_commits_at: float = -1e9
@@ -137,13 +139,15 @@ class Truth:
         self.standing = Standing(self.consumers, self.policy.offset_guard)
 
     def freeze(self, why: str, now: float) -> None:
-        """Take note of what forbids acting from now on; empty: nothing does."""
-        if why:
-            self.frozen[why] = now
+        """Take note of what forbids acting from now on."""
+        self._freezing[why] += 1
+        self.frozen.setdefault(why, now)
 
     def thaw(self, why: str) -> None:
-        """It is over."""
-        self.frozen.pop(why, None)
+        """It is over, where nothing else forbids the same."""
+        self._freezing[why] -= 1
+        if not self._freezing[why]:
+            del self.frozen[why]
 
 
 class Oracle:

@@ -92,6 +92,8 @@ class Wakegate:
             )
         )
 
+        self.catalog.rivals_changed = self.activator.look
+
     def now(self) -> datetime:
         """Tell the time as this process has it."""
         elapsed = self.world.loop.time()
@@ -118,13 +120,8 @@ class Wakegate:
             self.world.journal.violation("broke", f"{self.process.name}: {error!r}")
 
     async def _manage(self) -> None:
-        while True:
-            try:
-                await self.activator.restore()
-            except UnavailableError:
-                await asyncio.sleep(1.0)
-            else:
-                break
+        with contextlib.suppress(UnavailableError):
+            await self.activator.restore()
         await self.catalog.run(self.activator)
 
 
@@ -215,6 +212,8 @@ class World:
         self._tasks: list[asyncio.Task[None]] = []
         self._identities = 0
         self._put_away: dict[TargetRef, dict[str, str]] = {}
+        self._written: dict[tuple[TargetRef, str], list[str | None]] = {}
+        """What strikes under way have written into an annotation, after what its author wrote."""
         self._ids = 0
         self._armed: dict[tuple[TargetRef, Phase], list[Armed]] = {}
         self._disturbed_at: dict[Process, float] = {}
@@ -325,6 +324,27 @@ class World:
             self._put_away[ref] = {name: text for name, text in written.items() if text is not None}
         elif ref in self.server.workloads:
             self.server.annotate(ref, {key: value})
+
+    def annotate_for_a_while(self, ref: TargetRef, key: str, value: str | None) -> Callable[[], bool]:
+        """Write an annotation; returns how to end that, which tells whether nobody else has written it meanwhile.
+
+        Of two who write one annotation, the second must not put back for good what the first wrote for a while.
+        """
+        written = self._written.setdefault((ref, key), [self.annotation(ref, key)])
+        written.append(value)
+        self.annotate(ref, key, value)
+
+        def end() -> bool:
+            written.reverse()
+            written.remove(value)  # the newest of its kind; the author's own stands last
+            written.reverse()
+            self.annotate(ref, key, written[-1])
+            if len(written) > 1:
+                return False
+            del self._written[ref, key]
+            return True
+
+        return end
 
     # -------------------------------------------------------------------------------------------------- processes
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,8 @@ import pytest
 from tests.world.__main__ import main
 from tests.world.ablations import ABLATIONS, catch, run_ablated
 from tests.world.caught import BEGIN, DOCS, END, caught, table
-from tests.world.plan import plan_of
+from tests.world.faults import Phase
+from tests.world.plan import Strike, plan_of
 from tests.world.shrink import shrink
 
 if TYPE_CHECKING:
@@ -85,3 +87,18 @@ def test_a_strike_that_it_takes_is_kept() -> None:
     assert [strike.fault for strike in small.plan.strikes] == ["dry-run"]
     assert len(small.plan.targets) == 1
     assert small.violations[0].rule in rules
+
+
+@pytest.mark.parametrize("fault", ["kept-awake", "paused", "dry-run", "rival"])
+def test_of_two_strikes_that_write_the_same_the_last_one_ends_it(fault: str) -> None:
+    """The second does not put back for good what the first wrote for a while, nor does the first end the second's."""
+    strikes = tuple(
+        Strike(number, fault, target=0, phase=phase, at=at, delay_seconds=0.0, lasts_seconds=lasts)
+        for number, (phase, at, lasts) in enumerate(
+            (phase, at, lasts) for phase in sorted(Phase) for at, lasts in ((100.0, 200.0), (200.0, 200.0))
+        )
+    )
+    plan = replace(plan_of(0).narrowed(targets=[0], until=2000.0), strikes=strikes)
+    result = run_ablated(plan)
+    assert sum(result.strikes.values()) >= 2
+    assert not result.violations

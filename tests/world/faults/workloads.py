@@ -10,6 +10,8 @@ from tests.world.faults.table import AWAKE, End, Phase, Scope, fault
 from tests.world.scheduler import seeded_loop
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.world.run import Hit
 
 
@@ -91,18 +93,28 @@ def _workload_is_recreated(hit: Hit) -> None:
     hit.world.recreate(hit.ref)
 
 
-def _annotation(hit: Hit, name: str, value: str | None, frozen: str = "") -> End:
-    key = ANNOTATION_PREFIX + name
-    before = hit.world.annotation(hit.ref, key)
-    truth = hit.world.oracle.truths[hit.ref]
-    truth.freeze(frozen, seeded_loop().time())
-    hit.world.annotate(hit.ref, key, value)
-    if frozen:
-        _tempt(hit)
+def _annotation(hit: Hit, name: str, value: str | None) -> Callable[[], bool]:
+    return hit.world.annotate_for_a_while(hit.ref, ANNOTATION_PREFIX + name, value)
+
+
+def _user_edit(hit: Hit, name: str, value: str) -> End:
+    over = _annotation(hit, name, value)
 
     def end() -> None:
-        truth.thaw(frozen)
-        hit.world.annotate(hit.ref, key, before)
+        over()
+
+    return end
+
+
+def _frozen(hit: Hit, name: str, why: str) -> End:
+    truth = hit.world.oracle.truths[hit.ref]
+    truth.freeze(why, seeded_loop().time())
+    over = _annotation(hit, name, "true")
+    _tempt(hit)
+
+    def end() -> None:
+        truth.thaw(why)
+        over()
 
     return end
 
@@ -116,39 +128,40 @@ def _tempt(hit: Hit) -> None:
 @fault("user", Scope.TARGET, lasts=(20, 200))
 def _paused(hit: Hit) -> End:
     """Somebody pauses the target for a while."""
-    return _annotation(hit, "paused", "true", "paused")
+    return _frozen(hit, "paused", "paused")
 
 
 @fault("user", Scope.TARGET, lasts=(20, 200))
 def _dry_run(hit: Hit) -> End:
     """Somebody sets a dry run for a while."""
-    return _annotation(hit, "dry-run", "true", "dry-run")
+    return _frozen(hit, "dry-run", "dry-run")
 
 
 @fault("user", Scope.TARGET, lasts=(20, 400))
 def _kept_awake(hit: Hit) -> End:
     """Somebody keeps the target awake for a while."""
-    end = _annotation(hit, "keep-awake", "true")
+    over = _annotation(hit, "keep-awake", "true")
     truth = hit.world.oracle.truths[hit.ref]
-    truth.kept_awake_at = seeded_loop().time()
+    if truth.kept_awake_at is None:
+        truth.kept_awake_at = seeded_loop().time()
 
-    def over() -> None:
-        truth.kept_awake_at = None
-        end()
+    def end() -> None:
+        if over():
+            truth.kept_awake_at = None
 
-    return over
+    return end
 
 
 @fault("user", Scope.TARGET, lasts=(20, 200))
 def _typo(hit: Hit) -> End:
     """Somebody saves a wrong annotation, and corrects it."""
-    return _annotation(hit, "lag-treshold", "5")
+    return _user_edit(hit, "lag-treshold", "5")
 
 
 @fault("user", Scope.TARGET, lasts=(20, 400))
 def _configuration_changes(hit: Hit) -> End:
     """Somebody changes a figure that is part of the trigger: what was read under the other one does not count."""
-    return _annotation(hit, "lag-threshold", "7")
+    return _user_edit(hit, "lag-threshold", "7")
 
 
 @fault("user", Scope.TARGET, lasts=(20, 200))
