@@ -56,7 +56,7 @@ RULES: dict[str, str] = {
     "woke-unready": "No wake is sent before what its group is known to lack is committed, but after five seconds.",
     "missed-wake": "A record on a sleeping target is a PATCH within one second, while nothing is broken.",
     "not-awake": "Ten seconds after the last fault no target with work is at idle (a moved commit: one poll more).",
-    "never-slept": "A target without work is put to idle once its cooldown is over.",
+    "never-slept": "A target without work is put to idle once its cooldown is over and what outlives us can be kept.",
     "restless": "In the last ten minutes, with no record and no fault, nothing is written.",
     "not-looked-at": "Every target is read at least once per polling interval by every process that runs: none hangs.",
     "given-back-short": "A target that is managed no more has no fewer replicas than it came with, or min.",
@@ -162,6 +162,8 @@ class Oracle:
         self._sent: defaultdict[tuple[Process, TargetRef], list[Patch]] = defaultdict(list)
         self._permitted: set[tuple[Process, str]] = set()
         self._epochs = 0
+        self._refusing_states = 0
+        """Strikes under way that let nothing be kept of any target."""
         self.last_calm = False
         """The last ten minutes: nothing may be written."""
 
@@ -494,6 +496,12 @@ class Oracle:
         truth.calm_since = seeded_loop().time()
         self.touch(ref)
 
+    def states_are_refused(self, more: int) -> None:
+        """Nothing can be kept of any target, or can be again: what must be kept before a sleep is waited for."""
+        self._refusing_states += more
+        for ref in self.truths:
+            self.touch(ref)
+
     def record_arrived(self, ref: TargetRef) -> None:
         """A record has arrived: while nothing is broken a sleeper is woken within a second."""
         truth, now = self.truths[ref], seeded_loop().time()
@@ -538,6 +546,7 @@ class Oracle:
         extra = truth.policy.polling_interval.total_seconds() if moved else 0.0
         self._hold(truth, "not-awake", must and asleep and truth.work, GRACE_SECONDS + extra)
         sleeps = truth.policy.idle_replicas is not None and truth.kept_awake_at is None and self._committed(truth)
+        sleeps = sleeps and not (self._refusing_states and self.world.server.crd_installed)  # "slept-unkept"
         limit = truth.policy.cooldown.total_seconds() + truth.policy.initial_cooldown.total_seconds() + 120.0
         if truth.policy.sleep_from is SleepFrom.FLOOR:
             limit += 600.0

@@ -73,7 +73,14 @@ def _status_is_busy(hit: Hit) -> End:
 @fault("api", Scope.TARGET, lasts=(5, 120))
 def _states_are_not_kept(hit: Hit) -> End:
     """ScaleTargets cannot be written; that they cannot be read either, as a process starts, is part of an outage."""
-    return hit.trouble(Trouble(frozenset({"state.save"}), "refused", server_error))
+    over = hit.trouble(Trouble(frozenset({"state.save"}), "refused", server_error))
+    hit.world.oracle.states_are_refused(+1)
+
+    def end() -> None:
+        over()
+        hit.world.oracle.states_are_refused(-1)
+
+    return end
 
 
 @fault("api", Scope.TARGET, lasts=(2, 60))
