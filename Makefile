@@ -11,7 +11,7 @@ PIP := $(BIN)/pip --quiet --disable-pip-version-check
 PACKAGES := activator gateway testbed scripts benchmarks
 CHECKED := $(wildcard $(PACKAGES)) tests
 
-.PHONY: help install demo testbed-demo test test-real world soak fuzz openapi check docs manifests constraints bench clean
+.PHONY: help install demo testbed-demo test test-real world soak fuzz openapi audit check docs manifests constraints bench clean
 
 help:  ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ $(VENV)/.dev: $(VENV)/.runtime constraints-dev.txt pyproject.toml
 
 $(VENV)/.openapi: $(VENV)/.dev constraints-openapi.txt
 	$(PIP) install --require-hashes -r constraints-openapi.txt
+	@touch $@
+
+$(VENV)/.audit: $(VENV)/.dev constraints-audit.txt
+	$(PIP) install --require-hashes -r constraints-audit.txt
 	@touch $@
 
 demo: $(VENV)/.runtime  ## See 0 -> 5 -> 0 in a minute: embedded Kafka, local processes, no cluster
@@ -62,6 +66,10 @@ fuzz: install  ## The gateway's codec against whatever may come, for five minute
 openapi: $(VENV)/.openapi  ## Schemathesis: a running gateway against its OpenAPI document, for a minute or two
 	$(BIN)/python -m tests.gateway.openapi_run $(OPENAPI)
 
+audit: $(VENV)/.audit  ## Known vulnerabilities of the locked packages, by PyPI's advisories: needs the internet
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement constraints.txt \
+		--requirement constraints-dev.txt $(AUDIT)
+
 check: install  ## Lint, types, layers, and that generated files are fresh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -86,6 +94,7 @@ constraints: install  ## Lock the newest allowed versions with their hashes
 	$(LOCK) --output-file constraints.txt pyproject.toml
 	$(LOCK) --extra dev --constraint constraints.txt --output-file constraints-dev.txt pyproject.toml
 	$(LOCK) --extra openapi --constraint constraints-dev.txt --output-file constraints-openapi.txt pyproject.toml
+	$(LOCK) --extra audit --constraint constraints-dev.txt --output-file constraints-audit.txt pyproject.toml
 
 bench: install  ## Benchmarks on the real parts; each measures its floor in the same run
 	$(BIN)/python -m benchmarks all

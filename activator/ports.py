@@ -190,7 +190,7 @@ class HandoffView:
     rival: str | None = None
     """An HPA that is not ours and targets the same workload, as ``HorizontalPodAutoscaler name``."""
     ours: bool = False
-    """Our HPA exists."""
+    """Our HPA exists, or the one that KEDA left for the ScaledObject."""
     scaling_active: bool | None = None
     """Our HPA's condition ScalingActive; None: not known yet."""
     message: str = ""
@@ -203,7 +203,7 @@ class Handoff(Protocol):
     def look(self, ref: TargetRef, scaled_object: ScaledObject | None = None) -> HandoffView:
         """Tell what is known now, without leaving the process.
 
-        An HPA that belongs to `scaled_object`, or that it takes over, is no rival.
+        An HPA of `scaled_object`, or one that it takes over, is no rival until it is made again after `remove`.
         """
 
     async def ensure(self, ref: TargetRef, uid: str, policy: Policy, partitions: int | None) -> None:
@@ -213,8 +213,11 @@ class Handoff(Protocol):
         UnavailableError, ConflictError.
         """
 
-    async def remove(self, ref: TargetRef) -> None:
-        """Delete our HPA where there is one. Raises DeniedError, UnavailableError."""
+    async def remove(self, ref: TargetRef, scaled_object: ScaledObject | None = None) -> None:
+        """Delete our HPA where there is one, and the one that KEDA left for `scaled_object`.
+
+        Raises DeniedError, UnavailableError.
+        """
 
 
 class Leadership(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from activator.core.model import Policy, ScaledObject, TargetRef
     from activator.kubernetes.client import Document, KubernetesClient
 
+_log = logging.getLogger(__name__)
+
 _Workload = tuple[str, str, str, str]
 """Namespace, API group, kind and name: an HPA may name another version of the same group."""
 
@@ -29,6 +32,7 @@ class _SeenHpa:
     """What is kept of an HPA: of a foreign one only whom it drives."""
 
     drives: _Workload
+    uid: str
     resource_version: str
     scaling_active: bool | None = None
     message: str = ""
@@ -38,6 +42,9 @@ class _SeenHpa:
     """Of ours only."""
     owners: frozenset[str] = frozenset()
     """The uids of who owns it."""
+
+
+_MADE_AGAIN = " (made again after wakegate had deleted it: does KEDA still watch this namespace?)"
 
 
 class KubernetesHandoff:
@@ -52,6 +59,8 @@ class KubernetesHandoff:
         self._applied: dict[Key, tuple[Document, Document | None]] = {}
         self._asked: dict[TargetRef, Key] = {}
         """The HPA that was applied last for each target."""
+        self._taken_away: dict[TargetRef, str] = {}
+        """The uid of the HPA that KEDA had left for each target, and that was deleted."""
         followed = paths.followed(API_VERSION, PLURAL, namespaces)
         self._unlisted = set(followed)
         self._listed = asyncio.Event()
@@ -71,19 +80,20 @@ class KubernetesHandoff:
         """Tell what is known now, without leaving the process.
 
         Ours is known by its label, not by its name, which a ScaledObject chooses. One that KEDA made for the very
-        ScaledObject that we follow, or that it is to take over, is no rival: the next apply makes it ours.
+        ScaledObject that we follow, or that it is to take over, is no rival: the next apply makes it ours, or the next
+        removal takes it away. One that is made again after that is: a KEDA that lives would do so for ever.
         """
         drivers = self._drivers.get(_workload(ref), set())
         our_keys = self._ours(ref)
         ours = self._seen[our_keys[0]] if our_keys else None
+        left = self._left_by_keda(ref, scaled_object)
         rivals = sorted(
-            key[1]
-            for key in drivers.difference(our_keys)
-            if scaled_object is None or not _belongs(self._seen[key], key[1], scaled_object)
+            f"{key[1]}{_MADE_AGAIN if self._belongs(key, scaled_object) else ''}"
+            for key in drivers.difference(our_keys, left)
         )
         return HandoffView(
             rival=f"HorizontalPodAutoscaler {rivals[0]}" if rivals else None,
-            ours=ours is not None,
+            ours=ours is not None or bool(left),
             scaling_active=ours.scaling_active if ours else None,
             message=ours.message if ours else "",
         )
@@ -105,13 +115,23 @@ class KubernetesHandoff:
         self.take(await self._client.apply(_path(key), wanted))
         self._applied[key] = wanted, self._seen[key].spec
 
-    async def remove(self, ref: TargetRef) -> None:
-        """Delete our HPA where there is one. Raises DeniedError, UnavailableError."""
+    async def remove(self, ref: TargetRef, scaled_object: ScaledObject | None = None) -> None:
+        """Delete our HPA where there is one, and the one that KEDA left for `scaled_object`.
+
+        That one is known to no other: without KEDA nobody else would change its bounds, or stop it from following cpu
+        and memory beside us. Raises DeniedError, UnavailableError.
+        """
         await self._until_listed()
         asked = self._asked.get(ref)
         for key in dict.fromkeys([*self._ours(ref), *([asked] if asked else [])]):
             await self._delete(key)
         self._asked.pop(ref, None)
+        if scaled_object is None:  # it is given back: whoever comes next begins anew
+            self._taken_away.pop(ref, None)
+        for key in self._left_by_keda(ref, scaled_object):
+            self._taken_away[ref] = self._seen[key].uid
+            _log.info("%s: the HorizontalPodAutoscaler %s that KEDA left is deleted: no HPA moves it now", ref, key[1])
+            await self._delete(key)
 
     async def _delete(self, key: Key) -> None:
         await self._client.delete(_path(key))
@@ -121,6 +141,23 @@ class KubernetesHandoff:
     def _ours(self, ref: TargetRef) -> list[Key]:
         """Name our HPAs of a target: none or one, but for a moment while its name changes."""
         return sorted(key for key in self._drivers.get(_workload(ref), ()) if self._seen[key].spec is not None)
+
+    def _left_by_keda(self, ref: TargetRef, scaled_object: ScaledObject | None) -> list[Key]:
+        """Name the HPAs that are to become ours, or to go: those of the ScaledObject that were not made again."""
+        gone = self._taken_away.get(ref)
+        return sorted(
+            key
+            for key in self._drivers.get(_workload(ref), ())
+            if self._seen[key].spec is None
+            and self._belongs(key, scaled_object)
+            and gone in {None, self._seen[key].uid}  # a watch that lags behind may still show the one that was deleted
+        )
+
+    def _belongs(self, key: Key, scaled_object: ScaledObject | None) -> bool:
+        if scaled_object is None:
+            return False
+        is_named = scaled_object.transfers_hpa and key[1] == scaled_object.hpa_name
+        return is_named or scaled_object.uid in self._seen[key].owners
 
     def take(self, document: Document) -> None:
         """Keep what is needed of an HPA, unless a later version of it is known already (from our own apply)."""
@@ -202,10 +239,11 @@ def _decode(document: Document) -> _SeenHpa:
     drives = metadata["namespace"], _group(target.get("apiVersion", "")), target["kind"], target["name"]
     owners = frozenset(owner["uid"] for owner in metadata.get("ownerReferences") or ())
     if (metadata.get("labels") or {}).get(MANAGED_BY_LABEL) != FIELD_MANAGER:
-        return _SeenHpa(drives, metadata["resourceVersion"], owners=owners)
+        return _SeenHpa(drives, metadata["uid"], metadata["resourceVersion"], owners=owners)
     active = _condition(document, "ScalingActive")
     return _SeenHpa(
         drives=drives,
+        uid=metadata["uid"],
         resource_version=metadata["resourceVersion"],
         scaling_active={"True": True, "False": False}.get(active.get("status", "")),
         message=active.get("message", ""),
@@ -227,10 +265,6 @@ def _owned(there: _SeenHpa, wanted: Document) -> bool:
 def _is_later(one: str, other: str) -> bool:
     """Tell whether a resourceVersion is later than another; those of one object are integers in practice (KEP-5504)."""
     return one.isdecimal() and other.isdecimal() and int(one) > int(other)
-
-
-def _belongs(hpa: _SeenHpa, name: str, scaled_object: ScaledObject) -> bool:
-    return scaled_object.uid in hpa.owners or (scaled_object.transfers_hpa and name == scaled_object.hpa_name)
 
 
 def _path(key: Key) -> str:

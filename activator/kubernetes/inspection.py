@@ -17,7 +17,7 @@ from activator.specs.keda.scaled_object import (
     hpa_name_of_scaled_object,
     is_packed,
     objects_needed_by,
-    pack_with,
+    pack,
     target_of,
     unpack,
 )
@@ -226,7 +226,7 @@ async def _packed(client: KubernetesClient, document: Document, workload: Docume
     for reference in objects_needed_by(document, workload):
         answer = await read(client, path_of(reference))
         data[reference] = f"{reference}: {answer.reason}" if isinstance(answer, Unknown) else data_of(answer)
-    return pack_with(document, workload, lambda reference: data.get(reference, unread(reference)))
+    return pack(document, workload, lambda reference: data.get(reference, unread(reference)))
 
 
 def _rivals(ref: TargetRef, others: Iterable[Document], annotations: Mapping[str, str]) -> Iterable[str]:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from activator.errors import SpecError
 from activator.local.manifests import KINDS, workload_of
-from activator.specs.keda.environment import environment_of
-from activator.specs.keda.scaled_object import container_of, pack, target_of
+from activator.specs.keda.scaled_object import pack, target_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -56,6 +55,5 @@ def driven(files: Collection[Manifests]) -> Driven:
 
 
 def _with(spec: WorkloadSpec, scaled_object: ScaledObjectSpec, workload: Mapping[str, Any]) -> WorkloadSpec:
-    document = scaled_object.document
-    environment = environment_of(workload, container_of(document))
-    return replace(spec, annotations=MappingProxyType(pack(document, environment)), driver=scaled_object)
+    packed = pack(scaled_object.document, workload)
+    return replace(spec, annotations=MappingProxyType(packed), driver=scaled_object)

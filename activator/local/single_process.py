@@ -33,7 +33,7 @@ class NoHpa:
     async def ensure(self, ref: TargetRef, uid: str, policy: Policy, partitions: int | None) -> None:
         """Do nothing; the loop does not ask for an HPA where the hand-off is `direct`."""
 
-    async def remove(self, ref: TargetRef) -> None:
+    async def remove(self, ref: TargetRef, scaled_object: ScaledObject | None = None) -> None:
         """Do nothing: none is there."""
 
 

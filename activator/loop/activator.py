@@ -313,13 +313,14 @@ class Activator:
 
     async def _hand_over(self, target: Target, act: acting.Act, now: datetime) -> None:
         """See to it that the HPA is what policy and rivals leave of it, and say what will happen from now on."""
+        scaled_object = target.policy.scaled_object
         try:
             if target.policy.paused or act.seen.rival is not None:
-                await self._world.handoff.remove(target.ref)
+                await self._world.handoff.remove(target.ref, scaled_object)
             elif target.policy.dry_run:
                 pass
             elif target.handoff is Handover.DIRECT:
-                await self._world.handoff.remove(target.ref)
+                await self._world.handoff.remove(target.ref, scaled_object)
             elif target.handoff is Handover.HPA:
                 uid, cap = target.workload.scale.uid, target.partition_cap()
                 await self._world.handoff.ensure(target.ref, uid, target.policy, cap)

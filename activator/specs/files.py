@@ -10,7 +10,7 @@ from activator.errors import SpecError
 from activator.specs.annotations import parse
 from activator.specs.documents import documents, line_of
 from activator.specs.keda.environment import environment_of
-from activator.specs.keda.scaled_object import read_scaled_object, variables_of
+from activator.specs.keda.scaled_object import container_of, read_scaled_object, variables_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,8 +124,7 @@ def _of_scaled_object(
     target = spec.get("scaleTargetRef")
     target = target if isinstance(target, dict) else {}
     workload = workloads.get(_key(target.get("kind") or "Deployment", found, target.get("name")))
-    container = str(target.get("envSourceContainerName") or "")
-    environment = environment_of(workload or {}, container, wanted=variables_of(found))
+    environment = environment_of(workload or {}, container_of(found), wanted=variables_of(found))
     _, problems = read_scaled_object(found, environment, defaults)
     # Without the workload nobody can tell which variables there are, nor with it what comes from a Secret.
     return tuple(

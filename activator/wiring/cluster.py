@@ -43,7 +43,7 @@ from activator.kubernetes.shared_certificate import SharedCertificate
 from activator.loop import Activator, World
 from activator.settings import Keda
 from activator.specs.annotations import AnnotationDefaults, parse
-from activator.specs.keda.scaled_object import is_packed, objects_needed_by, pack_with, parse_packed
+from activator.specs.keda.scaled_object import is_packed, objects_needed_by, pack, parse_packed
 from activator.telemetry.metrics import OutsideCollector
 from activator.web import issuing
 from activator.web.certificates import FromFiles, HandedOver, SelfSigned
@@ -97,7 +97,7 @@ class Cluster:
             self.parse,
             namespaces,
             self.scaled_objects,
-            pack=lambda scaled_object, workload: pack_with(scaled_object, workload, self.environment.data),
+            pack=lambda scaled_object, workload: pack(scaled_object, workload, self.environment.data),
             environment=self.environment,
         )
         # The Lease is in our own namespace, wherever that is.

@@ -10,7 +10,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from activator.core.model import Policy, TargetRef
+from activator.core.model import Policy, ScaledObject, TargetRef
 from activator.core.naming import hpa_name
 from activator.errors import NotFoundError
 from activator.kubernetes import paths
@@ -83,8 +83,8 @@ class KubernetesWorld(Protocol):
     async def annotate(self, ref: TargetRef, changes: Mapping[str, str | None]) -> None:
         """Set or remove annotations."""
 
-    async def add_hpa(self, name: str, ref: TargetRef) -> None:
-        """Create an HPA that is not ours."""
+    async def add_hpa(self, name: str, ref: TargetRef, owner: ScaledObject | None = None) -> None:
+        """Create an HPA that is not ours: somebody's, or KEDA's for a ScaledObject."""
 
     async def bounds(self, ref: TargetRef) -> tuple[int, int] | None:
         """Minimum and maximum of our HPA; None: there is none."""
@@ -158,8 +158,8 @@ class FakeWorld:
     async def annotate(self, ref: TargetRef, changes: Mapping[str, str | None]) -> None:
         self.server.annotate(ref, changes)
 
-    async def add_hpa(self, name: str, ref: TargetRef) -> None:
-        self.server.add_hpa(name, ref)
+    async def add_hpa(self, name: str, ref: TargetRef, owner: ScaledObject | None = None) -> None:
+        self.server.add_hpa(name, ref, owner_uid=owner.uid if owner else None)
 
     async def bounds(self, ref: TargetRef) -> tuple[int, int] | None:
         hpa = self.server.hpa_of(ref)
@@ -238,11 +238,13 @@ class RealWorld:
     async def annotate(self, ref: TargetRef, changes: Mapping[str, str | None]) -> None:
         await self._client.merge_patch(await self._resources.path(ref), {"metadata": {"annotations": dict(changes)}})
 
-    async def add_hpa(self, name: str, ref: TargetRef) -> None:
+    async def add_hpa(self, name: str, ref: TargetRef, owner: ScaledObject | None = None) -> None:
+        of_keda = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject"}
+        owners = [{**of_keda, "name": owner.name, "uid": owner.uid}] if owner else []
         body = {
             "apiVersion": "autoscaling/v2",
             "kind": "HorizontalPodAutoscaler",
-            "metadata": {"name": name},
+            "metadata": {"name": name, "ownerReferences": owners},
             "spec": {
                 "scaleTargetRef": {"apiVersion": ref.api_version, "kind": ref.kind, "name": ref.name},
                 "maxReplicas": 3,

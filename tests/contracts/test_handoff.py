@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.core.model import Cluster, Policy, TargetRef, Trigger
+from activator.core.model import Cluster, Policy, ScaledObject, TargetRef, Trigger
 from tests.contracts.kubernetes_worlds import eventually
 
 if TYPE_CHECKING:
@@ -83,6 +83,23 @@ async def test_a_foreign_hpa_is_a_rival_while_it_is_there(world: KubernetesWorld
     await world.add_hpa("by-hand", ref)
     await eventually(lambda: handoff.look(ref).rival == "HorizontalPodAutoscaler by-hand", "the rival")
     assert handoff.look(ref).ours
+
+
+async def test_what_keda_left_is_taken_away_once(world: KubernetesWorld) -> None:
+    """It counts as ours until it is gone; one that is made again is a rival, until the target has been given back."""
+    ref, _ = await add_orders(world)
+    handoff, of_keda = world.handoff(), ScaledObject("orders", "so-1", "keda-hpa-orders")
+    await world.add_hpa("keda-hpa-orders", ref, of_keda)
+    await eventually(lambda: handoff.look(ref, of_keda).ours, "what KEDA left")
+    assert handoff.look(ref, of_keda).rival is None
+    await handoff.remove(ref, of_keda)
+    assert not handoff.look(ref, of_keda).ours
+    await world.add_hpa("keda-hpa-orders", ref, of_keda)  # fails while it is there: it has been deleted
+    await eventually(lambda: "keda-hpa-orders" in (handoff.look(ref, of_keda).rival or ""), "the rival")
+    await handoff.remove(ref, of_keda)
+    assert handoff.look(ref, of_keda).rival is not None, "two would delete and make it for ever"
+    await handoff.remove(ref)
+    assert handoff.look(ref, of_keda).rival is None
 
 
 async def test_the_controllers_judgement_of_our_hpa_is_known(world: KubernetesWorld) -> None:

@@ -204,9 +204,17 @@ class FakeApiServer:
         """Change something that nobody here looks at: only the resourceVersion moves."""
         return self._store(ref, self.workloads[ref].workload)
 
-    def add_hpa(self, name: str, target: TargetRef, *, min_replicas: int = 1, max_replicas: int = 10) -> None:
+    def add_hpa(
+        self,
+        name: str,
+        target: TargetRef,
+        *,
+        min_replicas: int = 1,
+        max_replicas: int = 10,
+        owner_uid: str | None = None,
+    ) -> None:
         """Create an HPA that is not ours."""
-        hpa = StoredHpa(target.namespace, name, target, min_replicas, max_replicas)
+        hpa = StoredHpa(target.namespace, name, target, min_replicas, max_replicas, owner_uid)
         self.hpas[hpa.namespace, name] = hpa
         self.changed()
 
@@ -426,19 +434,20 @@ class FakeHandoff:
     def __init__(self, server: FakeApiServer, identity: str = "wakegate-0") -> None:
         self._server = server
         self._identity = identity
+        self._taken_away: set[TargetRef] = set()
 
     def look(self, ref: TargetRef, scaled_object: ScaledObject | None = None) -> HandoffView:
         """Tell what exists now."""
         ours = self._server.hpa_of(ref)
-        own = scaled_object.hpa_name if scaled_object else None
+        left = self._left_by_keda(ref, scaled_object)
         rivals = sorted(
             hpa.name
             for hpa in self._server.hpas.values()
-            if hpa.target == ref and hpa is not ours and (hpa.name != own or hpa.policy is None)
+            if hpa.target == ref and hpa.policy is None and hpa is not left
         )
         return HandoffView(
             rival=f"HorizontalPodAutoscaler {rivals[0]}" if rivals else None,
-            ours=ours is not None,
+            ours=ours is not None or left is not None,
             scaling_active=ours.scaling_active if ours else None,
             message=ours.message if ours else "",
         )
@@ -467,18 +476,29 @@ class FakeHandoff:
 
         await self._server.answer("hpa.ensure", ref, self._identity, act)
 
-    async def remove(self, ref: TargetRef) -> None:
-        """Delete our HPA where there is one."""
-        if self._server.hpa_of(ref) is None:
+    async def remove(self, ref: TargetRef, scaled_object: ScaledObject | None = None) -> None:
+        """Delete our HPA where there is one, and the one that KEDA left."""
+        if scaled_object is None:
+            self._taken_away.discard(ref)
+        left = self._left_by_keda(ref, scaled_object)
+        if self._server.hpa_of(ref) is None and left is None:
             return
 
         def act() -> None:
-            ours = self._server.hpa_of(ref)
-            if ours is not None:
-                del self._server.hpas[ours.namespace, ours.name]
-                self._server.changed()
+            for gone in (self._server.hpa_of(ref), left):
+                if gone is not None:
+                    del self._server.hpas[gone.namespace, gone.name]
+                    self._server.changed()
 
         await self._server.answer("hpa.remove", ref, self._identity, act)
+        if left is not None:
+            self._taken_away.add(ref)
+
+    def _left_by_keda(self, ref: TargetRef, scaled_object: ScaledObject | None) -> StoredHpa | None:
+        if scaled_object is None or ref in self._taken_away:
+            return None
+        found = (hpa for hpa in self._server.hpas.values() if hpa.target == ref and hpa.policy is None)
+        return next((hpa for hpa in found if hpa.owner_uid == scaled_object.uid), None)
 
 
 class FakeLeadership:

@@ -182,6 +182,7 @@ class MemoryApi:
         place = re.search(r"/namespaces/([^/]+)/", path)
         known["metadata"] = {
             "namespace": place[1] if place else "",
+            "uid": self.documents[path]["metadata"]["uid"] if path in self.documents else f"uid-{self._next()}",
             **known.get("metadata", {}),
             "resourceVersion": self._next(),
         }

@@ -14,7 +14,7 @@ from activator.kubernetes.environment_objects import EnvironmentObjects
 from activator.kubernetes.resources import Resources
 from activator.kubernetes.scaled_objects import ScaledObjects
 from activator.specs.annotations import AnnotationDefaults
-from activator.specs.keda.scaled_object import objects_needed_by, pack_with, parse_packed
+from activator.specs.keda.scaled_object import objects_needed_by, pack, parse_packed
 from tests.kubernetes.memory_api import MemoryApi
 from tests.virtual_time import virtual
 
@@ -99,7 +99,7 @@ async def followed(memory: MemoryApi) -> AsyncIterator[Listener]:
         lambda annotations, _: parse_packed(annotations, AnnotationDefaults()),
         ["shop"],
         scaled_objects,
-        pack=lambda document, workload: pack_with(document, workload, objects.data),
+        pack=lambda document, workload: pack(document, workload, objects.data),
         environment=objects,
     )
     tasks = [asyncio.create_task(scaled_objects.run()), asyncio.create_task(catalog.run(listener))]

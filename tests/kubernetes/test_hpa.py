@@ -218,6 +218,26 @@ async def test_the_hpa_that_keda_left_behind_becomes_ours() -> None:
 
 
 @virtual
+async def test_a_watch_that_lags_behind_makes_no_rival_of_what_was_taken_away() -> None:
+    """The HPA that KEDA left, shown once more after it was deleted, is still that one; one made anew is another."""
+    api = MemoryApi()
+    api.put(path_of("keda-hpa-orders"), kedas())
+    async with handing_off(api) as handoff:
+        before = api.documents[path_of("keda-hpa-orders")]
+        await handoff.remove(ORDERS, OF_KEDA)
+        assert not handoff.look(ORDERS, OF_KEDA).ours
+        handoff.take(before)
+        assert handoff.look(ORDERS, OF_KEDA).rival is None
+        assert handoff.look(ORDERS, OF_KEDA).ours, "two hands must not move one count"
+        api.put(path_of("keda-hpa-orders"), kedas())
+        await asyncio.sleep(1)
+        assert handoff.look(ORDERS, OF_KEDA).rival == (
+            "HorizontalPodAutoscaler keda-hpa-orders "
+            "(made again after wakegate had deleted it: does KEDA still watch this namespace?)"
+        )
+
+
+@virtual
 async def test_an_hpa_that_is_named_otherwise_is_made_anew() -> None:
     """Two of ours would fight; and it is found by its label when it is to be removed."""
     api = MemoryApi()

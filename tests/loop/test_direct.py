@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from activator.core.model import Handover, Outcome, Reason
-from tests.fakes.bed import Bed, ref
+from activator.core.model import Handover, Outcome, Reason, ScaledObject
+from tests.fakes.bed import Bed, Replica, ref
 from tests.fakes.kubernetes import conflict, unreachable
 from tests.virtual_time import virtual
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from activator.core.model import Policy, TargetRef
 
 FAST_DOWN = "{scaleDown: {stabilizationWindowSeconds: 30}}"
 
@@ -74,6 +80,64 @@ async def test_our_own_hpa_goes_first() -> None:
         await bed.until(100)
         assert bed.server.hpa_of(orders) is None
         assert bed.server.replicas(orders) == 5
+
+
+@pytest.fixture
+def of_keda(monkeypatch: pytest.MonkeyPatch) -> ScaledObject:
+    """A ScaledObject by which each policy counts as read."""
+    found = ScaledObject("orders", "so-1", "keda-hpa-orders")
+    read = Replica.parse
+
+    def parse(replica: Replica, annotations: Mapping[str, str], of: TargetRef) -> tuple[Policy | None, Any]:
+        policy, problems = read(replica, annotations, of)
+        return policy and replace(policy, scaled_object=found), problems
+
+    monkeypatch.setattr(Replica, "parse", parse)
+    return found
+
+
+def test_the_hpa_that_keda_left_goes_first(of_keda: ScaledObject) -> None:
+    """It follows cpu and keeps its old bounds without KEDA: until it is gone nothing between 1 and N is moved by us."""
+
+    @virtual
+    async def go() -> None:
+        bed = Bed(hpa=False, records_per_second=0)
+        orders = bed.deploy(handoff="direct", cooldown_period="600")
+        bed.server.add_hpa(of_keda.hpa_name, orders, max_replicas=3, owner_uid=of_keda.uid)
+        bed.server.inject("hpa.remove", unreachable(), times=3)
+        async with bed:
+            bed.kafka.produce("orders", 0, 60)
+            await bed.until(20)
+            assert bed.server.hpas
+            assert bed.server.replicas(orders) == 1
+            await bed.until(100)
+            assert not bed.server.hpas
+            assert bed.server.replicas(orders) == 5
+
+    go()
+
+
+def test_the_hpa_that_keda_makes_again_is_a_rival(of_keda: ScaledObject) -> None:
+    """A KEDA that still watches the namespace has its way once the HPA is back: no loop of deleting and making."""
+
+    @virtual
+    async def go() -> None:
+        bed = Bed(hpa=False, records_per_second=0)
+        orders = bed.deploy(handoff="direct", cooldown_period="60")
+        bed.server.add_hpa(of_keda.hpa_name, orders, owner_uid=of_keda.uid)
+        async with bed:
+            await bed.until(20)
+            assert not bed.server.hpas
+            bed.server.add_hpa(of_keda.hpa_name, orders, owner_uid=of_keda.uid)
+            await bed.until(300)
+            assert len(bed.server.hpas) == 1
+            assert bed.server.replicas(orders) == 1
+            assert bed.recorder.evaluations[-1].decision.reason is Reason.RIVAL
+            bed.server.delete_hpa("shop", of_keda.hpa_name)
+            await bed.until(500)
+            assert bed.server.replicas(orders) == 0
+
+    go()
 
 
 @virtual

@@ -22,7 +22,7 @@ from activator.core.model import (
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import SpecError
 from activator.specs import annotations as annotated
-from activator.specs.keda.environment import environment_of, objects_needed
+from activator.specs.keda.environment import environment_of, objects_needed, unread
 from activator.specs.keda.fields import Field, nearest, read_fields, written
 from activator.specs.keda.table import ANNOTATIONS, SPEC, short_name
 from activator.specs.keda.triggers import FROM_ENVIRONMENT, Surroundings, Triggers, read_triggers
@@ -213,10 +213,17 @@ def _named(read: Mapping[str, Any], said: Mapping[str, Any], metadata: Mapping[s
 # ------------------------------------------------------------------------------------------ as the loop carries it
 
 
-def pack(document: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what of a ScaledObject a policy is read from, in the place of a workload's annotations."""
-    metadata = document.get("metadata") or {}
-    used = {name: environment[name] for name in sorted(variables_of(document)) if name in environment}
+def pack(document: Mapping[str, Any], workload: Mapping[str, Any], data: Data = unread) -> dict[str, str]:
+    """Return what of a ScaledObject a policy is read from, in the place of a workload's annotations.
+
+    Args:
+        document: the ScaledObject.
+        workload: its target, for the variables of its container.
+        data: what is in each of `objects_needed_by`.
+    """
+    metadata, wanted = document.get("metadata") or {}, variables_of(document)
+    environment = environment_of(workload, container_of(document), wanted=wanted, data=data)
+    used = {name: environment[name] for name in sorted(wanted) if name in environment}
     known = {row.path for row in ANNOTATIONS}
     notes = {
         key: value
@@ -234,18 +241,6 @@ def pack(document: Mapping[str, Any], environment: Mapping[str, str]) -> dict[st
     return {PACKED_KEY: json.dumps(kept, sort_keys=True, ensure_ascii=False, separators=(",", ":"))}
 
 
-def pack_with(document: Mapping[str, Any], workload: Mapping[str, Any], data: Data) -> dict[str, str]:
-    """Return the same, with the variables of the target's container.
-
-    Args:
-        document: the ScaledObject.
-        workload: its target.
-        data: what is in each of `objects_needed_by`.
-    """
-    container, wanted = container_of(document), variables_of(document)
-    return pack(document, environment_of(workload, container, wanted=wanted, data=data))
-
-
 def objects_needed_by(document: Mapping[str, Any], workload: Mapping[str, Any]) -> frozenset[Reference]:
     """Return the Secrets and ConfigMaps that a ScaledObject's triggers take something from."""
     return objects_needed(workload, container_of(document), variables_of(document))
@@ -253,8 +248,9 @@ def objects_needed_by(document: Mapping[str, Any], workload: Mapping[str, Any]) 
 
 def container_of(document: Mapping[str, Any]) -> str:
     """Return the name of the container whose variables count; empty: the first."""
-    target = (document.get("spec") or {}).get("scaleTargetRef") or {}
-    return str(target.get("envSourceContainerName") or "")
+    spec = document.get("spec")
+    target = spec.get("scaleTargetRef") if isinstance(spec, Mapping) else None
+    return str((target.get("envSourceContainerName") if isinstance(target, Mapping) else None) or "")
 
 
 def is_packed(annotations: Mapping[str, str]) -> bool:

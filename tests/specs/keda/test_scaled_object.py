@@ -197,11 +197,12 @@ def test_a_parameter_from_the_environment() -> None:
             {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
         ],
     }
-    environment = environment_of({"spec": {"template": {"spec": {"containers": [container]}}}})
+    workload = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    environment = environment_of(workload)
     document = changed(f"{PARAMETERS}/topic", None)
     document["spec"]["triggers"][0]["metadata"]["topicFromEnv"] = "TOPIC"
     assert read(document, **environment).triggers[0].topic == "live-orders"
-    policy, problems = parse_packed(pack(document, environment), AnnotationDefaults())
+    policy, problems = parse_packed(pack(document, workload), AnnotationDefaults())
     assert policy is not None, problems
     document["spec"]["triggers"][0]["metadata"]["topicFromEnv"] = "PASSWORD"
     _, problems = read_scaled_object(document, environment, AnnotationDefaults())
