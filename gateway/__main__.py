@@ -34,7 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--check", action="store_true", help="check the settings and the routes file, then exit")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="check the settings and their files, list the ways in, exit",
+    )
     gateway_settings.add_arguments(parser)
     arguments = parser.parse_args(argv)
     try:
@@ -42,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=settings.log_level.upper(), format=_LOG_FORMAT, stream=sys.stderr)
         logging.getLogger("aiokafka").setLevel(logging.ERROR)  # what it warns of comes up here as an error of ours
         if arguments.check:
-            wiring.route_table(settings)
+            sys.stdout.writelines(f"{line}\n" for line in wiring.check(settings))
             return 0
         return _serve(settings)
     except SettingsError as error:

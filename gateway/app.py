@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from gateway.tracing import Hop, Tracing
 
 _ALLOW: Final = "POST, OPTIONS"
+_ALLOWED_PATHS: Final = (
+    "allowed: /topics/{topic} unless the routes file closes it to the topic, and the routes file's own paths"
+)
 _NO_ROUTE: Final = "none"
 _CLIENT_GONE: Final = 499
 """Status in metrics of a request whose client left before its answer, as nginx counts it."""
@@ -110,7 +113,9 @@ class App:
 
     async def _answer(self, request: web.BaseRequest, destination: Destination | None, hop: Hop) -> web.Response:
         if destination is None:
-            raise ProblemError(404, "no-route", f"nothing is taken at {request.rel_url.raw_path[:200]}")
+            raise ProblemError(
+                404, "no-route", f"nothing is taken at {request.rel_url.raw_path[:200]}; {_ALLOWED_PATHS}"
+            )
         rules = destination.rules
         if request.method == hdrs.METH_OPTIONS:
             return _handshake(request, rules)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.cloudevents import http
+from gateway.cloudevents.attributes import shown
 from gateway.cloudevents.event import BatchError, BatchTooLongError, EventError, UnsupportedFormatError
 from gateway.cloudevents.http import ContentMode
 from gateway.cloudevents.kafka import write_plain, write_record
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gateway.routes import Rules
 
 _FORMATS: Final = "application/cloudevents+json, application/cloudevents-batch+json"
+"""As they stand in an Accept header."""
 _SHOWN_ERRORS: Final = 20
 """How many of a batch's errors are told: a sender that gets one thing wrong gets it wrong in every event."""
 
@@ -54,10 +56,15 @@ def open_envelope(headers: RawHeaders, rules: Rules) -> Envelope:
         raise ProblemError(
             400,
             "invalid-event",
-            "ce-specversion is missing, as is every ce- header; the route takes nothing but CloudEvents",
+            "ce-specversion is missing, as is every ce- header; the route takes nothing but CloudEvents: attributes as "
+            f"ce- headers, or the whole event as {_FORMATS} (Content-Type is {_given(media_type)})",
             attribute="ce-specversion",
         )
     return Envelope(headers, media_type, mode, plain)
+
+
+def _given(media_type: str | None) -> str:
+    return "missing" if media_type is None else shown(media_type)
 
 
 def take(envelope: Envelope, body: bytes, rules: Rules) -> Intake:
@@ -93,10 +100,12 @@ def _invalid(error: EventError) -> ProblemError:
 
 def _invalid_batch(error: BatchError) -> ProblemError:
     index, first = error.errors[0]
+    count = len(error.errors)
+    whose = "1 event of the batch is" if count == 1 else f"{count} events of the batch are"
     return ProblemError(
         400,
         "invalid-event",
-        f"{len(error.errors)} events of the batch are not valid, so none was taken; the first: [{index}] {first}",
+        f"{whose} not valid, so none was taken; the first: [{index}] {first}",
         attribute=first.attribute,
         errors=[
             {"index": at, "attribute": wrong.attribute, "detail": wrong.detail}

@@ -202,6 +202,8 @@ class _Connection(web.RequestHandler):
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
+            if isinstance(self.transport, asyncio.WriteTransport):
+                self.transport.abort()  # closing would wait for the very client that does not read
             self.force_close()
             return resp, True
 

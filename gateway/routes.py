@@ -116,10 +116,30 @@ class RouteTable:
             return None
         return Destination(topic, self.open_route.rules, Share(OPEN_ROUTE_NAME, topic))
 
+    def described(self) -> list[str]:
+        """Return each way in as a line: where it is, the topic it leads to, and the rules a sender notices."""
+        lines = [
+            f"POST {route.host or ''}{route.path} -> {route.topic} ({_described(route.rules)})" for route in self.routes
+        ]
+        if self.open_route is not None:
+            topics = ", ".join(self.open_route.allowed)
+            lines.append(f"POST {TOPICS_PATH}{{topic}} -> topics {topics} ({_described(self.open_route.rules)})")
+        return lines
+
     def all_rules(self) -> dict[str, Rules]:
         """Return the rules of every way in, by its name."""
         rules = {route.name: route.rules for route in self.routes}
         return rules if self.open_route is None else {**rules, OPEN_ROUTE_NAME: self.open_route.rules}
+
+
+def _described(rules: Rules) -> str:
+    parts = [
+        f"records {rules.mode}",
+        "key partitionkey" + ("" if rules.key is KeyRule.NONE else f", else {rules.key}"),
+        "CloudEvents and plain bodies" if rules.plain else "CloudEvents only",
+        "anyone may send" if rules.token_file is None else f"tokens {rules.token_file}",
+    ]
+    return "; ".join(parts)
 
 
 def _host_name(host: str | None) -> str | None:

@@ -47,7 +47,10 @@ class Tokens:
                 lines = (line.strip() for line in path.read_bytes().splitlines())
                 tokens = tuple(line for line in lines if line and not line.startswith(b"#"))
                 self._files[path] = (stamp, tokens)
-                log.info("read %d tokens from %s", len(tokens), path)
+                if tokens:
+                    log.info("read %d tokens from %s", len(tokens), path)
+                else:
+                    log.warning("token file %s holds no token: what asks for one is closed", path)
         except OSError as error:
             if known is not None or path not in self._files:
                 log.warning("token file %s cannot be read: %s; no token is accepted until it can", path, error)

@@ -52,6 +52,27 @@ def route_table(settings: Settings) -> RouteTable:
     return table
 
 
+def check(settings: Settings) -> list[str]:
+    """Look at every file that the settings name, without Kafka; return what will be taken where, one way in a line.
+
+    Raises:
+        SettingsError: a file cannot be used. A token file may come later, as a Secret does: what is wrong with one is
+            logged.
+    """
+    routes = route_table(settings)
+    CredentialFolder(Path(settings.kafka_credentials) if settings.kafka_credentials else None).options()
+    if settings.tls_cert:
+        Certificate(Path(settings.tls_cert), Path(settings.tls_key))
+    _look_at_tokens(routes, Tokens())
+    return routes.described()
+
+
+def _look_at_tokens(routes: RouteTable, tokens: Tokens) -> None:
+    """Have token files read, which logs what is wrong with them: else a sender learns of it first, by a 403."""
+    for path in sorted({way.token_file for way in routes.all_rules().values() if way.token_file is not None}):
+        tokens.read(path)
+
+
 class Gateway:
     """One running gateway.
 
@@ -82,6 +103,7 @@ class Gateway:
         admission = Admission(Limits(events=settings.max_in_flight_events, body_bytes=settings.max_in_flight_bytes))
         self._provider = tracing.provider()
         routes = route_table(settings)
+        _look_at_tokens(routes, tokens)
         self._app = App(
             routes=routes,
             admission=admission,

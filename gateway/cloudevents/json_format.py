@@ -73,7 +73,10 @@ _SCAN_ERRORS: Final = (StopIteration, ValueError, RecursionError)
 def read_event(body: bytes) -> Event:
     """Read one event. Raises EventError where it is not valid."""
     text = _text(body)
-    event, end = _event(text, _skip(text, 0))
+    at = _skip(text, 0)
+    if text[at : at + 1] == "[":
+        raise EventError(_BODY, "is an array; several events go as application/cloudevents-batch+json")
+    event, end = _event(text, at)
     _expect_end(text, end)
     return event
 
@@ -89,7 +92,7 @@ def read_batch(body: bytes, *, max_events: int) -> list[Event]:
     text = _text(body)
     at = _skip(text, 0)
     if text[at : at + 1] != "[":
-        raise EventError(_BODY, "is not a JSON array")
+        raise EventError(_BODY, "is not a JSON array; a single event goes as application/cloudevents+json")
     events: list[Event] = []
     errors: list[tuple[int, EventError]] = []
     at = _skip(text, at + 1)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cloudevents.kafka import KeyRule, RecordMode
+from gateway.intake import open_envelope, take
 from gateway.problems import ProblemError
 from gateway.routes import Rules
 from tests.gateway.cloudevents.mutation import intake_of
@@ -62,3 +64,24 @@ def test_any_message(headers: list[tuple[bytes, bytes]], body: bytes, rules: Rul
     for record, event_id in zip(intake.records, intake.ids, strict=True):
         assert event_id is not None or (rules.plain and record.value == body)
         assert all(name.isascii() and isinstance(value, bytes) for name, value in record.headers)
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "told"),
+    [
+        (b"application/json", b"{}", "the whole event as application/cloudevents+json, "),
+        (b"application/json", b"{}", "(Content-Type is 'application/json')"),
+        (None, b"{}", "(Content-Type is missing)"),
+        (b"application/cloudevents+json", b" [{}]", "several events go as application/cloudevents-batch+json"),
+        (b"application/cloudevents-batch+json", b"{}", "a single event goes as application/cloudevents+json"),
+        (b"application/cloudevents-batch+json", b"[{}]", "1 event of the batch is not valid"),
+        (b"application/cloudevents-batch+json", b"[{}, {}]", "2 events of the batch are not valid"),
+    ],
+)
+def test_nearly_right(media_type: bytes | None, body: bytes, told: str) -> None:
+    """Who sends an event in a nearly right way is told of the right one."""
+    headers = [] if media_type is None else [(b"Content-Type", media_type)]
+    with pytest.raises(ProblemError) as refused:
+        take(open_envelope(headers, Rules()), body, Rules())
+    assert refused.value.status == 400
+    assert told in refused.value.detail

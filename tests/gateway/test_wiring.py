@@ -123,10 +123,28 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main([*arguments, "--max-in-flight-bytes", "1000"]) == 2
     assert "--max-in-flight-bytes is 1000, but a route takes bodies of 4194304 bytes" in capsys.readouterr().err
     assert command.main(arguments) == 0
+    told = "POST /topics/{topic} -> topics * (records binary; key partitionkey, else subject; CloudEvents only; "
+    assert capsys.readouterr().out == f"{told}anyone may send)\n"
     with pytest.raises(SystemExit) as ended:
         command.main(["--help"])
     assert ended.value.code == 0
     assert "curl -i localhost:8080/topics/orders" in capsys.readouterr().out
+
+
+def test_check_looks_at_every_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A certificate or credentials that cannot be used end the check; a token file that is not there is told of."""
+    given = ["--check", "--bootstrap-servers", "kafka:9092"]
+    missing = str(tmp_path / "missing")
+    assert command.main([*given, "--tls-cert", missing, "--tls-key", missing]) == 2
+    assert missing in capsys.readouterr().err
+    (tmp_path / "sasl").write_text("kerberos")
+    assert command.main([*given, "--kafka-credentials", str(tmp_path)]) == 2
+    assert "file sasl: it has another value than is allowed" in capsys.readouterr().err
+    assert command.main([*given, "--token-file", missing]) == 0
+    assert f"token file {missing} cannot be read" in caplog.text
+    assert f"tokens {missing})" in capsys.readouterr().out
 
 
 def test_port_taken(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import string
 from typing import Any
@@ -24,7 +25,10 @@ TIMES = st.datetimes().map(lambda moment: f"{moment.isoformat()}Z")
 MEDIA_TYPES = st.sampled_from(
     ["application/json", "text/plain", "image/png", "application/vnd.a+json; v=1", "text/xml"]
 )
-EXTENSIONS = st.dictionaries(NAMES, st.one_of(TEXTS, st.booleans(), st.integers(-(2**31), 2**31 - 1)), max_size=5)
+BASE64 = st.binary(max_size=30).map(lambda data: base64.b64encode(data).decode("ascii"))
+VALUES = st.one_of(TEXTS, st.booleans(), st.integers(-(2**31), 2**31 - 1), BASE64, URI_REFERENCES, TIMES)
+"""One of each type of CloudEvents' type system."""
+EXTENSIONS = st.dictionaries(NAMES, VALUES, max_size=5)
 CORE = st.fixed_dictionaries(
     {
         "specversion": st.just("1.0"),

@@ -1,0 +1,61 @@
+"""Clients that take their time: a connection is not theirs for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from gateway import listener
+from gateway.admission import Limits
+from gateway.routes import OpenRoute, RouteTable, Rules
+from tests.gateway.support import door, eventually, read_answer, request_bytes
+
+EVENT = (("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"))
+HALF = b"POST / HTTP/1.1\r\nx: "
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("first", "drip"),
+    [
+        (b"", b""),
+        (b"POST / HT", b""),
+        (HALF, b"a"),
+        (request_bytes("POST", "/topics/t", EVENT, b""), b""),
+        (request_bytes("POST", "/topics/t", EVENT, b"") + HALF, b"a"),
+    ],
+    ids=["silent", "half a request line", "headers byte by byte", "after a request", "after a request, byte by byte"],
+)
+async def test_idle(first: bytes, drip: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection without a complete request is closed in time, whatever trickles in."""
+    monkeypatch.setattr(listener, "_IDLE_SECONDS", 0.3)
+    async with door() as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+        writer.write(first)
+        if b"\r\n\r\n" in first:
+            assert (await read_answer(reader)).status == 202
+        closed = asyncio.create_task(reader.read())
+        async with asyncio.timeout(20):
+            while not closed.done():
+                if drip:
+                    writer.write(drip)
+                await asyncio.sleep(0.02)
+        assert closed.exception() is not None or closed.result() == b""
+        await eventually(lambda: at.listener.connections == 0)
+        writer.close()
+
+
+async def test_answer_that_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that does not read its answer loses its connection, which would else wait for it with the answer."""
+    monkeypatch.setattr(listener, "_ANSWER_SECONDS", 0.3)
+    rules = Rules(max_batch_bytes=16 * MEBIBYTE)
+    events = [{"specversion": "1.0", "id": "x" * 20_000, "source": "/s", "type": "t"}] * 500
+    batch = [("Content-Type", "application/cloudevents-batch+json")]
+    async with door(RouteTable(open_route=OpenRoute(rules=rules)), total=Limits(1000, 64 * MEBIBYTE)) as at:
+        _, writer = await asyncio.open_connection("127.0.0.1", at.port, limit=1024)
+        writer.write(request_bytes("POST", "/topics/t", batch, json.dumps(events).encode()))
+        await eventually(lambda: len(at.producer.sent) == len(events), seconds=30)
+        await eventually(lambda: at.listener.connections == 0, seconds=20)
+        writer.close()
