@@ -37,6 +37,7 @@ _ALLOW: Final = "POST, OPTIONS"
 _ALLOWED_PATHS: Final = (
     "allowed: /topics/{topic} unless the routes file closes it to the topic, and the routes file's own paths"
 )
+_ENCODINGS: Final = ((hdrs.CONTENT_ENCODING, "identity"), (hdrs.TRANSFER_ENCODING, "chunked"))
 _NO_ROUTE: Final = "none"
 _CLIENT_GONE: Final = 499
 """Status in metrics of a request whose client left before its answer, as nginx counts it."""
@@ -190,14 +191,19 @@ def _end_sending(hop: Hop, outcomes: list[Outcome]) -> None:
 
 
 def _refuse_compressed(request: web.BaseRequest) -> None:
-    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "identity")
-    if encoding.lower() != "identity":
-        raise ProblemError(
-            415,
-            "compressed",
-            f"Content-Encoding is {encoding[:80]!r}; bodies are taken uncompressed",
-            headers={"Accept-Encoding": "identity"},
-        )
+    """Refuse a body that is not itself on the wire: what would be written is what it was packed into."""
+    for header, allowed in _ENCODINGS:
+        encoding = request.headers.get(header)
+        if encoding is None:
+            continue
+        encoding = ", ".join(request.headers.getall(header))
+        if encoding.strip().lower() != allowed:
+            raise ProblemError(
+                415,
+                "compressed",
+                f"{header} is {encoding[:80]!r}; allowed: {allowed}, as bodies are taken uncompressed",
+                headers={"Accept-Encoding": "identity"},
+            )
 
 
 def _handshake(request: web.BaseRequest, rules: Rules) -> web.Response:

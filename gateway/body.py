@@ -63,12 +63,14 @@ async def read(request: BaseRequest, ticket: Ticket, allowed: int, seconds: floa
     """
     content = request.content
     announced = request.content_length
+    asks_first = _asks_first(request)
     try:
         if content.is_eof():  # it came together with its headers, as most do
             body = content.read_nowait()
             _grow(ticket, len(body) if announced is None else 0, len(body), allowed)
             return body
-        await _invite(request)
+        if asks_first:
+            await _invite(request)
         chunks: list[bytes] = []
         size = 0
         async with asyncio.timeout(seconds):
@@ -102,12 +104,15 @@ def _grow(ticket: Ticket, unannounced: int, size: int, allowed: int) -> None:
         raise no_room(refusal)
 
 
-async def _invite(request: BaseRequest) -> None:
-    """Tell a client that asked first that its body is welcome: only now has everything else been looked at."""
+def _asks_first(request: BaseRequest) -> bool:
+    """Tell whether a client waits for our word with its body. Raises ProblemError (417): it expects another thing."""
     expected = request.headers.get(hdrs.EXPECT)
-    if expected is None:
-        return
-    if expected.lower() != "100-continue":
+    if expected is not None and expected.lower() != "100-continue":
         raise ProblemError(417, "unknown-expectation", f"Expect is {expected[:80]!r}; allowed: 100-continue")
+    return expected is not None
+
+
+async def _invite(request: BaseRequest) -> None:
+    """Tell such a client that its body is welcome: only now has everything else been looked at."""
     await request.writer.write(_CONTINUE)
     request.writer.output_size = 0  # the answer itself is still to come

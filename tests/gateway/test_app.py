@@ -231,6 +231,27 @@ async def test_continue() -> None:
         assert (await exchange(at.port, too_large)).status == 413
         other = request_bytes("POST", "/topics/t", [*EVENT, ("Expect", "200-maybe")], b"", length=4)
         assert (await exchange(at.port, other)).status == 417
+        answer = await at.post("/topics/t", [*EVENT, ("Expect", "200-maybe")], b"sent all the same")
+        assert (answer.status, answer.json()["code"]) == (417, "unknown-expectation")
+        assert [record.value for _, record in at.producer.sent] == [b"body"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Transfer-Encoding", "gzip, chunked")],
+        [("Transfer-Encoding", "chunked"), ("Content-Encoding", "identity"), ("Content-Encoding", "gzip")],
+        [("Transfer-Encoding", "chunked"), ("Content-Encoding", "br")],
+    ],
+    ids=["on the way", "in the second of two headers", "once"],
+)
+async def test_compressed(headers: list[tuple[str, str]]) -> None:
+    """A compressed body is refused wherever that is said: the record would hold the compressed bytes."""
+    async with door() as at:
+        head = request_bytes("POST", "/topics/t", [*EVENT, *headers], b"", length=None)
+        answer = await exchange(at.port, head + b"1\r\na\r\n0\r\n\r\n")
+        assert (answer.status, answer.json()["code"]) == (415, "compressed")
+        assert at.producer.sent == []
 
 
 async def test_slow_body() -> None:
