@@ -43,13 +43,13 @@ def cluster(folder: Path, nodes: int) -> Iterator[KafkaCluster]:
 
 
 @contextmanager
-def gateway(folder: Path, bootstrap_servers: str) -> Iterator[tuple[ManagedProcess, int]]:
+def gateway(folder: Path, bootstrap_servers: str, *settings: str) -> Iterator[tuple[ManagedProcess, int]]:
     """A gateway process and the port it listens on."""
     with ReservedPorts(2) as ports:
         port, management = ports.ports
         command = [
             sys.executable, "-m", "gateway", "--bootstrap-servers", bootstrap_servers, "--shutdown-delay", "0",
-            "--listen", f"127.0.0.1:{port}", "--management-listen", f"127.0.0.1:{management}",
+            "--listen", f"127.0.0.1:{port}", "--management-listen", f"127.0.0.1:{management}", *settings,
         ]  # fmt: skip
         with ManagedProcess("gateway", command, log=folder / "gateway.log", grace_seconds=30) as process:
             process.wait_ready(lambda: is_ready(management), within_seconds=20)
