@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from activator.core.model import Outcome, Reason
+from activator.core.model import Outcome, Push, PushSource, Reason
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.web import selector as selectors
 from tests.fakes.bed import Bed, Replica
 from tests.fakes.kubernetes import denied, server_error
-from tests.virtual_time import virtual
+from tests.virtual_time import now, virtual
 
 if TYPE_CHECKING:
     from activator.errors import WakegateError
@@ -120,6 +120,27 @@ async def test_two_replicas_send_one_wake() -> None:
         assert [(made.by, made.error) for made in wakes] == [("wakegate-0", "")]
         second = bed.replicas_of_wakegate[1].recorder
         assert second.evaluations == []
+
+
+@virtual
+@pytest.mark.parametrize("told", [0, 1], ids=["the leader", "a replica that does not lead"])
+async def test_any_replica_may_take_a_wake_of_the_gateway(told: int) -> None:
+    """The Service hands POST /wake to either replica; with no tail to see the record, that one alone wakes."""
+    bed = Bed(hpa=False, replicas=2)
+    orders = bed.deploy(cooldown_period="60", polling_interval="300")
+    async with bed:
+        await bed.until(100)
+        assert bed.server.lease_holder == "wakegate-0"
+        for replica in bed.replicas_of_wakegate:
+            for watched in list(replica.tail.joined):
+                replica.tail.leave(watched)
+        bed.kafka.produce("orders")
+        await bed.until(105)
+        assert bed.server.replicas(orders) == 0
+        bed.replicas_of_wakegate[told].push(Push("kafka:9092", "orders", PushSource.GATEWAY, now()))
+        await bed.until(106)
+        wakes = [made for made in bed.server.sent("scale.set", orders) if made.replicas == 1]
+        assert [(made.by, made.error) for made in wakes] == [(f"wakegate-{told}", "")]
 
 
 @virtual
