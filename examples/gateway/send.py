@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 ATTEMPTS = 6
+TOO_SLOW = 408
 ANSWER_SECONDS = 30
 
 
@@ -59,8 +60,9 @@ def send(url: str, data: dict[str, Any], key: str, token: str | None) -> dict[st
             with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310 - the same
                 return dict(json.load(answer))
         except urllib.error.HTTPError as error:
-            wait = error.headers.get("Retry-After")
-            if wait is None or attempt == ATTEMPTS:  # 4xx: the same event would be refused again
+            # 429 and 503 say when; 408 is a slow body; after other 4xx it would be refused again.
+            wait = error.headers.get("Retry-After", "1" if error.code == TOO_SLOW else None)
+            if wait is None or attempt == ATTEMPTS:
                 sys.stderr.write(f"{error.code}: {error.read().decode()}\n")
                 raise
         except OSError as error:
