@@ -26,8 +26,8 @@ def execute(arguments: argparse.Namespace) -> int:
     read = settings.read(arguments)
     # Imported here, because the Kafka and Kubernetes clients take a second of everybody's `--help`.
     from activator.telemetry.logs import configure_logging  # noqa: PLC0415
-    from activator.wiring import cluster  # noqa: PLC0415
+    from activator.wiring import run  # noqa: PLC0415
 
     configure_logging(read.log_format, read.log_level)
-    asyncio.run(cluster.run(read))
+    asyncio.run(run.run(read))
     return 0

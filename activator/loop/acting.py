@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime, timedelta
 
-    from activator.core.model import Cluster, Decision, Memory, Observation, Policy, Scale, TargetRef, TraceIds
+    from activator.core.model import (
+        Cluster,
+        Decision,
+        Memory,
+        Observation,
+        Policy,
+        Scale,
+        ScaledObject,
+        TargetRef,
+        TraceIds,
+    )
     from activator.loop.target import Target
     from activator.loop.world import World
     from activator.ports import TopicPartition
@@ -148,11 +158,12 @@ async def release(
     *,
     asleep_by_us: bool,
     on_release: OnRelease = OnRelease.AT_LEAST_ORIGINAL,
+    scaled_object: ScaledObject | None = None,
 ) -> tuple[Scale, Scale] | None:
     """Give a target back, its HPA removed.
 
     `on_release` says with how many replicas: no fewer than `goal`, unless somebody else put it to zero; exactly
-    `goal`; or as many as there are.
+    `goal`; or as many as there are. With `scaled_object` it stays ours, and comes back once its rival is gone.
 
     Returns:
         Its scale before and after; None where it does not exist any more.
@@ -160,7 +171,7 @@ async def release(
     Raises:
         WakegateError: it could not be done just now.
     """
-    await world.handoff.remove(ref)
+    await world.handoff.remove(ref, scaled_object)
     for _ in range(MOST_ATTEMPTS):
         try:
             before = await world.scaler.get(ref)
@@ -197,7 +208,7 @@ async def step_aside(world: World, target: Target, act: Act) -> Act:
     goal = max(target.original_replicas, target.policy.min_replicas)
     started = world.now()
     try:
-        scales = await release(world, target.ref, goal, asleep_by_us=True)
+        scales = await release(world, target.ref, goal, asleep_by_us=True, scaled_object=target.policy.scaled_object)
     except WakegateError as error:
         return _failed(world, act, started, error, 1)
     target.asleep_by_us = False

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from activator.core.naming import ANNOTATION_PREFIX, FIELD_MANAGER
+from activator.core.steps.asking import ARRIVED
 from activator.views.words import ago, moment, table
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 _APPLIED = frozenset({"Woken", "PutToSleep", "Scaled", "ScaleFailed"})
 """Reasons of the Events that tell of a PATCH."""
-_ARRIVED = " arrived on "
-"""What the step of `core.decide` says of a record."""
 _TRACE = re.compile(r"\(trace ([0-9a-f]{32})\)")
 """How `kubernetes.event_object` ends a message."""
 _MOST_EVENTS = 6
@@ -151,7 +150,7 @@ def _record_of_event(told: Explanation) -> list[str]:
     if not woken:
         return []
     event = max(woken, key=_when)
-    return [f"{step}, {ago(moment(_when(event)), told.now)}" for step in _event_steps(event) if _ARRIVED in step]
+    return [f"{step}, {ago(moment(_when(event)), told.now)}" for step in _event_steps(event) if ARRIVED in step]
 
 
 def _event_steps(event: Document) -> list[str]:

@@ -243,6 +243,39 @@ def test_beside_a_live_keda(stage: Stage) -> None:
     assert wakegate.process.log.read_text().count("KEDA is live here: ScaledObjects are left to it") == 1
 
 
+@pytest.mark.usefixtures("live_keda")
+def test_the_hpa_that_keda_left_and_one_that_it_makes_again(stage: Stage) -> None:
+    """Where wakegate moves 1..N itself it deletes the first, and leaves the target to the second while it is there."""
+    consumer = stage.bare_consumer("moved")
+    document = scaled_object(consumer)
+    document["metadata"]["annotations"] = {"wakegate.dev/adopt": "true", "wakegate.dev/handoff": "direct"}
+    stage.api.apply(document)
+    path = f"/apis/keda.sh/v1alpha1/namespaces/{stage.namespace}/scaledobjects/moved"
+    owner = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "moved"}
+    hpa = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {
+            "name": "keda-hpa-moved",
+            "namespace": stage.namespace,
+            "ownerReferences": [{**owner, "uid": stage.api.get(path)["metadata"]["uid"]}],
+        },
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "moved"},
+            "maxReplicas": 3,
+        },
+    }
+    stage.api.apply(hpa)
+    stage.wakegate(keda="auto").start()
+    until("what KEDA left is gone", lambda: not stage.hpas(), 60)
+    stage.api.apply(hpa)
+    said = "keda-hpa-moved (made again after wakegate had deleted it"
+    until("the second is told", lambda: said in condition(stage, "moved", "Ready").get("message", ""), 30)
+    holds("the second is left alone", lambda: len(stage.hpas()) == 1, 5)
+    stage.api.delete(f"/apis/autoscaling/v2/namespaces/{stage.namespace}/horizontalpodautoscalers/keda-hpa-moved")
+    until("it sleeps", lambda: consumer.replicas() == 0, 60)
+
+
 def test_a_fallback_over_an_outage(stage: Stage) -> None:
     """A broker that is away, also when wakegate starts, lifts a sleeper and one awake; both come back when it does."""
     sleeper = stage.consumer(

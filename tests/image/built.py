@@ -7,17 +7,24 @@ import random
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from tests.image.dockerfile import REPOSITORY, all_of, ours
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 ANYBODY = 1_000_000_000 + 10_000 * random.randrange(100_000)  # noqa: S311 - a number, not a secret
 """The first user ID of a range such as OpenShift gives a namespace: another one in each run."""
@@ -99,9 +106,44 @@ def environment(root: Path) -> dict[str, str]:
     return values | {"PATH": values["PATH"].replace("/opt/", f"{root}/opt/").replace("$PATH", os.defpath)}
 
 
-def listening_port(
-    output: Any, process: subprocess.Popen[bytes], told: str = r"health and metrics on port (\d+)"
-) -> int:
+@contextmanager
+def serving(
+    words: list[str],
+    variables: Mapping[str, str],
+    *,
+    told: str = r"health and metrics on port (\d+)",
+    identity: Mapping[str, Any] | None = None,
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A command that serves, with the API server away: the process, and the port of /healthz by its log.
+
+    At the end of the block it is to end on SIGTERM with 0, and to have left no file.
+    """
+    with (
+        tempfile.TemporaryFile("w+") as output,
+        tempfile.NamedTemporaryFile("w", suffix=".kubeconfig") as kubeconfig,
+    ):
+        yaml.safe_dump(KUBECONFIG, kubeconfig)
+        kubeconfig.flush()
+        Path(kubeconfig.name).chmod(0o644)
+        process = subprocess.Popen(  # noqa: S603 - what we have just built
+            words,
+            env={**variables, "KUBECONFIG": kubeconfig.name},
+            cwd="/",
+            stdout=output,
+            stderr=output,
+            **(as_anybody() if identity is None else identity),
+        )
+        try:
+            yield process, listening_port(output, process, told)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(START_SECONDS) == 0
+        finally:
+            process.kill()
+            process.wait()
+    assert left_behind() == ""
+
+
+def listening_port(output: Any, process: subprocess.Popen[bytes], told: str) -> int:
     """The port of /healthz, from the log."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:

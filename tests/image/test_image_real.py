@@ -5,25 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
-import tempfile
 import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
-from tests.image.built import (
-    KUBECONFIG,
-    START_SECONDS,
-    as_anybody,
-    command,
-    environment,
-    left_behind,
-    listening_port,
-    status,
-)
+from tests.image.built import START_SECONDS, as_anybody, command, environment, serving, status
 from tests.image.dockerfile import REPOSITORY, all_of, ours
 
 if TYPE_CHECKING:
@@ -75,28 +63,12 @@ def test_there_is_nothing_to_build_with(root: Path) -> None:
 
 def test_it_serves_and_ends_without_writing(root: Path) -> None:
     """With the API server away it answers /healthz, is not ready, ends on SIGTERM with 0 - and has left no file."""
-    kubeconfig = root.parent / f"{root.name}.kubeconfig"
-    kubeconfig.write_text(yaml.safe_dump(KUBECONFIG))
-    kubeconfig.chmod(0o644)
     variables = {
         **environment(root),
-        "KUBECONFIG": str(kubeconfig),
         "WAKEGATE_LISTEN": "127.0.0.1:0",
         "WAKEGATE_METRICS_API_LISTEN": "127.0.0.1:0",
         "WAKEGATE_DASHBOARD_LISTEN": "127.0.0.1:0",
     }
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(  # noqa: S603 - what we have just built
-            command(root, "wakegate", "run"), env=variables, cwd="/", stdout=output, stderr=output, **as_anybody()
-        )
-        try:
-            port = listening_port(output, process)
-            assert status(port, "/healthz") == 200
-            assert status(port, "/readyz") == 503
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(START_SECONDS) == 0
-        finally:
-            process.kill()
-            process.wait()
-            kubeconfig.unlink()
-    assert left_behind() == ""
+    with serving(command(root, "wakegate", "run"), variables) as (_, port):
+        assert status(port, "/healthz") == 200
+        assert status(port, "/readyz") == 503

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-import subprocess
 import tempfile
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,23 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import yaml
 
 from activator.web.issuing import issue
 from activator.wiring.inspection import Clock
 from testbed.kubelet import container as containers
 from testbed.kubelet.volumes import relocated, secret_mounts
-from tests.image.built import (
-    ANYBODY,
-    KUBECONFIG,
-    START_SECONDS,
-    as_anybody,
-    command,
-    environment,
-    left_behind,
-    listening_port,
-    status,
-)
+from tests.image.built import ANYBODY, as_anybody, command, environment, serving, status
 from tests.manifests.support import pod_spec, rendered
 from tests.manifests.test_gateway import POD
 from tests.manifests.test_pod_security import violations
@@ -122,30 +109,13 @@ def test_it_serves_as_restricted_v2_starts_it(root: Path, name: str) -> None:
         ("ConfigMap", "wakegate-gateway"): {"WAKEGATE_GATEWAY_BOOTSTRAP_SERVERS": "127.0.0.1:9"},
     }
     written = containers.environment_of(pod, container, sources)
-    with (
-        mounted(spec) as folders,
-        tempfile.TemporaryFile("w+") as output,
-        tempfile.NamedTemporaryFile("w", suffix=".kubeconfig") as kubeconfig,
-    ):
-        yaml.safe_dump(KUBECONFIG, kubeconfig)
-        kubeconfig.flush()
-        Path(kubeconfig.name).chmod(0o644)
+    with mounted(spec) as folders:
         variables = {key: relocated(value, folders) for key, value in written.items()}
-        variables |= {**environment(root), **LOOPBACK, "KUBECONFIG": kubeconfig.name}
+        variables |= {**environment(root), **LOOPBACK}
         words = command(root, *container["command"])
-        process = subprocess.Popen(  # noqa: S603 - what we have just built
-            words, env=variables, cwd="/", stdout=output, stderr=output, **identity(spec)
-        )
-        try:
-            port = listening_port(output, process, pattern)
+        with serving(words, variables, told=pattern, identity=identity(spec)) as (process, port):
             assert (status(port, "/healthz"), status(port, "/readyz")) == (200, 503)
             if as_anybody():
                 owner = re.search(r"Uid:\t(\d+)", Path(f"/proc/{process.pid}/status").read_text())
                 assert owner is not None
                 assert int(owner[1]) == ANYBODY
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(START_SECONDS) == 0
-        finally:
-            process.kill()
-            process.wait()
-    assert left_behind() == ""

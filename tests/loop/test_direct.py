@@ -117,7 +117,8 @@ def test_the_hpa_that_keda_left_goes_first(of_keda: ScaledObject) -> None:
     go()
 
 
-def test_the_hpa_that_keda_makes_again_is_a_rival(of_keda: ScaledObject) -> None:
+@pytest.mark.parametrize("seconds", [20, 100], ids=["awake", "asleep"])
+def test_the_hpa_that_keda_makes_again_is_a_rival(of_keda: ScaledObject, seconds: int) -> None:
     """A KEDA that still watches the namespace has its way once the HPA is back: no loop of deleting and making."""
 
     @virtual
@@ -126,7 +127,7 @@ def test_the_hpa_that_keda_makes_again_is_a_rival(of_keda: ScaledObject) -> None
         orders = bed.deploy(handoff="direct", cooldown_period="60")
         bed.server.add_hpa(of_keda.hpa_name, orders, owner_uid=of_keda.uid)
         async with bed:
-            await bed.until(20)
+            await bed.until(seconds)
             assert not bed.server.hpas
             bed.server.add_hpa(of_keda.hpa_name, orders, owner_uid=of_keda.uid)
             await bed.until(300)

@@ -10,6 +10,9 @@ from activator.core.model import Fallback, FallbackBehavior, Lag, MetricType, Pu
 from activator.core.schedule import window_at
 from activator.core.steps.draft import FALL_BACK, FOLLOW_TRIGGERS, Draft, readable
 
+ARRIVED = " arrived on "
+"""Between a record and its topic: an Event keeps of a step nothing but its words, and by these it is found again."""
+
 _Wish = tuple[int, Reason, str]
 """A count that something asks for, and why."""
 
@@ -72,7 +75,7 @@ def _worked_off(draft: Draft) -> bool:
 def _arrival(push: Push) -> str:
     known = push.partition is not None and push.offset is not None
     record = f"the record at offset {push.offset} of partition {push.partition}" if known else "a record"
-    return f"{record} arrived on {push.topic} (told by the {push.source})"
+    return f"{record}{ARRIVED}{push.topic} (told by the {push.source})"
 
 
 def _trigger_wants(trigger: Trigger, lag: Lag, replicas: int) -> tuple[int, bool, Reason, str]:
