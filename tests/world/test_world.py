@@ -111,3 +111,11 @@ def test_no_target_need_sleep_while_nothing_can_be_kept() -> None:
     result = run_ablated(replace(plan, strikes=(replace(strike, phase=Phase.ASLEEP), strike)))
     assert result.strikes["states-are-not-kept", Phase.ASLEEP]
     assert not result.violations
+
+
+def test_offsets_that_are_committed_again_are_no_work_any_more() -> None:
+    """At zero by another hand its records are work only as long as its group has no offsets: one look of ours."""
+    strike = Strike(0, "offsets-expire", 8, Phase.ASLEEP, at=1800.0, delay_seconds=0.0, lasts_seconds=0.0)
+    result = run_ablated(replace(plan_of(174).narrowed(targets=[8], until=2300.0), strikes=(strike,)), keep=True)
+    assert any("committed-for missing t8" in line for line in result.lines)
+    assert not result.violations
