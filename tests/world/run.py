@@ -9,7 +9,7 @@ import logging
 import random
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING
 
 from activator.core.model import GroupState, IsolationLevel, TargetRef, TraceIds
@@ -206,7 +206,7 @@ class World:
         self.server.on_scaled = lambda ref: self.consumers[ref].scaled()
         self.clusters = {name: Logs(name, random.Random(f"{plan.seed}/{name}")) for name in CLUSTERS}  # noqa: S311
         for logs in self.clusters.values():
-            logs.on_commit = partial(self.journal.note, "committed-for")
+            logs.on_commit = self._committed_for
         self.consumers: dict[TargetRef, Consumers] = {}
         self.processes: list[Wakegate] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -266,6 +266,13 @@ class World:
         self.oracle.record_arrived(ref)
         logs._changed()
         consumers.wake()
+
+    def _committed_for(self, what: str, group: str, outcome: object) -> None:
+        """Somebody who is no member has committed for a group: its lag may be another from now on."""
+        self.journal.note("committed-for", what, group, outcome)
+        for ref, consumers in self.consumers.items():
+            if consumers.trigger.group == group:
+                self.oracle.touch(ref)
 
     def served(self, ref: TargetRef, metric: str) -> int | None:
         """Ask some replica's metrics API, as the HPA controller does through the Service."""

@@ -107,7 +107,15 @@ def test_of_two_strikes_that_write_the_same_the_last_one_ends_it(fault: str) -> 
 def test_no_target_need_sleep_while_nothing_can_be_kept() -> None:
     """What must outlive us is written before a sleep, whichever target the strike is for: the others wait as well."""
     strike = Strike(0, "states-are-not-kept", 0, Phase.QUIET, at=60.0, delay_seconds=0.0, lasts_seconds=900.0)
-    plan = plan_of(0).narrowed(until=1500.0)
+    plan = plan_of(0).narrowed(targets=[0, 3], until=1500.0)
     result = run_ablated(replace(plan, strikes=(replace(strike, phase=Phase.ASLEEP), strike)))
     assert result.strikes["states-are-not-kept", Phase.ASLEEP]
+    assert not result.violations
+
+
+def test_offsets_that_are_committed_again_are_no_work_any_more() -> None:
+    """At zero by another hand its records are work only as long as its group has no offsets: one look of ours."""
+    strike = Strike(0, "offsets-expire", 8, Phase.ASLEEP, at=1800.0, delay_seconds=0.0, lasts_seconds=0.0)
+    result = run_ablated(replace(plan_of(174).narrowed(targets=[8], until=2300.0), strikes=(strike,)), keep=True)
+    assert any("committed-for missing t8" in line for line in result.lines)
     assert not result.violations
