@@ -307,7 +307,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no topic": (
         changed(f"{PARAMETERS}/topic", None),
-        "spec.triggers[0].metadata.topic: it is required: the topics of the group's commits are not looked up; name one",
+        "spec.triggers[0].metadata.topic: it is required: the topics of the group's commits are not looked up",
     ),
     "two topics": (
         changed(f"{PARAMETERS}/topic", "a,b"),
