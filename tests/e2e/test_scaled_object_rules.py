@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from confluent_kafka import Producer
 
 from testbed import workloads
 from testbed.errors import ApiError
@@ -308,3 +309,34 @@ def test_a_fallback_over_an_outage(stage: Stage) -> None:
     until("the sleeper sleeps again", lambda: sleeper.replicas() == 0, 150)
     until("the other is at its minimum", lambda: awake.replicas() == 1, 150)
     until("that is said", lambda: condition(stage, "awake", "Fallback").get("status") == "False", 30)
+
+
+def test_two_topics_named_by_the_environment(stage: Stage) -> None:
+    """A list of topics out of a ConfigMap of the target's environment: the second alone wakes it, the HPA asks once."""
+    consumer = stage.bare_consumer()
+    group = stage.topic_of(consumer)
+    other = f"{group}-other"
+    stage.bed.kafka.create_topic(other, partitions=1)
+    where = {"namespace": stage.namespace}
+    data = {"topics": f"{group},{other}"}
+    stage.api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kafka", **where}, "data": data})
+    path = f"/apis/apps/v1/namespaces/{stage.namespace}/deployments/{consumer.name}"
+    (container,) = stage.api.get(path)["spec"]["template"]["spec"]["containers"]
+    topics = {"name": "TOPICS", "valueFrom": {"configMapKeyRef": {"name": "kafka", "key": "topics"}}}
+    container["env"] = [*container.get("env", ()), topics, {"name": "GROUP", "value": group}]
+    stage.api.patch(path, {"spec": {"template": {"spec": {"containers": [container]}}}})
+    document = scaled_object(consumer)
+    (trigger,) = document["spec"]["triggers"]
+    trigger["type"] = "apache-kafka"
+    for name in ("topic", "consumerGroup"):
+        del trigger["metadata"][name]
+    trigger["metadata"] |= {"topicFromEnv": "TOPICS", "consumerGroupFromEnv": "GROUP"}
+    stage.wakegate().start()
+    stage.api.apply(document)
+    until("it sleeps", lambda: consumer.replicas() == 0, 60)
+    (hpa,) = stage.hpas()
+    assert [metric["type"] for metric in hpa["spec"]["metrics"]] == ["External"]
+    producer = Producer({"bootstrap.servers": stage.bed.kafka.bootstrap_servers})
+    producer.produce(other, value=b"one", partition=0)
+    assert producer.flush(30) == 0
+    until("a record in the second wakes it", lambda: consumer.replicas() == 1, 10)

@@ -92,7 +92,8 @@ def _topics(value: str) -> tuple[str, ...]:
 _SWITCH = written(_go_boolean)
 _OFFSET_RESET = written(values.one_of(OffsetReset))
 _WITHOUT_TOPIC = (
-    "Without one, KEDA counts the topics that the group has committed on, or the whole cluster: refused by name."
+    "Without one, KEDA counts the topics that the group has committed on, or, where it has none or they have expired, "
+    "the whole cluster: refused by name."
 )
 _KAFKA_IN_COMMON: tuple[Field, ...] = (
     Field("bootstrapServers", written(values.bootstrap_servers), "", "required", SAME, "HOST:PORT, comma-separated.",
@@ -293,7 +294,7 @@ def _metadata(
         problem.did_you_mean or "" for problem in problems
     }
     problems += [
-        SpecError(f"{where}.{row.path}", None, "it is required")
+        SpecError(f"{where}.{row.path}", None, f"it is required{_WHY_REQUIRED.get(row.path, '')}")
         for row in table
         if row.path in _REQUIRED and row.path not in read and not misspelt & {row.path, f"{row.path}FromEnv"}
     ]
@@ -303,6 +304,11 @@ def _metadata(
 _REQUIRED = frozenset(
     {"bootstrapServers", "consumerGroup", "topic", "timezone", "start", "end", "desiredReplicas", "value"}
 )
+_WHY_REQUIRED = {
+    # A sleeping group's commits expire: whoever asks for its topics then hears of none, and takes that for no lag.
+    "topic": ": the topics of the group's commits are not looked up; name one, or several with a trigger of type "
+    "apache-kafka",
+}
 
 
 def _kafka(

@@ -305,7 +305,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         changed(f"{PARAMETERS}/lagThreshold", 10),
         "spec.triggers[0].metadata.lagThreshold is '10'; allowed: a string: write \"10\" in quotes",
     ),
-    "no topic": (changed(f"{PARAMETERS}/topic", None), "spec.triggers[0].metadata.topic: it is required"),
+    "no topic": (
+        changed(f"{PARAMETERS}/topic", None),
+        "spec.triggers[0].metadata.topic: it is required: the topics of the group's commits are not looked up",
+    ),
     "two topics": (
         changed(f"{PARAMETERS}/topic", "a,b"),
         ("spec.triggers[0].metadata.topic is 'a,b'; allowed: one topic: a trigger of type apache-kafka takes a list, "
