@@ -56,6 +56,10 @@ def adopt_state(target: Target, kept: TargetState, now: datetime) -> None:
     sleep until then.
     """
     active = [moment for moment in (kept.last_active, target.memory.last_active) if moment is not None]
+    if not target.asleep and (kept.asleep_by_us or kept.replicas <= target.idle):
+        # Woken since that was written, by a process that was killed right then: its consumers may have read everything
+        # before we could see any lag, and would be sent to sleep at once by a cooldown that ended long ago.
+        active.append(now)
     target.memory = replace(
         target.memory,
         taken_over_at=min(kept.taken_over_at, target.memory.taken_over_at, now),

@@ -72,6 +72,28 @@ async def test_killed_during_cooldown_the_rest_of_it_is_kept() -> None:
 
 
 @virtual
+async def test_killed_right_after_a_wake_the_cooldown_begins_with_the_next_process() -> None:
+    """Nothing of the wake was written down, and all was read before the next process looks: a cooldown begins there."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="60", polling_interval="10")
+    async with bed:
+        await bed.until(100)
+        assert bed.server.replicas(orders) == 0
+        bed.server.inject("state.save", server_error(), times=ALWAYS)
+        bed.kafka.produce("orders")
+        await bed.until(100.1)
+        assert bed.server.replicas(orders) == 1
+        await bed.replica.kill()
+        bed.server.heal()
+        await bed.until(110)
+        start_next(bed)
+        await bed.until(165)
+        assert bed.server.replicas(orders) == 1
+        await bed.until(185)
+        assert bed.server.replicas(orders) == 0
+
+
+@virtual
 async def test_without_the_crd_a_restart_begins_a_fresh_cooldown() -> None:
     """Without ScaleTargets everything works, and only what a restart forgets is forgotten."""
     bed = Bed(hpa=False)
