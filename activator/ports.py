@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from activator.core.model import IsolationLevel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from activator.core.model import (
@@ -98,15 +98,23 @@ class GroupOffsets(Protocol):
         """Find out whether we may commit, without committing anything. Raises DeniedError, UnavailableError."""
 
     async def commit_missing(
-        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
+        self,
+        cluster: Cluster,
+        group: str,
+        topic: str,
+        offsets: Mapping[int, int],
+        *,
+        passed: Collection[int] = (),
+        topic_id: str | None = None,
     ) -> Mapping[int, int]:
-        """Commit these offsets for a group without members; a commit that is there is never moved.
+        """Commit these offsets for a group without members; a commit that is there and in the log is never moved.
 
         Args:
             cluster: where.
             group: for whom.
             topic: on what.
             offsets: by partition.
+            passed: the partitions whose offset is the log start, which has passed the commit: one before it is moved.
             topic_id: the topic that these are offsets of, where that is known (KIP-516).
 
         Returns:

@@ -7,6 +7,8 @@ that never committed. A consumer at `latest` that wakes without an offset skips 
 - A commit that is there is what is kept, whoever made it: an operator who resets offsets while it sleeps wins.
 - A commit that is missing leaves what was kept: that is what is to be committed again.
 - A group at `latest` that has never committed is pinned where the log ended when it was first seen so.
+- A commit that lies before the log start, at `latest`, is as good as none: a consumer finds it out of range and begins
+  at the end, past what woke it. The log start is what is to be committed; at `earliest` it begins there by itself.
 - A partition that a known topic has gained, and every partition of a topic that was recreated, is kept from its
   beginning: nothing of it can have been read.
 - At `earliest` nothing needs to be kept of what was never committed: the consumer begins where nothing is lost.
@@ -30,7 +32,7 @@ WITHOUT_MEMBERS = frozenset({GroupState.EMPTY, GroupState.DEAD})
 
 @dataclass(frozen=True, slots=True)
 class MissingCommit:
-    """A partition on which a group has no commit although it is known where it stands."""
+    """A partition on which a group has no commit to begin from although it is known where it stands."""
 
     topic: str
     partition: int
@@ -40,6 +42,8 @@ class MissingCommit:
     """Records between the two: gone unread."""
     pinned: bool
     """It never had a commit there."""
+    passed: int | None = None
+    """The commit that is there, and that the log start has passed; None: there is none."""
 
 
 def offset_of(kept: KeptOffsets, partition: int) -> int | None:
@@ -101,19 +105,21 @@ class _Look:
         return (end, True) if self.at_latest else (None, False)
 
 
-def missing_commits(reading: TriggerOffsets, kept: KeptOffsets) -> tuple[MissingCommit, ...]:
-    """Return what a group has lost, or never had, by a reading that can be believed in full."""
+def missing_commits(trigger: Trigger, reading: TriggerOffsets, kept: KeptOffsets) -> tuple[MissingCommit, ...]:
+    """Return what a group has lost, never had, or can begin from no more, by a reading that can be believed in full."""
+    at_latest = trigger.offset_reset is OffsetReset.LATEST
     return tuple(
         MissingCommit(
             topic=partition.topic,
             partition=partition.partition,
             offset=max(offset, partition.log_start or 0),
             expired=max(0, (partition.log_start or 0) - offset),
-            pinned=partition.partition in kept.pinned,
+            pinned=partition.committed is None and partition.partition in kept.pinned,
+            passed=partition.committed,
         )
         for partition in reading.partitions
-        if partition.committed is None
-        and partition.error is None
+        if partition.error is None
+        and (partition.committed is None or (at_latest and partition.committed < (partition.log_start or 0)))
         and (offset := offset_of(kept, partition.partition)) is not None
     )
 

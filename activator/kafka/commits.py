@@ -22,7 +22,7 @@ from activator.kafka.topology import Failure, Topology, batched
 from activator.kafka.wire import KafkaRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from activator.core.model import Cluster
     from activator.kafka.client import ClusterClient, Connections
@@ -145,13 +145,24 @@ class KafkaGroupOffsets:
             return
 
     async def commit_missing(
-        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
+        self,
+        cluster: Cluster,
+        group: str,
+        topic: str,
+        offsets: Mapping[int, int],
+        *,
+        passed: Collection[int] = (),
+        topic_id: str | None = None,
     ) -> Mapping[int, int]:
-        """Commit these offsets for a group without members; a commit that is there is never moved.
+        """Commit these offsets for a group without members; a commit that is there and in the log is never moved.
 
         Raises NotFoundError, ConflictError, DeniedError, UnavailableError.
         """
-        there = await self._committed(cluster, group, topic, list(offsets))
+        there = {
+            partition: offset
+            for partition, offset in (await self._committed(cluster, group, topic, list(offsets))).items()
+            if partition not in passed or offset >= offsets[partition]
+        }
         missing = {partition: offset for partition, offset in offsets.items() if partition not in there}
         await self._commit_all(cluster, group, topic, missing, topic_id)
         return {**missing, **there}

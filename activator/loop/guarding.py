@@ -158,7 +158,7 @@ def _missing(target: Target) -> Iterator[tuple[Trigger, tuple[MissingCommit, ...
     for trigger in target.policy.triggers:
         tracker = target.tracker(trigger)
         if tracker.offsets is not None and tracker.lag.complete:
-            missing = missing_commits(tracker.offsets, tracker.memory.kept)
+            missing = missing_commits(trigger, tracker.offsets, tracker.memory.kept)
             if missing:
                 yield trigger, missing
 
@@ -173,6 +173,7 @@ async def _commit(world: World, target: Target, trigger: Trigger, missing: tuple
         trigger.group,
         trigger.topic,
         {entry.partition: entry.offset for entry in missing},
+        passed=frozenset(entry.partition for entry in missing if entry.passed is not None),
         topic_id=tracker.memory.kept.topic_id,
     )
     tracker.was_committed(trigger, there)

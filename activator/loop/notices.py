@@ -106,8 +106,9 @@ def foreign_write(target: Target, before: Workload, now: datetime) -> Notice | N
 
 def committed(target: Target, trigger: Trigger, made: tuple[MissingCommit, ...], now: datetime) -> Iterator[Notice]:
     """Say what was committed for a group without members, and what it will never read."""
-    lost = [entry for entry in made if not entry.pinned]
+    lost = [entry for entry in made if not entry.pinned and entry.passed is None]
     pinned = [entry for entry in made if entry.pinned]
+    passed = [entry for entry in made if entry.passed is not None]
     place = f"group {trigger.group} on {trigger.topic}"
     if lost:
         message = (
@@ -121,6 +122,12 @@ def committed(target: Target, trigger: Trigger, made: tuple[MissingCommit, ...],
             f"committed where it has nothing to read yet: {_offsets(pinned)}"
         )
         yield _notice(target.workload, Severity.NORMAL, "OffsetsPinned", message, now)
+    if passed:
+        message = (
+            f"{place} had committed before the log start, so that at latest it would go on at the end, past the record "
+            f"that wakes it: committed at the log start: {_offsets(passed)}"
+        )
+        yield _notice(target.workload, Severity.NORMAL, "OffsetsMovedToLogStart", message, now)
     if expired := sum(entry.expired for entry in made):
         message = f"{place}: retention removed {expired} records that it had not read; it goes on at the log start"
         yield _notice(target.workload, Severity.WARNING, "RecordsExpired", message, now)
@@ -129,8 +136,8 @@ def committed(target: Target, trigger: Trigger, made: tuple[MissingCommit, ...],
 def would_commit(target: Target, trigger: Trigger, missing: tuple[MissingCommit, ...], now: datetime) -> Notice:
     """Say what the offsets guard would do if it were on."""
     message = (
-        f"group {trigger.group} on {trigger.topic} has no committed offset on some partitions; with offset-guard on"
-        f" this would be committed: {_offsets(missing)}"
+        f"group {trigger.group} on {trigger.topic} has no committed offset, or one before the log start, on some"
+        f" partitions; with offset-guard on this would be committed: {_offsets(missing)}"
     )
     return _notice(target.workload, Severity.NORMAL, "OffsetsWouldBeCommitted", message, now)
 

@@ -59,6 +59,22 @@ async def test_a_commit_that_is_there_is_never_moved(kafka_world: KafkaWorld) ->
     assert await committed(kafka_world, topic, group) == ([3, 0], GroupState.EMPTY)
 
 
+async def test_a_commit_that_the_log_start_has_passed_is_moved_to_it(kafka_world: KafkaWorld) -> None:
+    """Only there, and only one that lies before it: whoever has reset it meanwhile wins."""
+    topic, group = await kafka_world.create_topic(3), kafka_world.new_group()
+    for number, offset in enumerate((3, 3, 8)):
+        await kafka_world.produce(topic, number, 9)
+        await kafka_world.commit(group, topic, number, offset)
+        await kafka_world.trim(topic, number, 7)
+
+    there = await kafka_world.group_offsets().commit_missing(
+        kafka_world.cluster, group, topic, {0: 7, 1: 7, 2: 7}, passed={0, 2}
+    )
+
+    assert there == {0: 7, 1: 3, 2: 8}
+    assert await committed(kafka_world, topic, group) == ([7, 3, 8], GroupState.EMPTY)
+
+
 async def test_offsets_on_one_topic_touch_no_other(kafka_world: KafkaWorld) -> None:
     """A group may read several topics."""
     one, two, group = await kafka_world.create_topic(), await kafka_world.create_topic(), kafka_world.new_group()

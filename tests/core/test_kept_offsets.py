@@ -61,8 +61,8 @@ class Story:
     seen: tuple[TriggerOffsets, ...]
     after: KeptOffsets
     lag: int
-    missing: tuple[tuple[int, int, int, bool], ...] = ()
-    """Partition, offset to commit, records that expired, never committed."""
+    missing: tuple[tuple[int, int, int, bool] | tuple[int, int, int, bool, int], ...] = ()
+    """Partition, offset to commit, records that expired, never committed, and the commit that retention has passed."""
 
 
 def kept(*offsets: int | None, pinned: set[int] | None = None, topic_id: str | None = None) -> KeptOffsets:
@@ -99,6 +99,15 @@ STORIES = {
     "a commit takes the place of a pin": Story(LATEST, kept(9, pinned={0}), (reading(0, (12, 12)),), kept(12), lag=0),
     "retention has passed what is kept": Story(
         LATEST, kept(9), (reading(0, (40, None, 30)),), kept(9), lag=10, missing=((0, 30, 21, False),)
+    ),
+    "a commit that the log start has passed is as good as none": Story(
+        LATEST, kept(5), (reading(0, (8, 5, 7), (9, 9, 9)),), kept(5, 9), lag=1, missing=((0, 7, 2, False, 5),)
+    ),
+    "only a transaction's marker was left of it, and has expired": Story(
+        LATEST, kept(5), (reading(0, (6, 5, 6)),), kept(5), lag=0, missing=((0, 6, 1, False, 5),)
+    ),
+    "at earliest a consumer begins at the log start by itself": Story(
+        EARLIEST, kept(5), (reading(0, (8, 5, 7)),), kept(5), lag=1
     ),
     "a partition that was added is kept from its beginning": Story(
         LATEST, kept(9), (reading(0, (9, 9), (3, None)),), kept(9, 0, pinned={1}), lag=3, missing=((1, 0, 0, True),)
@@ -165,7 +174,7 @@ def test_a_look_at_what_is_kept(story: Story) -> None:
     assert memory.kept == story.after
     assert lag.known == story.lag
     if lag.complete:
-        missing = missing_commits(story.seen[-1], memory.kept)
+        missing = missing_commits(story.trigger, story.seen[-1], memory.kept)
         assert missing == tuple(MissingCommit("orders", *entry) for entry in story.missing)
 
 
@@ -251,7 +260,7 @@ def test_what_is_to_be_committed_lies_in_the_log(looks: list[list[Row]], trigger
     if not lag.complete:
         return
     last = readings[-1].partitions
-    for missing in missing_commits(readings[-1], memory.kept):
+    for missing in missing_commits(trigger, readings[-1], memory.kept):
         assert last[missing.partition].committed is None
         assert 0 <= missing.offset <= (last[missing.partition].end or 0)
     for partition in last:

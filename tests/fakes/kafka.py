@@ -29,7 +29,7 @@ from activator.core.model import (
 from activator.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from activator.ports import PushListener, TopicPartition
 
@@ -273,6 +273,16 @@ class FakeLagReader:
         return kafka.records_visible(*partition, start, end)
 
 
+def lacks(group: FakeGroup, topic: str, offsets: Mapping[int, int], passed: Collection[int]) -> list[int]:
+    """Return the partitions on which a group has no commit, or one that its log start has passed."""
+    commits = {number: group.commits.get((topic, number)) for number in offsets}
+    return [
+        number
+        for number, committed in commits.items()
+        if committed is None or (number in passed and committed < offsets[number])
+    ]
+
+
 class FakeGroupOffsets:
     """`ports.GroupOffsets` over one or several `FakeKafka`; a cluster that no test made is unreachable."""
 
@@ -293,7 +303,14 @@ class FakeGroupOffsets:
         self._may_commit(await self._kafka(cluster), group)
 
     async def commit_missing(
-        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
+        self,
+        cluster: Cluster,
+        group: str,
+        topic: str,
+        offsets: Mapping[int, int],
+        *,
+        passed: Collection[int] = (),
+        topic_id: str | None = None,
     ) -> Mapping[int, int]:
         """Commit for a group without members, where it has nothing."""
         self.commits.append((group, dict(offsets)))
@@ -303,8 +320,8 @@ class FakeGroupOffsets:
             raise UnavailableError(f"Kafka {kafka.bootstrap_servers}", f"NOT_COORDINATOR: group {group!r}")
         self._may_commit(kafka, group)
         found = kafka.groups.setdefault(group, FakeGroup())
-        if not all((topic, number) in found.commits for number in offsets):
-            self._commit(kafka, group, topic, offsets, topic_id)
+        if lacks(found, topic, offsets, passed):
+            self._commit(kafka, group, topic, offsets, topic_id, passed)
         return {number: found.commits[topic, number] for number in offsets}
 
     async def commit_again(
@@ -319,7 +336,14 @@ class FakeGroupOffsets:
         return there
 
     @staticmethod
-    def _commit(kafka: FakeKafka, group: str, topic: str, offsets: Mapping[int, int], topic_id: str | None) -> None:
+    def _commit(
+        kafka: FakeKafka,
+        group: str,
+        topic: str,
+        offsets: Mapping[int, int],
+        topic_id: str | None,
+        passed: Collection[int] = (),
+    ) -> None:
         """Commit what is missing, as the broker does for nobody's member."""
         found = kafka.groups.setdefault(group, FakeGroup())
         if topic_id is not None and kafka.topic_ids[topic] != topic_id:
@@ -327,8 +351,8 @@ class FakeGroupOffsets:
         if found.state not in {GroupState.EMPTY, GroupState.DEAD} or found.members:
             raise ConflictError(f"Kafka {kafka.bootstrap_servers}: UNKNOWN_MEMBER_ID: group {group!r} has members")
         found.state, found.members = GroupState.EMPTY, 0
-        for number, offset in offsets.items():
-            found.commits.setdefault((topic, number), offset)
+        for number in lacks(found, topic, offsets, passed):
+            found.commits[topic, number] = offsets[number]
 
     async def _kafka(self, cluster: Cluster) -> FakeKafka:
         kafka = self._kafkas.get(cluster.bootstrap_servers)

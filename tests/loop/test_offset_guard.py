@@ -152,6 +152,35 @@ async def test_records_that_retention_took_are_told() -> None:
     assert "removed 7 records" in bed.recorder.notices[-1].message
 
 
+@virtual
+@pytest.mark.parametrize(
+    ("policy", "moved", "events"),
+    [("latest", {0: 7}, ["OffsetsMovedToLogStart", "RecordsExpired"]), ("earliest", {0: 0}, [])],
+)
+async def test_a_commit_that_retention_has_passed(policy: str, moved: dict[int, int], events: list[str]) -> None:
+    """At latest a consumer would go on at the end, past what wakes it; at earliest it begins at the log start."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(
+        partitions=1,
+        cooldown_period="20",
+        polling_interval="30",
+        activation_lag_threshold="10",
+        offset_reset_policy=policy,
+    )
+    async with bed:
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 0
+        bed.kafka.produce("orders", 0, 9)
+        bed.kafka.trim("orders", 0, 7)
+        await bed.until(100)
+        assert bed.server.replicas(orders) == 0
+        assert commits(bed) == moved
+        bed.kafka.produce("orders", 0, 20)
+        await bed.until(140)
+        assert bed.consumed == {"orders": 22}
+    assert told(bed) == events
+
+
 # ------------------------------------------------------------------------------------------------- never committed
 
 

@@ -24,12 +24,12 @@ from activator.core.model import (
     Unreadable,
 )
 from activator.errors import NotFoundError, UnavailableError, WakegateError
-from tests.fakes.kafka import FakeGroup, FakeGroupOffsets, FakeKafka, FakePartition
+from tests.fakes.kafka import FakeGroup, FakeGroupOffsets, FakeKafka, FakePartition, lacks
 from tests.world.scheduler import seeded_loop
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from activator.core.model import Cluster, TargetRef, Trigger
@@ -257,10 +257,17 @@ class GroupOffsets(FakeGroupOffsets):
         self._oracle.may_commit(self._process, group)
 
     async def commit_missing(
-        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
+        self,
+        cluster: Cluster,
+        group: str,
+        topic: str,
+        offsets: Mapping[int, int],
+        *,
+        passed: Collection[int] = (),
+        topic_id: str | None = None,
     ) -> Mapping[int, int]:
         """Commit for a group without members, where it has nothing."""
-        return await self._send("missing", cluster, group, topic, offsets, topic_id)
+        return await self._send("missing", cluster, group, topic, offsets, topic_id, passed)
 
     async def commit_again(
         self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
@@ -278,14 +285,21 @@ class GroupOffsets(FakeGroupOffsets):
         return logs
 
     async def _send(
-        self, what: str, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], topic_id: str | None
+        self,
+        what: str,
+        cluster: Cluster,
+        group: str,
+        topic: str,
+        offsets: Mapping[int, int],
+        topic_id: str | None,
+        passed: Collection[int] = (),
     ) -> Mapping[int, int]:
         logs, loop = await self._reach(cluster), seeded_loop()
         answered: asyncio.Future[Mapping[int, int]] = loop.create_future()
 
         def arrive() -> None:
             try:
-                there = self._commit_now(what, logs, group, topic, offsets, topic_id)
+                there = self._commit_now(what, logs, group, topic, offsets, topic_id, passed)
             except WakegateError as error:
                 logs.on_commit(what, group, type(error).__name__)
                 loop.later(logs.later(), _settle, answered, error)
@@ -298,18 +312,25 @@ class GroupOffsets(FakeGroupOffsets):
         return await answered
 
     def _commit_now(
-        self, what: str, logs: Logs, group: str, topic: str, offsets: Mapping[int, int], topic_id: str | None
+        self,
+        what: str,
+        logs: Logs,
+        group: str,
+        topic: str,
+        offsets: Mapping[int, int],
+        topic_id: str | None,
+        passed: Collection[int],
     ) -> Mapping[int, int]:
         if logs.down is not None:
             raise UnavailableError(f"Kafka {logs.bootstrap_servers}", logs.down)
         self._may_commit(logs, group)
         if topic not in logs.topics:
             raise NotFoundError(f"Kafka {logs.bootstrap_servers}: topic {topic!r} does not exist")
-        commits = logs.groups.setdefault(group, FakeGroup()).commits
-        if what == "again" or not all((topic, number) in commits for number in offsets):
-            self._commit(logs, group, topic, offsets, topic_id)
+        found = logs.groups.setdefault(group, FakeGroup())
+        if what == "again" or lacks(found, topic, offsets, passed):
+            self._commit(logs, group, topic, offsets, topic_id, passed)
             logs.renewed_at[group] = seeded_loop().time()
-        return {number: commits[topic, number] for number in offsets}
+        return {number: found.commits[topic, number] for number in offsets}
 
 
 def _settle(answered: asyncio.Future[Mapping[int, int]], answer: Mapping[int, int] | WakegateError) -> None:
