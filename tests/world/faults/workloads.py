@@ -106,14 +106,14 @@ def _user_edit(hit: Hit, name: str, value: str) -> End:
     return end
 
 
-def _frozen(hit: Hit, name: str, why: str) -> End:
+def _frozen(hit: Hit, name: str) -> End:
     truth = hit.world.oracle.truths[hit.ref]
-    truth.freeze(why, seeded_loop().time())
+    truth.freeze(name, seeded_loop().time())
     over = _annotation(hit, name, "true")
     _tempt(hit)
 
     def end() -> None:
-        truth.thaw(why)
+        truth.thaw(name)
         over()
 
     return end
@@ -128,13 +128,13 @@ def _tempt(hit: Hit) -> None:
 @fault("user", Scope.TARGET, lasts=(20, 200))
 def _paused(hit: Hit) -> End:
     """Somebody pauses the target for a while."""
-    return _frozen(hit, "paused", "paused")
+    return _frozen(hit, "paused")
 
 
 @fault("user", Scope.TARGET, lasts=(20, 200))
 def _dry_run(hit: Hit) -> End:
     """Somebody sets a dry run for a while."""
-    return _frozen(hit, "dry-run", "dry-run")
+    return _frozen(hit, "dry-run")
 
 
 @fault("user", Scope.TARGET, lasts=(20, 400))
