@@ -26,6 +26,8 @@ LEASH = str(Path(leash.__file__).resolve())
 PROBE_INTERVAL_SECONDS = 0.05
 START_SECONDS = 10.0
 KILL_SECONDS = 10.0
+PAUSE_SECONDS = 10.0
+PAUSE_PROBE_INTERVAL_SECONDS = 0.001
 
 
 class ManagedProcess:
@@ -138,8 +140,18 @@ class ManagedProcess:
             raise PartFailedError(f"{self.name} (pid {self.pid}) is still there {KILL_SECONDS:.0f} s after SIGKILL")
 
     def pause(self) -> None:
-        """Freeze it with SIGSTOP: connections stay open and nothing answers."""
+        """Freeze it with SIGSTOP and return when it stands still: connections stay open and nothing answers.
+
+        Raises:
+            PartFailedError: a thread still runs after ten seconds.
+        """
         self._signal(signal.SIGSTOP)
+        # kill() returns before the threads have stopped: a broker on a busy machine answered one more request.
+        deadline = time.monotonic() + PAUSE_SECONDS
+        while self.running and not _stands_still(self._child.pid if self._child else 0):
+            if time.monotonic() > deadline:
+                raise PartFailedError(f"{self.name} (pid {self.pid}) still runs {PAUSE_SECONDS:.0f} s after SIGSTOP")
+            time.sleep(PAUSE_PROBE_INTERVAL_SECONDS)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
@@ -195,3 +207,15 @@ class ManagedProcess:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _stands_still(pid: int) -> bool:
+    """Say whether each thread of a process is stopped (state T of proc(5)); a thread that ends meanwhile runs no more."""
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if state not in "TZX":
+            return False
+    return True

@@ -36,9 +36,21 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def scheduler_state(pid: int) -> str:
-    """R, S, T (stopped) ... as the kernel shows it."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+BUSY = [
+    sys.executable,
+    "-c",
+    "import hashlib, threading, time\n"
+    "def work():\n"
+    "    while True: hashlib.sha256(bytes(1 << 20))\n"  # a long stretch without the GIL
+    "for _ in range(16): threading.Thread(target=work, daemon=True).start()\n"
+    "print('ready', flush=True); time.sleep(60)",
+]
+
+
+def scheduler_states(process: ManagedProcess) -> set[str]:
+    """R, S, T (stopped) ... as the kernel shows it, of all threads."""
+    stats = [path.read_text() for path in Path(f"/proc/{process.pid}/task").glob("*/stat")]
+    return {stat.rpartition(")")[2].split()[0] for stat in stats}
 
 
 @pytest.fixture
@@ -87,14 +99,13 @@ def test_sigkill_follows_when_sigterm_is_ignored(make: Callable[..., ManagedProc
 
 
 def test_pause_and_resume(make: Callable[..., ManagedProcess]) -> None:
-    """Paused it is frozen and still counts as running; resumed it goes on."""
-    process = make(SLEEPER)
-    assert process.pid is not None
+    """Paused it stands still with all of its threads, and still counts as running; resumed it goes on."""
+    process = make(BUSY)
     process.pause()
-    until(lambda: scheduler_state(process.pid or 0) == "T")
+    assert scheduler_states(process) == {"T"}
     assert process.running
     process.resume()
-    until(lambda: scheduler_state(process.pid or 0) != "T")
+    until(lambda: "T" not in scheduler_states(process))
 
 
 def test_a_paused_process_can_be_stopped(make: Callable[..., ManagedProcess]) -> None:
