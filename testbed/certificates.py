@@ -53,16 +53,26 @@ class CertificateAuthority:
         self.certificate = folder / "ca.crt"
         self.certificate.write_bytes(self._public.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, common_name: str, *, names: Sequence[str] = ()) -> KeyPair:
+    def issue(
+        self,
+        common_name: str,
+        *,
+        names: Sequence[str] = (),
+        hosts: Sequence[str] | None = None,
+        not_after: dt.datetime | None = None,
+    ) -> KeyPair:
         """Make a certificate for loopback servers and for clients of this name.
 
         Args:
             common_name: subject, and name of the files.
             names: DNS names beside `localhost`, such as `SERVICE.NAMESPACE.svc`.
+            hosts: whom it is made out to in place of all these.
+            not_after: its end, default in `LIFETIME`.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         pair = KeyPair(self._folder / f"{common_name}.crt", self._folder / f"{common_name}.key")
-        pair.certificate.write_text(self.certify(common_name, key.public_key(), hosts=("localhost", *LOOPBACK, *names)))
+        made_out_to = ("localhost", *LOOPBACK, *names) if hosts is None else hosts
+        pair.certificate.write_text(self.certify(common_name, key.public_key(), hosts=made_out_to, not_after=not_after))
         _write_secret(pair.key, private_key_pem(key))
         return pair
 

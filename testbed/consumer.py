@@ -9,20 +9,19 @@ It commits what it has processed, never more; on SIGTERM it finishes the record 
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import json
 import logging
 import os
 import signal
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
+from testbed.consumer_settings import ConsumerSettings
+from testbed.ledger import LedgerWriter
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from aiokafka import ConsumerRecord
 
@@ -31,59 +30,6 @@ log = logging.getLogger(__name__)
 POLL_MILLISECONDS = 200
 BATCH_RECORDS = 100
 START_RETRY_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class ConsumerSettings:
-    """The environment, parsed."""
-
-    bootstrap_servers: str
-    topic: str
-    group: str
-    ledger: Path
-    pod: str
-    auto_offset_reset: str
-    work_seconds: float
-    commit_seconds: float
-    group_protocol: str = "classic"
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read the variables named above.
-
-        Raises:
-            KeyError: a required one is missing.
-        """
-        return cls(
-            bootstrap_servers=environment["BOOTSTRAP_SERVERS"],
-            topic=environment["TOPIC"],
-            group=environment["GROUP"],
-            ledger=Path(environment["LEDGER"]),
-            pod=environment.get("POD_NAME") or environment.get("HOSTNAME", "local"),
-            auto_offset_reset=environment.get("AUTO_OFFSET_RESET", "earliest"),
-            work_seconds=int(environment.get("WORK_MS", "0")) / 1000,
-            commit_seconds=int(environment.get("COMMIT_MS", "200")) / 1000,
-            group_protocol=environment.get("GROUP_PROTOCOL", "classic"),
-        )
-
-
-class LedgerWriter:
-    """Appends one JSON line per fact, unbuffered; several processes may write to one file."""
-
-    def __init__(self, path: Path, pod: str) -> None:
-        # A single write to a file opened with O_APPEND is never torn by another writer's.
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self._pod = pod
-
-    def write(self, event: str, **facts: object) -> None:
-        """Append one line."""
-        at = dt.datetime.now(dt.UTC).isoformat()
-        line = json.dumps({"at": at, "event": event, "pod": self._pod, **facts})
-        os.write(self._descriptor, f"{line}\n".encode())
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
 
 
 class RecordingConsumer(ConsumerRebalanceListener):

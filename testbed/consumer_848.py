@@ -5,6 +5,7 @@ It writes the same ledger, commits what it has processed and never more, and fin
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from testbed.consumer import LedgerWriter, log
+from testbed.ledger import LedgerWriter
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
-    from testbed.consumer import ConsumerSettings
+    from testbed.consumer_settings import ConsumerSettings
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 

@@ -26,7 +26,7 @@ from testbed.helm import CHART, helm
 from testbed.stage import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from testbed.bed import Testbed
@@ -47,12 +47,14 @@ class Installation:
         overlay: name of a folder below manifests/overlays.
         namespace: the one that the overlay installs into.
         settings: more of them, by name as in `activator.settings`.
+        components: names of folders below manifests/components that are put on the overlay.
     """
 
     bed: Testbed
     overlay: str = "kubernetes"
     namespace: str = NAMESPACE
     settings: Mapping[str, str] = field(default_factory=dict)
+    components: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Take the ports, and write the kustomization that stands on the overlay."""
@@ -76,8 +78,8 @@ class Installation:
         self.kubectl("delete", "--ignore-not-found", *(what or ("-k", str(self.folder))))
 
     def end(self) -> None:
-        """Delete the Deployment, so that its Pods end while they still have their rights."""
-        self.delete("-n", self.namespace, "deployment", "wakegate")
+        """Delete the Deployments, so that their Pods end while they still have their rights."""
+        self.delete("-n", self.namespace, "deployment", "wakegate", "wakegate-gateway")
         until("its Pods have ended", lambda: not self.all_pods(), 60)
 
     def kubectl(self, *arguments: str) -> str:
@@ -148,8 +150,11 @@ class Installation:
         return "".join(self.bed.pod_log(self.namespace, pod["metadata"]["name"]) for pod in self.pods())
 
     def _resources(self) -> list[str]:
-        overlay = REPOSITORY / "manifests" / "overlays" / self.overlay
-        return [os.path.relpath(overlay.resolve(), self.folder.resolve())]
+        return [self._relative("overlays", self.overlay)]
+
+    def _relative(self, *path: str) -> str:
+        """Name a folder below manifests/ as kustomize wants it: it takes no absolute paths."""
+        return os.path.relpath(REPOSITORY.joinpath("manifests", *path).resolve(), self.folder.resolve())
 
     def _kustomization(self) -> dict[str, Any]:
         activator = {
@@ -169,6 +174,7 @@ class Installation:
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "resources": self._resources(),
+            "components": [self._relative("components", name) for name in self.components],
             "patches": [
                 _patch("Deployment", "wakegate", _listening(activator, settings)),
                 _patch("Deployment", "wakegate-gateway", _listening(gateway, [])),

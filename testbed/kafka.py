@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError
     from confluent_kafka.admin import AdminClient
 
+    from testbed.certificates import KeyPair
+
 READY_SECONDS = 90.0
 REQUEST_SECONDS = 30.0
 STOP_SECONDS = 20.0
@@ -276,11 +278,29 @@ class KafkaCluster:
     def _tls(self, address: NodeAddress) -> kafka_config.BrokerTls | None:
         if not any(listener.uses_tls for listener in self.listeners):
             return None
-        pair = self.authority.issue(f"broker-{address.node_id}")
-        key_store = self.run_directory / "certificates" / f"broker-{address.node_id}.pem"
-        key_store.touch(mode=0o600)
-        key_store.write_text(pair.bundle())
-        return kafka_config.BrokerTls(key_store=key_store, trust_store=self.authority.certificate)
+        name = f"broker-{address.node_id}"
+        return kafka_config.BrokerTls(
+            key_store=self._key_store(self.authority.issue(name), name),
+            trust_store=self.authority.certificate,
+            own_key_stores={
+                listener.name: self._key_store(
+                    self.authority.issue(
+                        own := f"{name}-{listener.name.lower()}",
+                        hosts=listener.certificate_hosts or None,
+                        not_after=listener.certificate_not_after,
+                    ),
+                    own,
+                )
+                for listener in self.listeners
+                if listener.has_own_certificate
+            },
+        )
+
+    def _key_store(self, pair: KeyPair, name: str) -> Path:
+        path = self.run_directory / "certificates" / f"{name}.pem"
+        path.touch(mode=0o600)
+        path.write_text(pair.bundle())
+        return path
 
     def _bootstrap_checkpoint(self, jars: Path) -> Path:
         """Return the `bootstrap.checkpoint` with which a new cluster begins.

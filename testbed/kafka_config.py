@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from testbed.ports import LOOPBACK
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
@@ -49,6 +50,8 @@ class Listener:
         require_client_certificate: mutual TLS, for SSL and SASL_SSL.
         name: how the listener is called, default the protocol's name.
         advertised_ports: node id -> the port that clients are told, where something stands between (a proxy).
+        certificate_hosts: whom the brokers' certificate is made out to here, where not to loopback.
+        certificate_not_after: its end here, where it is another one.
     """
 
     security_protocol: Literal["PLAINTEXT", "SASL_PLAINTEXT", "SASL_SSL", "SSL"]
@@ -57,6 +60,8 @@ class Listener:
     require_client_certificate: bool = False
     name: str = ""
     advertised_ports: Mapping[int, int] = field(default_factory=dict)
+    certificate_hosts: Sequence[str] = ()
+    certificate_not_after: dt.datetime | None = None
 
     def __post_init__(self) -> None:
         """Default the name."""
@@ -67,6 +72,11 @@ class Listener:
     def uses_tls(self) -> bool:
         """Whether brokers need a certificate for it."""
         return self.security_protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def has_own_certificate(self) -> bool:
+        """Whether brokers show another certificate here than on their other listeners."""
+        return bool(self.certificate_hosts or self.certificate_not_after)
 
     @property
     def uses_sasl(self) -> bool:
@@ -96,6 +106,8 @@ class BrokerTls:
 
     key_store: Path
     trust_store: Path
+    own_key_stores: Mapping[str, Path] = field(default_factory=dict)
+    """Of the listeners that have a certificate of their own, by name."""
 
 
 def node_properties(
@@ -144,6 +156,8 @@ def node_properties(
         "broker.heartbeat.interval.ms": "500",
         "num.network.threads": "2",
         "num.io.threads": "4",
+        # The log cleaner looks for work every 15 s by default, which is most of what a test waits for it.
+        "log.cleaner.backoff.ms": "500",
         "log.cleaner.dedupe.buffer.size": "16777216",  # its default of 128 MiB does not fit the small heap well
     }
     if tls:
@@ -152,6 +166,10 @@ def node_properties(
             "ssl.keystore.location": str(tls.key_store),
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": str(tls.trust_store),
+        }
+        properties |= {
+            f"listener.name.{name.lower()}.ssl.keystore.location": str(path)
+            for name, path in tls.own_key_stores.items()
         }
     for listener in listeners:
         properties |= _listener_properties(listener)
@@ -200,5 +218,6 @@ def meta_properties(node_id: int) -> str:
 
 
 def render_properties(properties: Mapping[str, str]) -> str:
-    """Render Java properties; a backslash would be read as an escape and is doubled."""
-    return "".join(f"{key}={value.replace(chr(92), chr(92) * 2)}\n" for key, value in properties.items())
+    """Render Java properties; a backslash would be read as an escape and is doubled, the end of a line is one."""
+    written = {key: value.replace("\\", "\\\\").replace("\n", "\\n") for key, value in properties.items()}
+    return "".join(f"{key}={value}\n" for key, value in written.items())

@@ -1,9 +1,10 @@
-"""What consumers wrote down, and two questions about it: was a record skipped, was one read twice without need?"""
+"""What consumers write down, and two questions about it: was a record skipped, was one read twice without need?"""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -33,6 +34,25 @@ class Entry:
     partition: int | None = None
     offset: int | None = None
     key: str | None = None
+
+
+class LedgerWriter:
+    """Appends one JSON line per fact, unbuffered; several processes may write to one file."""
+
+    def __init__(self, path: Path, pod: str) -> None:
+        # A single write to a file opened with O_APPEND is never torn by another writer's.
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._pod = pod
+
+    def write(self, event: Event, **facts: object) -> None:
+        """Append one line."""
+        at = dt.datetime.now(dt.UTC).isoformat()
+        line = json.dumps({"at": at, "event": event, "pod": self._pod, **facts})
+        os.write(self._descriptor, f"{line}\n".encode())
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
 
 
 @dataclass(frozen=True)

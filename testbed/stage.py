@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 import yaml
 from confluent_kafka import Producer
@@ -40,13 +41,17 @@ _numbers = itertools.count(1)
 
 
 def until(what: str, probe: Callable[[], T | None], within_seconds: float) -> T:
-    """Ask again and again until the answer is true, and return it."""
+    """Ask again and again until the answer is true, and return it.
+
+    The last look begins after the deadline: one that was begun before it cannot say what was true by then.
+    """
     deadline = time.monotonic() + within_seconds
     while True:
+        is_last = time.monotonic() > deadline
         answer = probe()
         if answer:
             return answer
-        if time.monotonic() > deadline:
+        if is_last:
             raise AssertionError(f"{what}: not within {within_seconds:g} s")
         time.sleep(POLL_SECONDS)
 
@@ -114,12 +119,11 @@ class Wakegate:
 
 
 @dataclass
-class Consumer:
-    """An annotated Deployment whose Pods really consume, and what they wrote down."""
+class Workload:
+    """A Deployment of a stage."""
 
     stage: Stage
     name: str
-    ledger_path: Path
 
     @property
     def path(self) -> str:
@@ -134,13 +138,12 @@ class Consumer:
         """Ready replicas as they are."""
         return int(self.stage.api.get(self.path)["status"].get("readyReplicas", 0))
 
-    def entries(self) -> list[ledger.Entry]:
-        """What its Pods wrote down."""
-        return ledger.read(self.ledger_path)
-
-    def consumed(self) -> int:
-        """Different records that were read."""
-        return len({(entry.partition, entry.offset) for entry in ledger.records(self.entries())})
+    def asleep(self) -> bool:
+        """Whether it is at zero and its last Pod has ended: until then a record is worked off without a wake."""
+        labels = self.stage.api.get(self.path)["spec"]["selector"]["matchLabels"]
+        selector = quote(",".join(f"{key}={value}" for key, value in labels.items()))
+        pods = self.stage.api.get(f"/api/v1/namespaces/{self.stage.namespace}/pods?labelSelector={selector}")
+        return self.replicas() == 0 and not pods["items"]
 
     def annotate(self, **changes: str | None) -> None:
         """Change annotations; None removes one."""
@@ -181,6 +184,31 @@ class Consumer:
             for event in self.scale_writes()
             if event.status == HTTPStatus.OK
         ]
+
+    def put_to(self, count: int) -> datetime:
+        """When it was last put to a count that it has been seen to have: that can be seen before it is logged."""
+
+        def logged() -> datetime | None:
+            changes = self.changes()
+            at, last, _ = changes[-1] if changes else (None, None, "")
+            return at if last == count else None
+
+        return until(f"the log tells when {self.name} was put to {count}", logged, 10)
+
+
+@dataclass
+class Consumer(Workload):
+    """An annotated Deployment whose Pods really consume, and what they wrote down."""
+
+    ledger_path: Path
+
+    def entries(self) -> list[ledger.Entry]:
+        """What its Pods wrote down."""
+        return ledger.read(self.ledger_path)
+
+    def consumed(self) -> int:
+        """Different records that were read."""
+        return len({(entry.partition, entry.offset) for entry in ledger.records(self.entries())})
 
 
 @dataclass
@@ -260,11 +288,18 @@ class Stage:
         )
 
     def bare_consumer(
-        self, name: str = "orders", *, work_milliseconds: int = 0, auto_offset_reset: str = "earliest"
+        self,
+        name: str = "orders",
+        *,
+        replicas: int = 1,
+        work_milliseconds: int = 0,
+        auto_offset_reset: str = "earliest",
     ) -> Consumer:
         """Create a topic of five partitions and a Deployment that consumes it and that nothing manages yet."""
         self.bed.kafka.create_topic(f"{self.namespace}-{name}", partitions=5)
-        return self._deploy(name, work_milliseconds=work_milliseconds, auto_offset_reset=auto_offset_reset)
+        return self._deploy(
+            name, replicas=replicas, work_milliseconds=work_milliseconds, auto_offset_reset=auto_offset_reset
+        )
 
     def _deploy(self, name: str, **properties: Any) -> Consumer:
         topic = f"{self.namespace}-{name}"
@@ -334,6 +369,18 @@ class Stage:
             if event["reason"] == reason and name in {None, event["involvedObject"].get("name")}
         ]
 
+    def scaled_object_path(self, name: str) -> str:
+        """Of a ScaledObject of this stage, at the API server."""
+        return f"/apis/keda.sh/v1alpha1/namespaces/{self.namespace}/scaledobjects/{name}"
+
+    def leader(self) -> str:
+        """Which wakegate holds the Lease, by its identity; empty: nobody, as it seems, or it cannot be read."""
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases/wakegate"
+        try:
+            return str(self.api.get(path)["spec"].get("holderIdentity", ""))
+        except (ApiError, OSError):
+            return ""
+
     def hpas(self) -> list[dict[str, Any]]:
         """Every HPA of this stage."""
         path = f"/apis/autoscaling/v2/namespaces/{self.namespace}/horizontalpodautoscalers"
@@ -374,27 +421,31 @@ def is_served(bed: Testbed, path: str) -> bool:
 
 
 def install_keda_crds(bed: Testbed) -> None:
-    """Install KEDA's CRDs as they are written here, and wait until they are served."""
-    for path in _keda_crd_files():
-        bed.control_plane.api.apply(*yaml.safe_load_all(path.read_text()))
-    until("KEDA's CRDs are served", lambda: is_served(bed, "/apis/keda.sh/v1alpha1/scaledobjects"), 15)
+    """Install KEDA's CRDs as they are written here, and wait until all are served."""
+    crds = _keda_crds()
+    bed.control_plane.api.apply(*crds)
+    until("KEDA's CRDs are served", lambda: all(is_served(bed, path) for path in _collections(crds)), 15)
 
 
 def remove_keda_crds(bed: Testbed) -> None:
     """Remove KEDA's CRDs and everything of their kinds, whoever's finalizers it has."""
-    api = bed.control_plane.api
+    api, crds = bed.control_plane.api, _keda_crds()
     for item in api.get("/apis/keda.sh/v1alpha1/scaledobjects")["items"]:
         metadata = item["metadata"]
         path = f"/apis/keda.sh/v1alpha1/namespaces/{metadata['namespace']}/scaledobjects/{metadata['name']}"
         with contextlib.suppress(ApiError):  # one that was being deleted is gone as soon as nobody holds it
             api.patch(path, {"metadata": {"finalizers": None}})
             api.delete(path)
-    for file in _keda_crd_files():
-        name = yaml.safe_load(file.read_text())["metadata"]["name"]
-        api.delete(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
-    until("they are gone", lambda: not is_served(bed, "/apis/keda.sh/v1alpha1/scaledobjects"), 15)
+    for crd in crds:
+        api.delete(api.path_of(crd))
+    # Each of them: one that is still going would take with it what is installed over it.
+    until("they are gone", lambda: not any(is_served(bed, path) for path in _collections(crds)), 15)
 
 
-def _keda_crd_files() -> list[Path]:
+def _keda_crds() -> list[dict[str, Any]]:
     names = yaml.safe_load((KEDA_CRDS / "kustomization.yaml").read_text())["resources"]
-    return [KEDA_CRDS / name for name in names]
+    return [document for name in names for document in yaml.safe_load_all((KEDA_CRDS / name).read_text())]
+
+
+def _collections(crds: list[dict[str, Any]]) -> list[str]:
+    return [f"/apis/keda.sh/v1alpha1/{crd['spec']['names']['plural']}" for crd in crds]

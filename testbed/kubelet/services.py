@@ -46,7 +46,8 @@ async def _endpoint(name: str, namespace: str, port: int, client: Client) -> str
     if not selector or not targets:
         return None
     pods = await client.request("GET", f"/api/v1/namespaces/{namespace}/pods?labelSelector={quote(selector)}")
-    ready = (pod for pod in pods["items"] if _is_ready(pod))
+    # One that is being deleted is no endpoint any more, though it may be ready to its end.
+    ready = (pod for pod in pods["items"] if _is_ready(pod) and not pod["metadata"].get("deletionTimestamp"))
     return next((f"{pod_ip(pod)}:{container_port(pod, targets[0])}" for pod in ready), None)
 
 

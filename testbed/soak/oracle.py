@@ -79,10 +79,18 @@ def reading_faults(target: str, entries: Sequence[ledger.Entry], ends: Mapping[i
         : len(missing)
     ]
     again = [
-        Violation(
-            "read-again", target, f"({repeat.partition}, {repeat.offset}) by {repeat.again.pod} at {repeat.again.at}"
-        )
+        Violation("read-again", target, f"({repeat.partition}, {repeat.offset}): {_history(repeat, entries)}")
         for repeat in ledger.repeats(entries)
         if not repeat.explained
     ]
     return skipped + again
+
+
+def _history(repeat: ledger.Repeat, entries: Iterable[ledger.Entry]) -> str:
+    """What became of the partition from the first reading to the second, as its consumers wrote it down."""
+    between = [
+        f"{entry.at:%H:%M:%S.%f} {entry.pod[-5:]} {entry.event}{'' if entry.offset is None else f' {entry.offset}'}"
+        for entry in entries
+        if repeat.first.at <= entry.at <= repeat.again.at and entry.partition in {None, repeat.partition}
+    ]
+    return ", ".join(between)

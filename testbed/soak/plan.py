@@ -30,7 +30,7 @@ class Kind:
 
 
 SECRET_SECONDS = 10.0
-"""Secrets are looked at every eight seconds, and then Kafka is asked again."""
+"""Secrets are looked at every five seconds, and then Kafka is asked again."""
 
 KINDS = (
     Kind("kafka-node-stop", 5, (1, 4, 8), "a node that stalls; past 3 s its partitions get other leaders"),

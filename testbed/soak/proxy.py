@@ -56,6 +56,8 @@ class Proxy:
     upstream_port: int
     way: Way = "pass"
     delay_seconds: float = 0.0
+    taken: int = 0
+    """Connections so far, however they fared."""
     _links: set[Link] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _server: asyncio.Server | None = None
@@ -80,6 +82,7 @@ class Proxy:
                 link.reset()
 
     def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.taken += 1
         task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

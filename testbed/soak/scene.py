@@ -17,7 +17,6 @@ from confluent_kafka import admin
 from testbed import kubeconfig
 from testbed.bed import Testbed, TestbedOptions
 from testbed.control_plane_flags import HpaTimes
-from testbed.errors import ApiError
 from testbed.kafka_config import Listener
 from testbed.ports import LOOPBACK, ReservedPorts
 from testbed.soak.plan import NODES
@@ -134,11 +133,7 @@ class Scene:
 
     def leader(self) -> int:
         """Which of the two replicas holds the Lease, 0 or 1; the first where nobody does."""
-        path = f"/apis/coordination.k8s.io/v1/namespaces/{self.stage.namespace}/leases/wakegate"
-        try:
-            holder = self.stage.api.get(path)["spec"].get("holderIdentity", "")
-        except (ApiError, OSError):
-            return 0
+        holder = self.stage.leader()
         return IDENTITIES.index(holder) if holder in IDENTITIES else 0
 
     def served(self, replica: Wakegate) -> int | None:
@@ -177,7 +172,7 @@ class Scene:
         """Have Kafka let the user in with this password only."""
         mechanism = admin.ScramMechanism.SCRAM_SHA_512  # type: ignore[attr-defined]  # exported, but not by its stubs
         info = admin.ScramCredentialInfo(mechanism, SCRAM_ITERATIONS)  # type: ignore[attr-defined]
-        change = admin.UserScramCredentialUpsertion(USER, info, password.encode())  # type: ignore[attr-defined]
+        change = admin.UserScramCredentialUpsertion(USER, info, password.encode())  # type: ignore[attr-defined]  # too
         client = self.kafka.admin()  # held until it has answered: one that nobody holds ends its requests
         client.alter_user_scram_credentials([change])[USER].result(ADMIN_SECONDS)
 

@@ -121,12 +121,12 @@ class Sender:
             target.under_way += 1
 
             def delivered(error: KafkaError | None, message: Message, target: Target = target) -> None:
-                target.under_way -= 1
                 partition, offset = message.partition(), message.offset()
                 if error is not None or partition is None or offset is None:
                     self.failures.append(f"{target.name}: {error}")
                 else:
                     target.sent.append(Sent(partition, offset, time.time()))
+                target.under_way -= 1  # last: another thread looks for the record as soon as none is under way
 
             self._producer.produce(
                 target.topic, value=b"soak", partition=target.next_partition(), on_delivery=delivered

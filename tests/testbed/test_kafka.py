@@ -103,11 +103,14 @@ def login(protocol: str, mechanism: str, user: str, password: str) -> dict[str, 
     }
 
 
-def brokers(cluster: KafkaCluster, listener: str, settings: dict[str, str]) -> int:
-    """Ask for metadata through a listener; errors of librdkafka are not printed."""
+def brokers(cluster: KafkaCluster, listener: str, settings: dict[str, str], *, seconds: float = 30) -> int:
+    """Ask for metadata through a listener; errors of librdkafka are not printed.
+
+    The first login of a broker takes a busy machine some seconds; who is kept out asks until the time is over.
+    """
     servers = cluster.bootstrap_servers_of(listener)
     client = AdminClient({"bootstrap.servers": servers, "log_level": "0", **settings})
-    return len(client.list_topics(timeout=3).brokers)
+    return len(client.list_topics(timeout=seconds).brokers)
 
 
 @pytest.mark.real
@@ -135,7 +138,7 @@ def test_secured_listeners_keep_others_out(secured: KafkaCluster) -> None:
     ]
     for listener, settings in refused:
         with pytest.raises(KafkaException):
-            brokers(secured, listener, settings)
+            brokers(secured, listener, settings, seconds=3)
 
 
 @pytest.mark.real

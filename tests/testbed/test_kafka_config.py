@@ -59,13 +59,21 @@ def test_three_nodes() -> None:
             Listener("SSL", require_client_certificate=True, name="MTLS"),
             {"listener.name.mtls.ssl.client.auth": "required"},
         ),
+        (
+            Listener("SSL", name="ELSEWHERE", certificate_hosts=("kafka.elsewhere.svc",)),
+            {
+                "listener.name.elsewhere.ssl.client.auth": "none",
+                "listener.name.elsewhere.ssl.keystore.location": "/own.pem",
+            },
+        ),
     ],
-    ids=["SCRAM over TLS", "PLAIN", "mutual TLS"],
+    ids=["SCRAM over TLS", "PLAIN", "mutual TLS", "a certificate of its own"],
 )
 def test_secured_listeners(listener: Listener, expected: dict[str, str]) -> None:
     """Each kind of listener gets exactly its own properties."""
     address = NodeAddress(1, {"PLAINTEXT": 1, "CONTROLLER": 2, listener.name: 3})
-    tls = BrokerTls(Path("/k.pem"), Path("/ca.pem")) if listener.uses_tls else None
+    own = {listener.name: Path("/own.pem")} if listener.has_own_certificate else {}
+    tls = BrokerTls(Path("/k.pem"), Path("/ca.pem"), own) if listener.uses_tls else None
     properties = kafka_config.node_properties(address, [address], data=DATA, listeners=[listener], tls=tls)
     assert {key: value for key, value in properties.items() if key.startswith("listener.name.")} == expected
     assert f"{listener.name}:{listener.security_protocol}" in properties["listener.security.protocol.map"]
@@ -85,9 +93,10 @@ def test_scram_users_are_created_when_formatting() -> None:
     assert kafka_config.scram_arguments(Listener("SSL", users={"alice": "a"})) == []
 
 
-def test_backslashes_are_escaped() -> None:
-    """Java reads a backslash in properties as an escape."""
+def test_backslashes_and_ends_of_lines_are_escaped() -> None:
+    """Java reads a backslash in properties as an escape, and an end of a line as that of the value."""
     assert kafka_config.render_properties({"a": r"x\y"}) == "a=x\\\\y\n"
+    assert kafka_config.render_properties({"a": "x\ny\n"}) == "a=x\\ny\\n\n"
 
 
 def test_meta_properties() -> None:

@@ -51,4 +51,7 @@ def test_a_record_that_was_read_again() -> None:
     ended = [entry("assigned"), entry("record", 0), entry("assigned", pod="b"), entry("record", 0, pod="b")]
     assert oracle.reading_faults("orders", ended, {0: 1}) == []
     committed = [*ended[:2], entry("committed", 1), *ended[2:]]
-    assert [violation.what for violation in oracle.reading_faults("orders", committed, {0: 1})] == ["read-again"]
+    [violation] = oracle.reading_faults("orders", committed, {0: 1})
+    assert violation.what == "read-again"
+    told = [part.partition(" ")[2] for part in violation.text.split(", ")]
+    assert told[-4:] == ["a record 0", "a committed 1", "b assigned", "b record 0"]
