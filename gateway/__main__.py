@@ -58,11 +58,18 @@ def _serve(settings: gateway_settings.Settings) -> int:
     code = 0
     try:
         asyncio.run(wiring.serve(settings))
+    except* SettingsError as group:
+        code = 2
+        _tell(group)
     except* WakegateError as group:
         code = 1
-        for error in group.exceptions:
-            sys.stderr.write(f"wakegate-gateway: {error}\n")
+        _tell(group)
     return code
+
+
+def _tell(group: BaseExceptionGroup[WakegateError]) -> None:
+    for error in group.exceptions:
+        sys.stderr.write(f"wakegate-gateway: {error}\n")
 
 
 if __name__ == "__main__":

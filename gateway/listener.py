@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,7 +53,7 @@ class Listener:
 
     Args:
         handler: answers every request; it is cancelled when its client goes away.
-        address: host and port; port 0 takes a free one.
+        address: host and port (port 0 takes a free one), or a socket that listens already.
         ssl_context: None: plain HTTP.
         max_connections: more are closed at once.
 
@@ -63,13 +64,13 @@ class Listener:
     def __init__(
         self,
         handler: Handler,
-        address: tuple[str, int],
+        address: tuple[str, int] | socket.socket,
         *,
         ssl_context: ssl.SSLContext | None = None,
         max_connections: int = 1000,
     ) -> None:
         self._handler = handler
-        self._host, self._port = address
+        self._address = address
         self._ssl_context = ssl_context
         self._max_connections = max_connections
         self._server: asyncio.Server | None = None
@@ -80,7 +81,7 @@ class Listener:
         """The port that is listened on: the one asked for, or the free one that was taken for 0."""
         if self._server is not None and self._server.sockets:
             return int(self._server.sockets[0].getsockname()[1])
-        return self._port
+        return 0 if isinstance(self._address, socket.socket) else self._address[1]
 
     @property
     def connections(self) -> int:
@@ -93,13 +94,18 @@ class Listener:
         tls: dict[str, Any] = {}
         if self._ssl_context is not None:
             tls = {"ssl": self._ssl_context, "ssl_handshake_timeout": _HANDSHAKE_SECONDS}
+        create_server = asyncio.get_running_loop().create_server
+        if isinstance(self._address, socket.socket):
+            self._server = await create_server(self._connection, sock=self._address, backlog=_BACKLOG, **tls)
+            return
+        host, port = self._address
         try:
-            self._server = await asyncio.get_running_loop().create_server(
-                self._connection, self._host, self._port, reuse_address=True, backlog=_BACKLOG, **tls
+            self._server = await create_server(
+                self._connection, host, port, reuse_address=True, backlog=_BACKLOG, **tls
             )
         except OSError as error:
             what = error.strerror or str(error)
-            raise UnavailableError(f"listener {self._host}:{self._port}", f"cannot listen there: {what}") from error
+            raise UnavailableError(f"listener {host}:{port}", f"cannot listen there: {what}") from error
 
     async def close(self, drain_seconds: float = 0.0) -> None:
         """Take no new connection and no new request, let those under way end, and close."""
@@ -190,8 +196,12 @@ class _Connection(web.RequestHandler):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is under way or waits."""
-        return not self._request_in_progress and not self._messages
+        """Whether the next request is waited for and has not come.
+
+        Nothing else will do: before Python 3.12 a request that was taken from the queue is "in progress" one turn of
+        the loop later only, and closed in that turn it went to Kafka without an answer.
+        """
+        return self._waiter is not None and not self._waiter.done()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

@@ -41,10 +41,15 @@ def _servers(text: str) -> str:
     return ",".join(servers)
 
 
-def _listen(text: str) -> tuple[str, int]:
+def _listen(text: str) -> tuple[str, int] | int:
+    scheme, _, descriptor = text.strip().rpartition("//")
+    if scheme == "fd:" and descriptor.isdecimal() and int(descriptor[:20]) <= _LARGEST_COUNT:
+        return int(descriptor)
     host, separator, port = text.strip().rpartition(":")
     if not separator or not port.isdecimal() or int(port) > _LARGEST_PORT:
-        raise ValueError("HOST:PORT, such as 0.0.0.0:8080 or [::]:8080; port 0 takes a free one")
+        raise ValueError(
+            "HOST:PORT, such as 0.0.0.0:8080 or [::]:8080 (port 0 takes a free one), or fd://N, such as fd://3"
+        )
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - what an empty host means everywhere
 
 
@@ -96,15 +101,16 @@ class Settings:
     """Our client.id in the brokers' logs, metrics and quotas."""
     compression_type: str = _setting("none", _one_of(COMPRESSIONS))
     """How record batches are compressed: none, gzip, snappy, lz4 or zstd."""
-    listen: tuple[str, int] = _setting(("0.0.0.0", 8080), _listen)  # noqa: S104 - a server's default
-    """Where events are taken: HOST:PORT, 0.0.0.0:8080."""
+    listen: tuple[str, int] | int = _setting(("0.0.0.0", 8080), _listen)  # noqa: S104 - a server's default
+    """Where events are taken: HOST:PORT, 0.0.0.0:8080; or fd://N, a listening socket that is inherited as descriptor N,
+    for whoever starts the gateway on a free port and must know which."""
     tls_cert: str = _setting("")
     """File with the certificate chain (PEM) shown there, reread when it changes. By default plain HTTP is served."""
     tls_key: str = _setting("")
     """File with the private key of that certificate (PEM)."""
-    management_listen: tuple[str, int] = _setting(("0.0.0.0", 9090), _listen)  # noqa: S104 - probed by the kubelet
-    """Where /healthz, /readyz and /metrics are served, in plain HTTP: HOST:PORT, 0.0.0.0:9090. A port of their own, so
-    that probes get through when the other one is full."""
+    management_listen: tuple[str, int] | int = _setting(("0.0.0.0", 9090), _listen)  # noqa: S104 - probed by the kubelet
+    """Where /healthz, /readyz and /metrics are served, in plain HTTP: HOST:PORT, 0.0.0.0:9090, or fd://N. A port of
+    their own, so that probes get through when the other one is full."""
     routes: str = _setting("")
     """Routes file (YAML). By default POST /topics/{topic} takes events for any topic that exists."""
     token_file: str = _setting("")

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -117,11 +118,14 @@ class Gateway:
         self._certificate = Certificate(Path(settings.tls_cert), Path(settings.tls_key)) if settings.tls_cert else None
         self.door = Listener(
             self._app.handle,
-            settings.listen,
+            _address("listen", settings.listen),
             ssl_context=None if self._certificate is None else self._certificate.context,
             max_connections=settings.max_connections,
         )
-        self.management = Listener(Management(self.metrics.registry, self.problems).handle, settings.management_listen)
+        self.management = Listener(
+            Management(self.metrics.registry, self.problems).handle,
+            _address("management_listen", settings.management_listen),
+        )
         self.metrics.watch(
             kafka_up=lambda: self.producer.problem() is None,
             connections=lambda: self.door.connections,
@@ -195,6 +199,22 @@ async def serve(settings: Settings, started: Callable[[Gateway], None] = lambda 
     started(gateway)
     with contextlib.suppress(asyncio.CancelledError):
         await gateway.run()
+
+
+def _address(setting: str, listen: tuple[str, int] | int) -> tuple[str, int] | socket.socket:
+    """Return where to listen. Raises SettingsError: what was handed over is no listening socket."""
+    if not isinstance(listen, int):
+        return listen
+    try:
+        handed_over = socket.socket(fileno=listen)
+        if handed_over.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return handed_over
+        handed_over.detach()  # it is not ours to close
+        why = "it does not listen"
+    except OSError as error:
+        why = error.strerror or str(error)
+    where = f"{flag(setting)} is 'fd://{listen}'"
+    raise SettingsError(f"{where}: {why}; allowed: a listening socket that the process has inherited")
 
 
 def _nobody(_topic: str, _traceparent: str | None) -> None:

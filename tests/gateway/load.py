@@ -54,13 +54,18 @@ class Load:
     statuses: Counter[str] = field(default_factory=Counter)
 
     async def run(self, seconds: float) -> None:
-        """Send for so many seconds; the first sender sends batches."""
-        end = asyncio.get_running_loop().time() + seconds
+        """Send for so many seconds."""
+        over = asyncio.Event()
+        asyncio.get_running_loop().call_later(seconds, over.set)
+        await self.run_until(over)
+
+    async def run_until(self, over: asyncio.Event) -> None:
+        """Send until it is over; the first sender sends batches."""
         async with asyncio.TaskGroup() as tasks:
             for at in range(self.senders):
                 keyed = at < self.senders - self.unkeyed
                 name = f"{'key' if keyed else _UNKEYED}-{at}"
-                tasks.create_task(self._sender(name, end, batch=_BATCH if at == 0 else 1))
+                tasks.create_task(self._sender(name, over, batch=_BATCH if at == 0 else 1))
 
     def unkeyed_between(self, begin: float, end: float) -> list[Sent]:
         """The events without a key that were sent between two moments of the loop's clock."""
@@ -70,10 +75,10 @@ class Load:
         """The events with this fate."""
         return [sent for sent in self.sent if sent.fate == fate]
 
-    async def _sender(self, key: str, end: float, batch: int) -> None:
+    async def _sender(self, key: str, over: asyncio.Event, batch: int) -> None:
         loop, number = asyncio.get_running_loop(), 0
         connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        while loop.time() < end:
+        while not over.is_set():
             began = loop.time()
             numbers = range(number, number + batch)
             number += batch

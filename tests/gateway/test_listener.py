@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -15,6 +16,8 @@ from tests.gateway.support import door, eventually, read_answer, request_bytes
 EVENT = (("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"))
 HALF = b"POST / HTTP/1.1\r\nx: "
 MEBIBYTE = 1024 * 1024
+TURNS = 12
+"""More turns of the event loop than it takes to read a small request, deliver it and answer."""
 
 
 @pytest.mark.parametrize(
@@ -59,3 +62,21 @@ async def test_answer_that_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
         await eventually(lambda: len(at.producer.sent) == len(events), seconds=30)
         await eventually(lambda: at.listener.connections == 0, seconds=20)
         writer.close()
+
+
+@pytest.mark.parametrize("turns", range(TURNS))
+async def test_close_at_any_turn_of_a_request(turns: int) -> None:
+    """A request that is taken is answered, also where closing falls between its arrival and its task's first step."""
+    async with door() as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+        writer.write(request_bytes("POST", "/topics/t", EVENT, b"1"))
+        assert (await read_answer(reader)).status == 202
+        writer.write(request_bytes("POST", "/topics/t", EVENT, b"2"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await at.listener.close(drain_seconds=5)
+        answer = b""
+        with suppress(ConnectionResetError):  # it came too late to be read
+            answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 202") == (len(at.producer.sent) == 2)

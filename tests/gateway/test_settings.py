@@ -53,6 +53,12 @@ def test_the_flag_wins() -> None:
     assert settings.listen == ("127.0.0.1", 1)
 
 
+def test_a_socket_that_is_handed_over() -> None:
+    """It is named by its descriptor, as by gunicorn and uvicorn."""
+    settings = read(parsed("--listen", "fd://3"), {**SERVERS, "WAKEGATE_GATEWAY_MANAGEMENT_LISTEN": "fd://4"})
+    assert (settings.listen, settings.management_listen) == (3, 4)
+
+
 def test_each_field_is_described() -> None:
     """Each setting has its docstring, and so its line in --help."""
     assert set(descriptions()) == {field.name for field in fields(Settings)}
@@ -72,6 +78,8 @@ def test_bootstrap_addresses() -> None:
         ("compression_type", "brotli", "allowed: none, gzip, snappy, lz4, zstd"),
         ("listen", "8080", "allowed: HOST:PORT"),
         ("listen", "a:99999", "allowed: HOST:PORT"),
+        ("listen", "fd://", "allowed: HOST:PORT"),
+        ("listen", "fd://-1", "allowed: HOST:PORT"),
         ("management_listen", "a:b", "allowed: HOST:PORT"),
         ("max_in_flight_events", "0", "allowed: a whole number from 1"),
         ("max_in_flight_bytes", "64Mi", "allowed: a whole number from 1"),

@@ -88,7 +88,7 @@ async def test_round_trip(tmp_path: Path) -> None:
     """Attributes of every type, the key and the bytes of the payload arrive, in each mode of either end."""
     async with trip(tmp_path) as send:
 
-        @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=25, suppress_health_check=list(HealthCheck))
         @given(ATTRIBUTES, DATA)
         @example(EVERY_TYPE, b"\x00\xff")
         @example(EVERY_TYPE, None)

@@ -22,7 +22,7 @@ from activator.local.broker.server import EmbeddedBroker
 from gateway import __main__ as command
 from gateway.settings import Settings
 from gateway.wiring import Gateway
-from tests.gateway.support import eventually, exchange, request_bytes
+from tests.gateway.support import eventually, exchange, read_answer, request_bytes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 EVENT = (("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"))
 GET_READY = request_bytes("GET", "/readyz", [], b"")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+START_SECONDS = 60.0
+"""Until a process answers that has only been started: a matter of what else the machine does."""
 
 
 @asynccontextmanager
@@ -75,10 +77,10 @@ async def test_no_kafka() -> None:
 async def test_sigterm_lets_requests_end() -> None:
     """Stopping turns readiness off first, then lets what is under way end with its receipt."""
     async with broker() as kafka:
-        settings = Settings(kafka.bootstrap_servers, shutdown_delay=0.2, shutdown_grace=5)
+        settings = Settings(kafka.bootstrap_servers, shutdown_delay=1.5, shutdown_grace=5)
         async with gateway(settings) as (made, task):
             await eventually(lambda: made.problems() == [])
-            kafka.faults.add(Fault(ApiKey.PRODUCE, Delay(600), times=1))
+            kafka.faults.add(Fault(ApiKey.PRODUCE, Delay(2000), times=1))  # beyond the shutdown's delay
             sending = asyncio.create_task(exchange(made.door.port, request_bytes("POST", "/topics/orders", EVENT, b"")))
             await eventually(lambda: made.door.connections == 1)
             made.stop()
@@ -92,22 +94,25 @@ async def test_sigterm_lets_requests_end() -> None:
                 await asyncio.open_connection("127.0.0.1", made.door.port or 1)
 
 
-async def test_the_command(tmp_path: Path) -> None:
-    """The process serves, and ends with 0 on SIGTERM."""
-    port_file = tmp_path / "log"
+async def test_the_command() -> None:
+    """The process serves, on a socket that it was handed over, and ends with 0 on SIGTERM."""
     async with broker() as kafka:
-        with port_file.open("wb") as log:
+        with socket.create_server(("127.0.0.1", 0)) as handed_over:
+            port = handed_over.getsockname()[1]
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "gateway", "--bootstrap-servers", kafka.bootstrap_servers,
-                "--listen", "127.0.0.1:0", "--management-listen", "127.0.0.1:0", "--shutdown-delay", "0",
-                stderr=log, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+                "--listen", f"fd://{handed_over.fileno()}", "--management-listen", "127.0.0.1:0",
+                "--shutdown-delay", "0",
+                pass_fds=[handed_over.fileno()], env={**os.environ, "PYTHONPATH": str(Path.cwd())},
             )  # fmt: skip
-        await eventually(lambda: "events are taken on port" in port_file.read_text(), seconds=20)
-        port = int(port_file.read_text().split("events are taken on port ")[1].split(",")[0])
-        answer = await exchange(port, request_bytes("POST", "/topics/orders", EVENT, b""))
-        assert answer.status == 202
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request_bytes("POST", "/topics/orders", EVENT, b""))
+        assert (await read_answer(reader, START_SECONDS)).status == 202
+        writer.close()
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 10) == 0
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
 
 
 def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,6 +147,8 @@ def test_check_looks_at_every_file(
     (tmp_path / "sasl").write_text("kerberos")
     assert command.main([*given, "--kafka-credentials", str(tmp_path)]) == 2
     assert "file sasl: it has another value than is allowed" in capsys.readouterr().err
+    assert command.main([*given[1:], "--kafka-credentials", str(tmp_path)]) == 2, "it does not begin to serve, either"
+    assert "file sasl: it has another value than is allowed" in capsys.readouterr().err
     assert command.main([*given, "--token-file", missing]) == 0
     assert f"token file {missing} cannot be read" in caplog.text
     assert f"tokens {missing})" in capsys.readouterr().out
@@ -156,6 +163,24 @@ def test_port_taken(capsys: pytest.CaptureFixture[str]) -> None:
         )
     assert code == 1
     assert f"listener {address}: cannot listen there" in capsys.readouterr().err
+
+
+def test_a_descriptor_that_does_not_listen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """2 where what was handed over is a socket of another kind, a file, or nothing; it is left open."""
+    with (tmp_path / "file").open("wb") as file, socket.socket() as idle:
+        given = {"file": file.fileno(), "idle": idle.fileno(), "none": 987}
+        said = {}
+        for name, descriptor in given.items():
+            listen = ["--listen", f"fd://{descriptor}"]
+            assert command.main(["--bootstrap-servers", "kafka:9092", *listen]) == 2
+            said[name] = capsys.readouterr().err.replace(f"fd://{descriptor}'", "fd://N'")
+        assert idle.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 0
+    told = "wakegate-gateway: --listen is 'fd://N': {}; allowed: a listening socket that the process has inherited\n"
+    assert said == {
+        "file": told.format("Socket operation on non-socket"),
+        "idle": told.format("it does not listen"),
+        "none": told.format("Bad file descriptor"),
+    }
 
 
 def test_wrong_credentials_are_told_at_once(tmp_path: Path) -> None:

@@ -310,7 +310,7 @@ async def test_no_kafka() -> None:
             (outcome,) = await producer.deliver("orders", [Record(None, b"", [])], seconds=0.2, released=lambda: None)
             assert isinstance(outcome, Failure)
             assert (outcome.reason, outcome.maybe_written) == (Reason.UNAVAILABLE, False)
-            assert loop.time() - began < 1
+            assert loop.time() - began < 3, "that is less than a request's own deadline"
             await eventually(lambda: "Connect call failed" in (producer.problem() or ""))
 
 
