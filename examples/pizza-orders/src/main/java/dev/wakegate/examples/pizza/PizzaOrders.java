@@ -3,6 +3,10 @@ package dev.wakegate.examples.pizza;
 import com.mongodb.client.MongoClient;
 import com.mongodb.client.MongoClients;
 import com.mongodb.client.MongoCollection;
+import java.io.IOException;
+import java.io.Reader;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Properties;
 import java.util.concurrent.CountDownLatch;
@@ -22,14 +26,12 @@ import org.bson.Document;
  * <p>Settings come from the environment; each has its default in {@link #setting}'s callers.
  */
 public final class PizzaOrders {
-  static final String TOPIC = "pizzaOrders";
-  static final String APPLICATION_ID = "streams-pipeline-app";
   private static final Duration CLOSE_WITHIN = Duration.ofSeconds(20);
 
   private PizzaOrders() {}
 
   /** Run until SIGTERM. */
-  public static void main(String[] arguments) throws InterruptedException {
+  public static void main(String[] arguments) throws InterruptedException, IOException {
     Duration work = Duration.ofMillis(Long.parseLong(setting("WORK_MILLISECONDS", "0")));
     try (MongoClient mongo = MongoClients.create(setting("MONGODB_URI", "mongodb://localhost:27017"))) {
       MongoCollection<Document> collection =
@@ -56,14 +58,14 @@ public final class PizzaOrders {
 
   static Topology topology(MongoCollection<Document> collection, Duration work) {
     StreamsBuilder builder = new StreamsBuilder();
-    builder.stream(TOPIC, Consumed.with(Serdes.String(), Serdes.String()))
+    builder.stream(setting("TOPIC", "pizzaOrders"), Consumed.with(Serdes.String(), Serdes.String()))
         .process(() -> new OrderSink(collection, work));
     return builder.build();
   }
 
-  static Properties properties() {
-    Properties properties = new Properties();
-    properties.put(StreamsConfig.APPLICATION_ID_CONFIG, APPLICATION_ID);
+  static Properties properties() throws IOException {
+    Properties properties = clientProperties(setting("CLIENT_PROPERTIES", ""));
+    properties.put(StreamsConfig.APPLICATION_ID_CONFIG, setting("APPLICATION_ID", "streams-pipeline-app"));
     properties.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, setting("BOOTSTRAP_SERVERS", "localhost:9092"));
     // The lag that an autoscaler sees is as old as the last commit. The default of 30 s would outlast cooldownPeriod.
     properties.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, "1000");
@@ -72,6 +74,17 @@ public final class PizzaOrders {
     // By default a stopped Kafka Streams application stays in its group for a session timeout (45 s), which suits a
     // restart. One that is scaled down does not come back: its partitions should go to the others at once.
     properties.put(StreamsConfig.consumerPrefix("internal.leave.group.on.close"), "true");
+    return properties;
+  }
+
+  /** How to log in, as every client of Kafka's own takes it (security.protocol and the rest); from a mounted Secret. */
+  private static Properties clientProperties(String file) throws IOException {
+    Properties properties = new Properties();
+    if (!file.isBlank()) {
+      try (Reader reader = Files.newBufferedReader(Path.of(file))) {
+        properties.load(reader);
+      }
+    }
     return properties;
   }
 
