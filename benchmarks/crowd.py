@@ -24,8 +24,8 @@ from testbed.stage import Stage, install_crd, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
 
+    from testbed.audit import AuditEvent
     from testbed.stage import Wakegate
 
 TOPICS_AT_ONCE = 200
@@ -109,9 +109,9 @@ class Crowd:
         """Send requests over warm connections, so many at a time."""
         asyncio.run(self._send(list(requests), at_once))
 
-    def answered(self, names: Iterable[str], replicas: int = 1) -> dict[str, list[datetime]]:
-        """When the API server had answered 200 to each PATCH by wakegate that asked for this count, by target."""
-        found: dict[str, list[datetime]] = {name: [] for name in names}
+    def answered(self, names: Iterable[str], replicas: int = 1) -> dict[str, list[AuditEvent]]:
+        """Return the PATCHes by wakegate that asked for this count and were answered 200, by target."""
+        found: dict[str, list[AuditEvent]] = {name: [] for name in names}
         for event in self.stage.bed.control_plane.audit_events():
             if (
                 event.is_scale_write
@@ -120,7 +120,7 @@ class Crowd:
                 and event.user_agent.startswith("wakegate")
                 and event.name in found
             ):
-                found[event.name].append(event.completed_at)
+                found[event.name].append(event)
         return found
 
     def _manifest(self, name: str, replicas: int, annotations: dict[str, str]) -> dict[str, Any]:

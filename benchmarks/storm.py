@@ -1,7 +1,7 @@
 """Many sleepers hit at once: from the first record's ack to the last PATCH's 200, and whether only they were woken.
 
 The floor, on the same parts in the same run: the same number of bare PATCHes of /scale, 64 at a time over warm
-connections, as wakegate has under way at most.
+connections, as wakegate has under way at most; the median of four times.
 
 What must be true besides: every sleeper with a record has exactly one 200 to a PATCH that wakes it and one
 `wakegate.decide` of it in the tracing backend; no sleeper without a record was woken.
@@ -9,6 +9,7 @@ What must be true besides: every sleeper with a record has exactly one 200 to a 
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import Counter
 from datetime import UTC, datetime
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 BYSTANDERS = 0.1
 """Sleepers without a record, as a share of those with one."""
 SPREAD_SECONDS = {100: 0.1, 400: 0.1, 1000: 1.0}
-"""Within which time the records of a storm come, where the issue says so; else 1 s per 1,000."""
+"""Within which time the records of a storm come, by the goal; else 1 s per 1,000."""
+PASSES_SECONDS = {100: 2.0, 400: 6.0, 1000: 15.0}
+"""Within which time it is to be over. Nobody looks before that: reading the audit log takes a third of a core."""
 SETTLE_SECONDS = 40.0
 """After a storm the woken are looked at each second for half a minute; the next storm waits for that."""
 TRACES_SECONDS = 60.0
@@ -53,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
                 time.sleep(SETTLE_SECONDS)
             floor = _floor(made, bare[:size])
             _one_storm(figures, made, names, floor)
-        woken = [name for name, times in made.answered(spared).items() if times]
+        woken = [name for name, patches in made.answered(spared).items() if patches]
         figures.add("sleepers without a record that were woken", f"{len(woken)} of {len(spared)}")
         figures.add(
             "decisions to wake in the backend", _traced(made, [name for names in storms.values() for name in names])
@@ -64,10 +67,11 @@ def run(arguments: argparse.Namespace) -> None:
 def _one_storm(figures: Figures, made: Crowd, names: Sequence[str], floor: float) -> None:
     acknowledged = _produce(made, names, SPREAD_SECONDS.get(len(names), len(names) / 1000))
     deadline = time.monotonic() + 120
+    time.sleep(PASSES_SECONDS.get(len(names), len(names) / 100))
     while not all(made.answered(names).values()) and time.monotonic() < deadline:
         time.sleep(1)
     time.sleep(3)  # a second PATCH of one that was woken already would come about now
-    answered = made.answered(names)
+    answered = {name: [patch.completed_at for patch in patches] for name, patches in made.answered(names).items()}
     first, last_ack = min(acknowledged.values()), max(acknowledged.values())
     took = {name: (times[0] - acknowledged[name]).total_seconds() for name, times in answered.items() if times}
     last = (max(times[0] for times in answered.values() if times) - first).total_seconds()
@@ -136,9 +140,14 @@ def _produce(made: Crowd, names: Sequence[str], seconds: float) -> dict[str, dat
 
 
 def _floor(made: Crowd, names: Sequence[str]) -> float:
-    """Time so many bare PATCHes by the API server's own clock: from the first's arrival to the last's answer."""
+    """Time so many bare PATCHes, there and back and once more: a single time varies by a third."""
+    return statistics.median(_bare(made, names, replicas) for replicas in (1, 0, 1, 0))
+
+
+def _bare(made: Crowd, names: Sequence[str], replicas: int) -> float:
+    """Time them by the API server's own clock: from the first's arrival to the last's answer."""
     since = datetime.now(UTC)
-    made.patch_scale(names, 1)
+    made.patch_scale(names, replicas)
     time.sleep(0.5)
     events = [
         event
@@ -147,7 +156,6 @@ def _floor(made: Crowd, names: Sequence[str]) -> float:
     ]
     if any(event.status != HTTPStatus.OK for event in events) or len(events) != len(names):
         raise RuntimeError(f"{len(events)} of {len(names)} bare PATCHes were answered")
-    made.patch_scale(names, 0)
     last = max(event.completed_at for event in events)
     return (last - min(event.received_at for event in events)).total_seconds()
 

@@ -45,18 +45,21 @@ def run(arguments: argparse.Namespace) -> None:
         bare = made.bystanders(FLOOR_SAMPLES)
         start_watching(made, len(names))
         time.sleep(10)  # the first looks at all of them are done
-        fetches, patches = _bare_fetch(made), _bare_patch(made, bare)
+        fetches, patches = _bare_fetch(made), bare_patches(made, bare)
         drawn = dice.sample(names, min(arguments.wakes, len(names)))
         acknowledged = _produce(made, [made.topic(name) for name in drawn], dice)
         until("all are awake", lambda: all(made.answered(drawn).values()), 30)
         answered = made.answered(drawn)
-    wakes = [(answered[name][0] - acknowledged[made.topic(name)]).total_seconds() for name in drawn]
+    wakes = [(answered[name][0].completed_at - acknowledged[made.topic(name)]).total_seconds() for name in drawn]
     figures.add_latencies("wake: ack -> 200", wakes)
+    served = [(answered[name][0].completed_at - answered[name][0].received_at).total_seconds() for name in drawn]
+    figures.add_latencies("of which at the API server", served)
+    figures.add_latencies("and before", [wake - at for wake, at in zip(wakes, served, strict=True)])
     figures.add_latencies("floor: ack -> a bare waiting fetch returns", fetches)
     figures.add_latencies("floor: a bare PATCH of /scale", patches)
     floor = statistics.median(fetches) + statistics.median(patches)
     figures.add("p50 / (bare fetch p50 + bare PATCH p50)", f"{statistics.median(wakes) / floor:.2f}")
-    figures.add("woken by more than one PATCH", str(sum(len(times) > 1 for times in answered.values())))
+    figures.add("woken by more than one PATCH", str(sum(len(patches) > 1 for patches in answered.values())))
     figures.tell()
 
 
@@ -104,7 +107,7 @@ def _bare_fetch(made: Crowd) -> list[float]:
     return [max(0.0, (at - ack).total_seconds()) for at, ack in zip(seen, acknowledged, strict=True)]
 
 
-def _bare_patch(made: Crowd, names: Sequence[str]) -> list[float]:
+def bare_patches(made: Crowd, names: Sequence[str]) -> list[float]:
     """PATCH the scale of Deployments that nobody manages, one by one over a warm connection, by the server's clock."""
     made.patch_scale(names, 1, at_once=1)
     events = [
