@@ -57,8 +57,9 @@ soak: install  ## 500 faults on real parts, about an hour; SOAK="--seed 7 --faul
 	$(BIN)/python -m testbed build kafka control-plane
 	$(BIN)/python -m testbed.soak $(SOAK)
 
-world: install  ## 200 seeded worlds on two processes; WORLD="--seeds 10000 --jobs 2 --coverage" before a release
+world: install  ## 200 seeded worlds on two processes, 50 of them also with triggers that name no topic; WORLD="--seeds 10000 --jobs 2 --coverage" before a release
 	$(BIN)/python -m tests.world --seeds 200 --jobs 2 $(WORLD)
+	$(BIN)/python -m tests.world --seeds 50 --jobs 2 --topicless $(WORLD)
 
 fuzz: install  ## The gateway's codec against whatever may come, for five minutes; FUZZ="--seconds 60" for less
 	$(BIN)/python -m tests.gateway.cloudevents.fuzz $(FUZZ)
@@ -67,10 +68,9 @@ openapi: $(VENV)/.openapi  ## Schemathesis: a running gateway against its OpenAP
 	$(BIN)/python -m tests.gateway.openapi_run $(OPENAPI)
 
 audit: $(VENV)/.audit  ## Known vulnerabilities of the locked packages, by PyPI's advisories: needs the internet
-	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement constraints.txt \
-		--requirement constraints-dev.txt $(AUDIT)
+	$(BIN)/python -m scripts.audit --answer-needed $(AUDIT)
 
-check: install  ## Lint, types, layers, and that generated files are fresh
+check: $(VENV)/.audit  ## Lint, types, layers, generated files fresh, and the audit where its service answers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(CHECKED)
@@ -79,6 +79,7 @@ check: install  ## Lint, types, layers, and that generated files are fresh
 	$(BIN)/python -m scripts.generate_chart --check
 	@if command -v kubectl >/dev/null; then $(BIN)/python -m scripts.render_manifests --check; \
 		else echo "kubectl is missing: whether manifests/rendered is fresh was not checked"; fi
+	$(BIN)/python -m scripts.audit
 
 docs: install  ## Write the generated references below docs/, and what of the chart is made from elsewhere
 	$(BIN)/python -m scripts.generate_docs

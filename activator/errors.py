@@ -28,17 +28,30 @@ class UnavailableError(WakegateError):
         where: the dependency and the place, e.g. ``Kafka kafka:9092`` or ``API server, PATCH scale of shop/orders``.
         what: what it said or failed to say, in one clause.
         retry_after: how long the dependency itself asked us to wait, where it did (HTTP 429 and 503).
+        maybe_done: what was asked may have been done all the same: only the answer to it is missing.
     """
 
-    def __init__(self, where: str, what: str, *, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self, where: str, what: str, *, retry_after: timedelta | None = None, maybe_done: bool = False
+    ) -> None:
         super().__init__(f"{where}: {what}")
         self.where = where
         self.what = what
         self.retry_after = retry_after
+        self.maybe_done = maybe_done
 
 
 class ConflictError(WakegateError):
-    """The object changed since it was read (HTTP 409): reread, decide again."""
+    """The object changed since it was read (HTTP 409): reread, decide again.
+
+    Args:
+        what: the object, and what was said of it.
+        maybe_by_us: it was sent before without an answer, and may have been changed by that.
+    """
+
+    def __init__(self, what: str, *, maybe_by_us: bool = False) -> None:
+        super().__init__(what)
+        self.maybe_by_us = maybe_by_us
 
 
 class NotFoundError(WakegateError):

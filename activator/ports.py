@@ -130,7 +130,10 @@ class GroupOffsets(Protocol):
     async def commit_again(
         self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
     ) -> Mapping[int, int]:
-        """Have these commits of a group without members begin their retention anew, each where it stands.
+        """Have these commits of a group without members outlast whatever expires now, each where it stands.
+
+        Kafka keeps them for a time of their own; a broker that knows no such time begins their retention anew, which a
+        classic group's has from when it became Empty.
 
         Args:
             cluster: where.
@@ -186,8 +189,9 @@ class Scaler(Protocol):
     async def set(self, ref: TargetRef, replicas: int, seen: Scale) -> Scale:
         """Set the count of the very object that was seen and return it as it is now.
 
-        Raises ConflictError where the object has changed since `seen`, NotFoundError where it is gone or has been
-        recreated, DeniedError, InvalidError, UnavailableError (then the change may or may not have been made).
+        Raises ConflictError where the object has changed since `seen` (`maybe_by_us`: perhaps by this very change, of
+        which an earlier try had no answer), NotFoundError where it is gone or has been recreated, DeniedError,
+        InvalidError, UnavailableError (`maybe_done`: the change may have been made).
         """
 
 

@@ -121,7 +121,7 @@ class Settings:
     plain text and as nobody."""
     authentication_file_root: str = _setting("")
     """Folder below which the files are that ClusterTriggerAuthentications name in `filePath`, one JSON object of
-    parameters each, looked at every eight seconds. By default none may be named."""
+    parameters each, looked at every five seconds. By default none may be named."""
     watch_namespace: tuple[str, ...] = _setting((), _names)
     """The namespaces to manage, comma-separated. Empty by default: all of them."""
     listen: tuple[str, int] = _setting(("0.0.0.0", 8080), _address)  # noqa: S104 - probed by the kubelet

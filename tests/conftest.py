@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
 
 HASTY = {"log.cleaner.backoff.ms": "200", "offsets.retention.check.interval.ms": "500"}
 """What Kafka does now and then, in tests it does at once."""
+
+# How long an example takes says more of the machine and its other work than of what is tested.
+settings.register_profile(
+    "any-machine",
+    settings.get_profile(settings.get_current_profile_name()),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("any-machine")
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "example:\n"
         "  wakegate release --deployment wakegate-system/wakegate --lease wakegate-system/wakegate\n\n"
-        "Each workload gets no fewer replicas than it had before its takeover and loses its HPA; annotations stay.\n"
-        "Chart and manifests run it as a Job when wakegate is uninstalled."
+        "Each workload gets no fewer replicas than it had before its takeover and loses its HPA; annotations stay,\n"
+        "ScaledObjects stay and lose wakegate's finalizer. The chart runs it as a Job when it is uninstalled."
     )
     parser.add_argument(
         "--deployment",

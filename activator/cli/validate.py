@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """List every mistake; return 0 where there is none."""
-    from activator.specs.annotations import AnnotationDefaults  # noqa: PLC0415 - a moment of everybody's `--help`
+    from activator.specs.defaults import AnnotationDefaults  # noqa: PLC0415 - a moment of everybody's `--help`
     from activator.specs.files import check  # noqa: PLC0415
 
     read = settings.read()

@@ -101,11 +101,11 @@ def _note_foreign_hand(memory: Memory, seen: Observation, now: datetime) -> Memo
     """Begin a new cooldown where somebody else raised the count.
 
     The HPA may undo a sleep by a conflict that it retries with a stale count, people scale by hand, GitOps tools
-    write `replicas` back. Going back to zero at once would make it a fight; one cooldown gives the other side its say.
+    write `replicas` back, another replica of wakegate has seen lag where this one sees none. Going back to zero at once
+    would make it a fight; one cooldown gives the other side its say. What this process raised stands in its memory.
     (A count that the HPA lowers says nothing: with each of its steps the cooldown would begin again.)
     """
-    raised = memory.replicas is not None and seen.replicas > memory.replicas
-    if raised and not seen.by_us:
+    if memory.replicas is not None and seen.replicas > memory.replicas:
         return replace(memory, last_active=now)
     return memory
 

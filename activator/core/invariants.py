@@ -107,14 +107,14 @@ def _of_evidence(policy: Policy, seen: Observation, since: datetime) -> Iterator
         yield f"there are {len(seen.lags)} readings of {len(policy.triggers)} triggers"
     read = min(len(seen.lags), len(policy.triggers))
     for trigger, lag in joined(policy.triggers[:read], seen.lags[:read]):
-        place = f"group {trigger.group} on {trigger.topic}"
+        place = trigger.place
         if not lag.complete or lag.read_at is None:
             yield f"the lag of {place} is not known"
         elif lag.read_at < since:
             yield f"the reading of {place} is {(since - lag.read_at).total_seconds():.1f} s older than the scale"
         if lag.known > trigger.activation_lag_threshold:
             yield f"{place} lags {lag.known}"
-        if lag.uncommitted:
+        if lag.uncommitted or lag.passed:
             yield f"{place} has no offset to start from"
         if lag.group_state in REBALANCING:
             yield f"{place} is rebalancing"

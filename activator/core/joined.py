@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def joined(triggers: Sequence[Trigger], lags: Sequence[Lag]) -> list[tuple[Trigger, Lag]]:
     """Return each trigger with its lag, those over several topics as one whose `topic` names them all."""
-    if not any(trigger.topics for trigger in triggers):
+    if not any(trigger.topics or trigger.topics_of_group for trigger in triggers):
         return list(zip(triggers, lags, strict=True))
     found: dict[Trigger, list[Lag]] = {}
     for trigger, lag in zip(triggers, lags, strict=True):
@@ -51,6 +51,7 @@ def sum_of(lags: Sequence[Lag]) -> Lag:
         scalable=sum(lag.scalable for lag in lags),
         arrived=sum(lag.arrived for lag in lags),
         uncommitted=any(lag.uncommitted for lag in lags),
+        passed=any(lag.passed for lag in lags),
         problems=tuple(problem for lag in lags for problem in lag.problems),
         read_at=None if None in read else min(moment for moment in read if moment is not None),
         group_state=states[0],
@@ -58,4 +59,6 @@ def sum_of(lags: Sequence[Lag]) -> Lag:
 
 
 def _whole(trigger: Trigger) -> Trigger:
+    if trigger.topics_of_group:  # by the name of none: its metric is the same whichever there are
+        return replace(trigger, topic="")
     return replace(trigger, topic=",".join(trigger.topics)) if trigger.topics else trigger

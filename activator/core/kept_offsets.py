@@ -39,11 +39,11 @@ class MissingCommit:
     offset: int
     """What is to be committed: what is kept, or the log start where retention has passed that."""
     expired: int
-    """Records between the two: gone unread."""
+    """Offsets between the two: at most as many records are gone unread."""
     pinned: bool
     """It never had a commit there."""
-    passed: int | None = None
-    """The commit that is there, and that the log start has passed; None: there is none."""
+    passed: bool = False
+    """It has a commit there, which the log start has passed."""
 
 
 def offset_of(kept: KeptOffsets, partition: int) -> int | None:
@@ -115,7 +115,7 @@ def missing_commits(trigger: Trigger, reading: TriggerOffsets, kept: KeptOffsets
             offset=max(offset, partition.log_start or 0),
             expired=max(0, (partition.log_start or 0) - offset),
             pinned=partition.committed is None and partition.partition in kept.pinned,
-            passed=partition.committed,
+            passed=partition.committed is not None,
         )
         for partition in reading.partitions
         if partition.error is None

@@ -14,6 +14,8 @@ numbers may be believed:
 - With the offsets guard on, what is kept of a group (`kept_offsets`) stands in for a commit that it lost or never made:
   it will have been committed by the time that a consumer asks. While the group has members at `latest`, what they
   have read without a commit is not known, so records beyond the pin hold them awake and are not counted.
+- A commit before the log start, at `latest`, is no safer to sleep with than none: the consumer that wakes finds it out
+  of range and begins at the end. With the guard on it will have been moved to the log start.
 - KEDA's `scaleToZeroOnInvalidOffset` takes a partition without a commit for one without lag, lossy as that is.
 - Control markers of transactions and aborted records take offsets but are never handed to a consumer. A stretch that
   was probed and holds nothing else (`Phantom`) does not count.
@@ -26,6 +28,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from activator.core.group_topics import names_no_topic
 from activator.core.kept_offsets import WITHOUT_MEMBERS, follow, offset_of
 from activator.core.model import (
     KeptOffsets,
@@ -169,7 +172,10 @@ def measure(
         scalable += 0 if trigger.exclude_persistent_lag and stuck else lag
         arrived += 0 if before is None or again else max(0, end - before.end)
         kept[key] = PartitionMemory(end, committed=offsets.committed, stuck=stuck, steady=steady, phantom=phantom)
-    if not lags:
+    if names_no_topic(trigger):
+        nothing = "has no committed offsets, and no members that tell which topics it reads"
+        problems.append(f"group {trigger.group} {nothing}: name the topic, or let it commit once")
+    elif not lags:
         missing = "none of the partitions of partitionLimitation" if trigger.partition_limitation else "no partition"
         problems.append(f"{trigger.topic}: {missing} in the answer")
     known = [entry.lag for entry in lags if entry.lag is not None]
@@ -182,6 +188,8 @@ def measure(
         scalable=scalable,
         arrived=arrived,
         uncommitted=any(entry.rule == Rule.NO_COMMIT_LATEST for entry in lags),
+        passed=not guarded
+        and any(offsets.partition in ends and _is_passed(trigger, offsets) for offsets in reading.partitions),
         problems=tuple(problems[:_PROBLEMS_SHOWN]),
         read_at=reading.read_at,
         group_state=reading.group_state,
@@ -204,6 +212,12 @@ def _counts(trigger: Trigger, reading: TriggerOffsets, stand_in: int, end: int) 
     """
     unknown = trigger.offset_reset is OffsetReset.LATEST and reading.group_state not in WITHOUT_MEMBERS
     return stand_in >= end or not unknown
+
+
+def _is_passed(trigger: Trigger, offsets: PartitionOffsets) -> bool:
+    """Tell whether a consumer that starts would find the commit out of range, and go on at the end."""
+    at_latest = trigger.offset_reset is OffsetReset.LATEST and not trigger.scale_to_zero_on_invalid_offset
+    return at_latest and offsets.committed is not None and offsets.committed < (offsets.log_start or 0)
 
 
 def _stood(offsets: PartitionOffsets, kept: KeptOffsets) -> int | None:

@@ -47,12 +47,13 @@ def scale_target_name(ref: TargetRef) -> str:
 
 
 def metric_name(trigger: Trigger) -> str:
-    """Name of a trigger's external metric: ``s{index}-kafka-{topic}``.
+    """Name of a trigger's external metric: ``s{index}-kafka-{topic}``, or ``s{index}-kafka-{group}-topics``.
 
     The API server takes the metric's name as a path segment and as an RBAC resource, and users of KEDA know this
     form; what may not stand there becomes a hyphen.
     """
-    return f"s{trigger.index}-kafka-{_as_metric(trigger.topic)}"
+    named = f"{trigger.group}-topics" if trigger.topics_of_group else trigger.topic
+    return f"s{trigger.index}-kafka-{_as_metric(named)}"
 
 
 def schedule_metric_name(schedule: Schedule) -> str:

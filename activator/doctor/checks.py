@@ -90,6 +90,7 @@ CHECKS: tuple[Check, ...] = (
     Check("group-exists", KAFKA, "is there each consumer group", kafka_checks.groups),
     Check("group-describe", KAFKA, "ACL DESCRIBE on each group: the lag", kafka_checks.group_describe),
     Check("group-read", KAFKA, "ACL READ on each group: the offsets guard", kafka_checks.group_read),
+    Check("topic-consumed", KAFKA, "does a member of each group consume its topics", kafka_checks.consumed),
     Check("annotations", WORKLOADS, "are all annotations right", target_checks.spelling, _API),
     Check("rivals", WORKLOADS, "is no workload driven by another autoscaler", target_checks.rivals, _API),
     Check("gitops", WORKLOADS, "does nobody write spec.replicas back", target_checks.gitops, _API),

@@ -87,6 +87,8 @@ class Access:
     describe: bool = True
     read: bool | None = None
     """None: the broker does not tell."""
+    consumed: frozenset[str] | None = None
+    """Topics that the members of a consumer group are subscribed to or assigned; None: not known just now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,23 @@ def groups(facts: Facts) -> Verdict:
     )
 
 
+def consumed(facts: Facts) -> Verdict:
+    """No group has members that all consume other topics: the lag on this one would never go."""
+    causes = [
+        f"{seen.group} consumes {_listed(seen.access.consumed)}, and nobody of it topic {seen.trigger.topic!r}"
+        for seen in _groups(facts)
+        if seen.trigger.topic and seen.access.consumed is not None and seen.trigger.topic not in seen.access.consumed
+    ]
+    if causes:
+        return warn(
+            f"topics that no member of their consumer group consumes: {len(causes)}",
+            *causes,
+            fix="name in the trigger the topics that are consumed, or consume this one: its lag stays, and keeps the "
+            "workload awake",
+        )
+    return _well(facts, "every consumer group that has members just now consumes its topics")
+
+
 class _Seen(NamedTuple):
     """A trigger of a target, and what we may do to its topic or to its group."""
 
@@ -203,6 +220,10 @@ def _near(name: str, names: Sequence[str]) -> str:
     """Name the nearest right name, as the end of a sentence; empty: none is near."""
     found = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _listed(names: frozenset[str]) -> str:
+    return ", ".join(map(repr, sorted(names))) or "no topic"
 
 
 def _count(bad: Sequence[object], of: Sequence[object], what: str) -> str:

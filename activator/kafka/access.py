@@ -105,7 +105,7 @@ async def _described(
         elif not row.error:
             # A group of the new protocol is described as Dead here, and is listed all the same.
             exists = True if row.group in listed or row.state != "Dead" else False if all_listed else None
-            found[row.group] = Access(exists=exists, read=_may_read(row.operations))
+            found[row.group] = Access(exists=exists, read=_may_read(row.operations), consumed=row.topics)
     return found
 
 

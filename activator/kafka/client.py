@@ -8,6 +8,7 @@ broker delays the others), and may create topics by asking for them.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from activator.kafka.connection import BrokerConnection, Credentials, SecurityOptions
     from activator.kafka.requests import BrokerRow
     from activator.kafka.wire import KafkaRequest
+
+_log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 Row = TypeVar("Row")
@@ -53,12 +56,15 @@ class _Link:
     connection: BrokerConnection | None = None
     security: SecurityOptions | None = None
     """What the connection was made with, or was tried with."""
+    rotated: bool = False
+    """These are not the first, and no connection has been made with them yet."""
     failures: int = 0
     retry_at: float = 0.0
     problem: UnavailableError | DeniedError | None = None
 
     def renew(self, security: SecurityOptions) -> None:
         """Take other credentials: what the old ones met says nothing of these."""
+        self.rotated = self.security is not None
         if self.connection is not None:
             self.connection.retire()
         self.connection, self.security = None, security
@@ -276,6 +282,9 @@ class ClusterClient:
             except (UnavailableError, DeniedError) as error:
                 link.failed(error)
                 raise
+            if link.rotated:  # the broker has answered, and so taken them: by this line a rotation is known to be over
+                link.rotated = False
+                _log.info("Kafka %s, %s: connected with the new credentials", address, purpose)
             self._links[address, purpose] = link  # another answer may have dropped it meanwhile: it must be closed once
             return link.connection, True
 

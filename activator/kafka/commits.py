@@ -13,6 +13,7 @@ import asyncio
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from activator.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
@@ -34,6 +35,8 @@ COORDINATOR_SECONDS = 3.0
 """How long a coordinator that has just moved may take to load its groups."""
 RETRY_SECONDS = 0.1
 COMMITS_PER_REQUEST = 1000
+RETENTION = timedelta(days=30)
+"""What is committed again is kept so long; a member's next commit ends that."""
 NO_GENERATION = -1
 NO_SUCH_PARTITION = 2**31 - 1
 """A commit to it is refused after the permissions have been checked, and stores nothing."""
@@ -55,6 +58,14 @@ _HAS_MEMBERS = frozenset(
 )
 
 
+class Commit(NamedTuple):
+    """What is committed on one partition."""
+
+    offset: int
+    metadata: str = ""
+    """The group's own: Kafka Streams keeps the time of the partition there."""
+
+
 class CommitAnswer(NamedTuple):
     """What became of the commit of one partition."""
 
@@ -65,15 +76,17 @@ class CommitAnswer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OffsetCommit(KafkaRequest[Iterator[CommitAnswer]]):
-    """Offsets for a group, as nobody's member. v8 is the first flexible version; v2 to v4 carry a retention time."""
+    """Offsets for a group, as nobody's member. v8 is the first flexible version."""
 
     API_KEY: ClassVar = 8
-    VERSIONS: ClassVar = (3, 8)
+    VERSIONS: ClassVar[tuple[int, ...]] = (3, 8)
     FLEXIBLE_FROM: ClassVar = 8
+    RETENTION_MILLISECONDS: ClassVar = -1
+    """How long they are kept, where a version has it; -1: as the broker says."""
 
     group: str
     topic: str
-    offsets: Mapping[int, int]
+    commits: Mapping[int, Commit]
     """By partition."""
 
     def encode(self, out: Writer, version: int) -> None:
@@ -84,16 +97,16 @@ class OffsetCommit(KafkaRequest[Iterator[CommitAnswer]]):
         if version >= _WITH_INSTANCE_ID:
             out.raw(b"\0")  # group instance id: null
         if version < _WITHOUT_RETENTION:
-            out.int64(-1)  # retention time: the broker's own
+            out.int64(self.RETENTION_MILLISECONDS)
         out.array(1)
         out.string(self.topic)
-        out.array(len(self.offsets))
-        for partition, offset in self.offsets.items():
+        out.array(len(self.commits))
+        for partition, commit in self.commits.items():
             if version >= _WITH_LEADER_EPOCH:
-                out.raw(_COMMIT_V6.pack(partition, offset, _UNKNOWN_EPOCH))
+                out.raw(_COMMIT_V6.pack(partition, commit.offset, _UNKNOWN_EPOCH))
             else:
-                out.raw(_COMMIT_V3.pack(partition, offset))
-            out.string("")  # metadata
+                out.raw(_COMMIT_V3.pack(partition, commit.offset))
+            out.string(commit.metadata)
             out.tags()
         out.tags()
         out.tags()
@@ -109,25 +122,25 @@ class OffsetCommit(KafkaRequest[Iterator[CommitAnswer]]):
             answer.tags()
 
 
+class LastingOffsetCommit(OffsetCommit):
+    """The same, kept for `RETENTION` whatever becomes of the group.
+
+    Up to v4 a commit may have a retention of its own, and the broker goes by it (KIP-211, "old expiration semantics").
+    Without one the offsets of a classic group go when it has been Empty for `offsets.retention.minutes`, although they
+    were committed a moment ago.
+    """
+
+    VERSIONS: ClassVar = (3,)
+    RETENTION_MILLISECONDS: ClassVar = int(RETENTION.total_seconds() * 1000)
+
+
 class StableOffsetFetch(OffsetFetchGroups):
     """The same, but UNSTABLE_OFFSET_COMMIT while a transactional commit is pending (KIP-447).
 
     A commit of ours in between would be the newer one, and the transaction's be dropped.
     """
 
-    def encode(self, out: Writer, _version: int) -> None:
-        """Write the body."""
-        out.array(len(self.groups))
-        for group, topics in self.groups.items():
-            out.string(group)
-            out.array(len(topics))
-            for topic, numbers in topics.items():
-                out.string(topic)
-                out.int32_array(numbers)
-                out.tags()
-            out.tags()
-        out.int8(1)  # require_stable
-        out.tags()
+    REQUIRE_STABLE: ClassVar = True
 
 
 class KafkaGroupOffsets:
@@ -140,7 +153,7 @@ class KafkaGroupOffsets:
     async def check(self, cluster: Cluster, group: str, topic: str) -> None:
         """Find out whether we may commit, without committing anything. Raises DeniedError, UnavailableError."""
         try:
-            await self._commit(cluster, group, topic, {NO_SUCH_PARTITION: 0})
+            await self._commit(cluster, OffsetCommit(group, topic, {NO_SUCH_PARTITION: Commit(0)}))
         except (ConflictError, _NoSuchPartitionError):
             return
 
@@ -159,32 +172,41 @@ class KafkaGroupOffsets:
         Raises NotFoundError, ConflictError, DeniedError, UnavailableError.
         """
         there = {
-            partition: offset
-            for partition, offset in (await self._committed(cluster, group, topic, list(offsets))).items()
-            if partition not in passed or offset >= offsets[partition]
+            partition: commit.offset
+            for partition, commit in (await self._committed(cluster, group, topic, list(offsets))).items()
+            if partition not in passed or commit.offset >= offsets[partition]
         }
         missing = {partition: offset for partition, offset in offsets.items() if partition not in there}
-        await self._commit_all(cluster, group, topic, missing, topic_id)
+        commits = {partition: Commit(offset) for partition, offset in missing.items()}
+        await self._commit_all(cluster, group, topic, commits, topic_id, OffsetCommit)
         return {**missing, **there}
 
     async def commit_again(
         self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
     ) -> Mapping[int, int]:
-        """Have these commits of a group without members begin their retention anew, each where it stands.
+        """Have these commits of a group without members outlast whatever expires now, each where it stands.
 
         Raises NotFoundError, ConflictError, DeniedError, UnavailableError.
         """
-        stand = {**offsets, **await self._committed(cluster, group, topic, list(offsets))}
-        await self._commit_all(cluster, group, topic, stand, topic_id)
-        return stand
+        there = await self._committed(cluster, group, topic, list(offsets))
+        stand = {partition: there.get(partition, Commit(offset)) for partition, offset in offsets.items()}
+        await self._commit_all(cluster, group, topic, stand, topic_id, LastingOffsetCommit)
+        return {partition: commit.offset for partition, commit in stand.items()}
 
     async def _commit_all(
-        self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], topic_id: str | None
+        self,
+        cluster: Cluster,
+        group: str,
+        topic: str,
+        commits: Mapping[int, Commit],
+        topic_id: str | None,
+        kind: type[OffsetCommit],
     ) -> None:
-        if offsets and topic_id is not None:
+        if commits and topic_id is not None:
             await self._check_id(cluster, topic, topic_id)
-        for batch in batched(list(offsets), COMMITS_PER_REQUEST):
-            await self._commit(cluster, group, topic, {partition: offsets[partition] for partition in batch})
+        for batch in batched(list(commits), COMMITS_PER_REQUEST):
+            request = kind(group, topic, {partition: commits[partition] for partition in batch})
+            await self._commit(cluster, request)
 
     async def _check_id(self, cluster: Cluster, topic: str, topic_id: str) -> None:
         """Ask anew which topic has this name: what a look knows of it may be half a minute old."""
@@ -195,10 +217,12 @@ class KafkaGroupOffsets:
         if now.topic_id not in {None, topic_id}:
             raise NotFoundError(f"{client.where}: topic {topic!r} was recreated: it has another id than {topic_id}")
 
-    async def _committed(self, cluster: Cluster, group: str, topic: str, partitions: Sequence[int]) -> dict[int, int]:
+    async def _committed(
+        self, cluster: Cluster, group: str, topic: str, partitions: Sequence[int]
+    ) -> dict[int, Commit]:
         """Read what a group has committed on these partitions; those without a commit are left out."""
 
-        async def ask(client: ClusterClient, node: int) -> dict[int, int]:
+        async def ask(client: ClusterClient, node: int) -> dict[int, Commit]:
             request: OffsetFetchGroups | OffsetFetch = OffsetFetch(group, {topic: partitions})
             if await client.offers(node, OffsetFetchGroups):
                 request = StableOffsetFetch({group: {topic: partitions}})
@@ -206,17 +230,20 @@ class KafkaGroupOffsets:
             for row in await client.rows(node, request):
                 _raise_for(row.error, client.place(node), group, topic)
                 if isinstance(row, CommitRow) and row.offset != NO_OFFSET:
-                    found[row.partition] = row.offset
+                    found[row.partition] = Commit(row.offset, row.metadata)
             return found
 
         return await self._of_coordinator(cluster, group, ask)
 
-    async def _commit(self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int]) -> None:
+    async def _commit(self, cluster: Cluster, wanted: OffsetCommit) -> None:
         async def ask(client: ClusterClient, node: int) -> None:
-            for row in await client.rows(node, OffsetCommit(group, topic, offsets)):
-                _raise_for(row.error, client.place(node), group, topic)
+            request = wanted
+            if not await client.offers(node, type(wanted)):  # then it is kept for as long as the broker says
+                request = OffsetCommit(wanted.group, wanted.topic, wanted.commits)
+            for row in await client.rows(node, request):
+                _raise_for(row.error, client.place(node), wanted.group, wanted.topic)
 
-        await self._of_coordinator(cluster, group, ask)
+        await self._of_coordinator(cluster, wanted.group, ask)
 
     def _topology(self, cluster: Cluster) -> Topology:
         return self._topologies.setdefault(cluster, Topology(self._connections.client(cluster)))

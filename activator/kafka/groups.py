@@ -44,6 +44,8 @@ class GroupView(NamedTuple):
     state: GroupState
     members: int | None
     """None: unknown."""
+    topics: frozenset[str] | None = None
+    """What its members are subscribed to or assigned; None: unknown."""
 
 
 UNKNOWN_GROUP = GroupView(GroupState.UNKNOWN, None)
@@ -56,11 +58,11 @@ class Groups:
         self._client = client
         self._topology = topology
 
-    async def committed(self, wanted: Mapping[str, Mapping[str, Sequence[int]]]) -> dict[str, Commits | Failure]:
+    async def committed(self, wanted: Mapping[str, Mapping[str, Sequence[int]] | None]) -> dict[str, Commits | Failure]:
         """Read committed offsets: None where a group has none, a Failure for a partition or for a whole group.
 
         Args:
-            wanted: partitions by topic, by group.
+            wanted: partitions by topic, by group; None: wherever it has committed.
         """
 
         async def ask(node: int, groups: Sequence[str]) -> dict[str, Commits | Failure]:
@@ -109,7 +111,7 @@ class Groups:
         return found
 
     async def _fetch(
-        self, node: int, wanted: Mapping[str, Mapping[str, Sequence[int]]]
+        self, node: int, wanted: Mapping[str, Mapping[str, Sequence[int]] | None]
     ) -> dict[str, Commits | Failure]:
         try:
             if await self._client.offers(node, OffsetFetchGroups):
@@ -119,11 +121,11 @@ class Groups:
             return dict.fromkeys(wanted, Failure(str(error)))
 
     async def _fetch_one_by_one(
-        self, node: int, wanted: Mapping[str, Mapping[str, Sequence[int]]]
+        self, node: int, wanted: Mapping[str, Mapping[str, Sequence[int]] | None]
     ) -> dict[str, Commits | Failure]:
         limit = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
-        async def ask(group: str, partitions: Mapping[str, Sequence[int]]) -> dict[str, Commits | Failure]:
+        async def ask(group: str, partitions: Mapping[str, Sequence[int]] | None) -> dict[str, Commits | Failure]:
             async with limit:
                 try:
                     return await self._fetch_rows(node, OffsetFetch(group, partitions))
@@ -178,7 +180,7 @@ def _view(row: GroupRow) -> GroupView:
         state = GroupState(row.state)
     except ValueError:
         return UNKNOWN_GROUP
-    return _DEAD if state is GroupState.DEAD else GroupView(state, row.members)
+    return _DEAD if state is GroupState.DEAD else GroupView(state, row.members, row.topics)
 
 
 def _may_have_moved(failure: Failure) -> bool:

@@ -18,6 +18,7 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from activator.core.group_topics import names_no_topic
 from activator.core.model import (
     GroupState,
     IsolationLevel,
@@ -27,6 +28,7 @@ from activator.core.model import (
     TriggerOffsets,
     Unreadable,
 )
+from activator.kafka.error_codes import ErrorCode
 from activator.kafka.groups import UNKNOWN_GROUP, Groups, GroupView
 from activator.kafka.offsets import list_offsets
 from activator.kafka.pacing import in_turns
@@ -89,7 +91,7 @@ class _Sweep:
     async def run(self) -> Mapping[Trigger, Reading]:
         """Take the four steps and join what they gave."""
         self._topics, _ = await asyncio.gather(
-            self._topology.topics({trigger.topic for trigger in self._triggers}),
+            self._topology.topics({trigger.topic for trigger in self._triggers} - {""}),
             self._topology.coordinators({trigger.group for trigger in self._triggers}),
         )
         wanted = self._wanted_commits()
@@ -100,18 +102,19 @@ class _Sweep:
         await self._read_starts()
         return {trigger: self._reading(trigger) async for trigger in in_turns(self._triggers, TRIGGERS_PER_TURN)}
 
-    def _wanted_commits(self) -> dict[str, dict[str, list[int]]]:
+    def _wanted_commits(self) -> dict[str, dict[str, list[int]] | None]:
         wanted: dict[str, dict[str, list[int]]] = defaultdict(dict)
         for trigger in self._triggers:
-            if not isinstance(topic := self._topics[trigger.topic], Failure):
+            if not isinstance(topic := self._topics.get(trigger.topic), Failure | None):
                 wanted[trigger.group][trigger.topic] = sorted(topic.leaders)
-        return wanted
+        everywhere = {trigger.group: None for trigger in self._triggers if names_no_topic(trigger)}
+        return {**wanted, **everywhere}
 
     async def _readable(self) -> AsyncIterator[tuple[Trigger, Commits, list[TopicPartition]]]:
         """Walk the triggers whose topic and group could be read, with their partitions."""
         async for trigger in in_turns(self._triggers, TRIGGERS_PER_TURN):
-            topic, commits = self._topics[trigger.topic], self._commits.get(trigger.group)
-            if not isinstance(topic, Failure) and not isinstance(commits, Failure | None):
+            topic, commits = self._topics.get(trigger.topic), self._commits.get(trigger.group)
+            if not isinstance(topic, Failure | None) and not isinstance(commits, Failure | None):
                 yield trigger, commits, [(trigger.topic, number) for number in sorted(topic.leaders)]
 
     async def _read_ends(self) -> None:
@@ -144,22 +147,25 @@ class _Sweep:
             self._starts = await list_offsets(self._client, self._topology, wanted, EARLIEST_TIMESTAMP)
 
     def _reading(self, trigger: Trigger) -> Reading:
-        topic = self._topics[trigger.topic]
+        view, commits = self._states.get(trigger.group, UNKNOWN_GROUP), self._commits.get(trigger.group)
+        topic = self._topics.get(trigger.topic)
         if isinstance(topic, Failure):
-            return Unreadable(topic.text, self._now)
-        commits = self._commits.get(trigger.group)
+            missing = topic.code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+            return Unreadable(topic.text, self._now, missing=missing, group_state=view.state)
         if commits is None:
             return Unreadable(f"{self._client.where}: consumer group {trigger.group!r}: not answered", self._now)
         if isinstance(commits, Failure):
             return Unreadable(commits.text, self._now)
+        if view.state is GroupState.DEAD and any(offset is not None for offset in commits.values()):
+            view = UNKNOWN_GROUP  # what has committed exists: a kind of group that neither request describes
+        if topic is None:
+            topics = frozenset(name for name, _ in commits)
+            return TriggerOffsets((), self._now, view.state, view.members, consumed=view.topics, topics=topics)
         ends = self._ends[trigger.isolation]
         partitions = tuple(self._partition((trigger.topic, number), ends, commits) for number in sorted(topic.leaders))
         if partitions and all(partition.error for partition in partitions):
             return Unreadable(f"{self._client.where}: topic {trigger.topic!r}: {partitions[0].error}", self._now)
-        view = self._states.get(trigger.group, UNKNOWN_GROUP)
-        if view.state is GroupState.DEAD and any(offset is not None for offset in commits.values()):
-            view = UNKNOWN_GROUP  # what has committed exists: a kind of group that neither request describes
-        return TriggerOffsets(partitions, self._now, view.state, view.members, topic.topic_id)
+        return TriggerOffsets(partitions, self._now, view.state, view.members, topic.topic_id, view.topics)
 
     def _partition(
         self, where: TopicPartition, ends: Mapping[TopicPartition, OffsetOrFailure], commits: Commits

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from activator.kafka.member_topics import add_topics_of_classic_member, topics_of_member
 from activator.kafka.wire import KafkaRequest
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _CONSUMER = -1  # replica id
 _WITH_TOPIC_ID = 10  # Metadata
 _OPERATIONS_NOT_TOLD = -(2**31)  # what a broker answers that was not asked for them, or knows none
 _UUID_BYTES = 16
+_CONSUMERS = "consumer"  # protocol type of groups that share topics; Kafka Connect's workers have one of their own
+_STABLE = "Stable"
 
 _PARTITION_AND_TIMESTAMP = struct.Struct(">iq")
 _LISTED_OFFSET = struct.Struct(">ihqq")
@@ -230,29 +233,32 @@ class GroupErrorRow(NamedTuple):
 
 
 class CommitRow(NamedTuple):
-    """A group's committed offset of one partition; -1: none."""
+    """A group's committed offset of one partition, -1: none, and what it wrote beside it."""
 
     group: str
     topic: str
     partition: int
     error: int
     offset: int
+    metadata: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class OffsetFetchGroups(KafkaRequest[Iterator[CommitRow | GroupErrorRow]]):
     """The committed offsets of many groups (KIP-709, Kafka 3.0).
 
-    `require_stable` stays off: while a transactional commit is pending the last stable one is answered, which can only
+    `require_stable` is off: while a transactional commit is pending the last stable one is answered, which can only
     overstate the lag.
     """
+
+    REQUIRE_STABLE: ClassVar = False
 
     API_KEY: ClassVar = 9
     VERSIONS: ClassVar = (8,)
     FLEXIBLE_FROM: ClassVar = 6
 
-    groups: Mapping[str, Mapping[str, Sequence[int]]]
-    """Partitions by topic, by group."""
+    groups: Mapping[str, Mapping[str, Sequence[int]] | None]
+    """Partitions by topic, by group; None: everywhere where the group has committed and we may describe the topic."""
 
     def encode(self, out: Writer, _version: int) -> None:
         """Write the body."""
@@ -261,7 +267,7 @@ class OffsetFetchGroups(KafkaRequest[Iterator[CommitRow | GroupErrorRow]]):
             out.string(group)
             _write_topics(out, topics)
             out.tags()
-        out.int8(0)  # require_stable
+        out.int8(self.REQUIRE_STABLE)
         out.tags()
 
     def decode(self, answer: Reader, _version: int) -> Iterator[CommitRow | GroupErrorRow]:
@@ -273,8 +279,8 @@ class OffsetFetchGroups(KafkaRequest[Iterator[CommitRow | GroupErrorRow]]):
                 topic = answer.string()
                 for _ in range(answer.array()):
                     partition, offset, _ = answer.unpack(_COMMIT_V8)
-                    answer.skip_strings(1)  # metadata
-                    yield CommitRow(group, topic, partition, answer.int16(), offset)
+                    metadata = answer.string()
+                    yield CommitRow(group, topic, partition, answer.int16(), offset, metadata)
                     answer.tags()
                 answer.tags()
             yield GroupErrorRow(group, answer.int16())
@@ -290,7 +296,7 @@ class OffsetFetch(KafkaRequest[Iterator[CommitRow | GroupErrorRow]]):
     FLEXIBLE_FROM: ClassVar = 6
 
     group: str
-    partitions: Mapping[str, Sequence[int]]
+    partitions: Mapping[str, Sequence[int]] | None
 
     def encode(self, out: Writer, _version: int) -> None:
         """Write the body."""
@@ -304,8 +310,8 @@ class OffsetFetch(KafkaRequest[Iterator[CommitRow | GroupErrorRow]]):
             topic = answer.string()
             for _ in range(answer.array()):
                 partition, offset = answer.unpack(_COMMIT_V3)
-                answer.skip_strings(1)  # metadata
-                yield CommitRow(self.group, topic, partition, answer.int16(), offset)
+                metadata = answer.string()
+                yield CommitRow(self.group, topic, partition, answer.int16(), offset, metadata)
         yield GroupErrorRow(self.group, answer.int16())
 
 
@@ -318,6 +324,8 @@ class GroupRow(NamedTuple):
     members: int
     operations: int | None = None
     """What we may do to it, as in `TopicRow`."""
+    topics: frozenset[str] | None = None
+    """What its members are subscribed to or assigned; None: not known, as in the midst of a rebalance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,16 +350,18 @@ class DescribeGroups(KafkaRequest[Iterator[GroupRow]]):
         answer.int32()  # throttle time
         for _ in range(answer.array()):
             error, group, state = answer.int16(), answer.string(), answer.string()
-            answer.skip_strings(2)  # protocol type and protocol
+            # Any other state of a classic group shows no member's topics, and another type not in this form.
+            topics: set[str] | None = set() if answer.string() == _CONSUMERS and state == _STABLE else None
+            answer.skip_strings(1)  # protocol
             members = answer.array()
             for _ in range(members):
                 answer.skip_strings(4 if with_instance_id else 3)  # member, instance, client, host
-                answer.skip_bytes(2)  # subscription and assignment
+                topics = add_topics_of_classic_member(topics, answer)
                 answer.tags()
             operations = answer.int32()
             answer.tags()
             told = operations if self.with_operations and operations != _OPERATIONS_NOT_TOLD else None
-            yield GroupRow(error, group, state, members, told)
+            yield GroupRow(error, group, state, members, told, None if topics is None else frozenset(topics))
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,12 +388,15 @@ class ConsumerGroupDescribe(KafkaRequest[Iterator[GroupRow]]):
             answer.int32()  # group epoch
             answer.int32()  # assignment epoch
             answer.skip_strings(1)  # assignor
+            topics: set[str] = set()
             members = answer.array()
             for _ in range(members):
-                _skip_member(answer)
+                topics.update(topics_of_member(answer))
             answer.int32()  # authorized operations
             answer.tags()
-            yield GroupRow(error, group, state, members)
+            yield GroupRow(
+                error, group, state, members, topics=frozenset(topics) if state == _STABLE and not error else None
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,26 +431,9 @@ def _write_groups(out: Writer, groups: Sequence[str], *, with_operations: bool =
     out.tags()
 
 
-def _write_topics(out: Writer, topics: Mapping[str, Sequence[int]]) -> None:
-    out.array(len(topics))
-    for topic, numbers in topics.items():
+def _write_topics(out: Writer, topics: Mapping[str, Sequence[int]] | None) -> None:
+    out.array(-1 if topics is None else len(topics))
+    for topic, numbers in (topics or {}).items():
         out.string(topic)
         out.int32_array(numbers)
         out.tags()
-
-
-def _skip_member(answer: Reader) -> None:
-    answer.skip_strings(3)  # member, instance, rack
-    answer.int32()  # member epoch
-    answer.skip_strings(2)  # client, host
-    answer.skip_strings(answer.array())  # subscribed topics
-    answer.skip_strings(1)  # subscribed regular expression
-    for _ in ("assignment", "target assignment"):
-        for _ in range(answer.array()):
-            answer.int64()  # topic id, first half
-            answer.int64()  # and second
-            answer.skip_strings(1)
-            answer.skip_int32_arrays(1)
-            answer.tags()
-        answer.tags()
-    answer.tags()

@@ -1,7 +1,7 @@
 """`WakeSource`: pushes within milliseconds of the first record on a sleeping target's topics.
 
-A cluster's partitions stand in one incremental fetch session a broker (`cluster_tail.py`), which waits at the broker
-and costs next to nothing while nothing happens.
+A cluster's partitions stand in incremental fetch sessions with their brokers (`cluster_tail.py`), which wait there and
+cost next to nothing while nothing happens.
 """
 
 from __future__ import annotations

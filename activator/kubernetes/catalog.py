@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from activator.core.naming import ANNOTATION_PREFIX, FIELD_MANAGER
 from activator.errors import DeniedError, NotFoundError, SpecError, WakegateError
 from activator.kubernetes import paths
 from activator.kubernetes.reflector import Key, Reflector
+from activator.kubernetes.workloads import APPS, KINDS, read_workload
 from activator.ports import ManagedWorkload
 
 if TYPE_CHECKING:
@@ -38,11 +38,9 @@ Pack = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, str]]
 
 log = logging.getLogger(__name__)
 
-APPS = "apps/v1"
 _LOOKS = "targets of ScaledObjects"
 LOOK_SECONDS = 5.0
 """How often a workload that cannot be watched is looked at, and one that is not there (yet)."""
-KINDS = {"Deployment": "deployments", "StatefulSet": "statefulsets"}
 
 
 class KubernetesCatalog:
@@ -77,6 +75,8 @@ class KubernetesCatalog:
         self._looks: set[TargetRef] = set()
         """Targets of ScaledObjects that are to be read from the API server."""
         self._look_now = asyncio.Event()
+        self._looked_at: TargetRef | None = None
+        """The one that is being read; None, too, where a watch has told meanwhile that it is gone."""
         self.refused: Callable[[Document, tuple[str, ...]], None] = lambda _document, _why: None
         """Called with a ScaledObject that cannot be followed, and why."""
         if scaled_objects is not None:
@@ -148,6 +148,7 @@ class KubernetesCatalog:
     async def _look_at_targets(self, scaled_objects: ScaledObjects) -> None:
         """Read what a changed ScaledObject drives at once, and what cannot be watched again and again."""
         while True:
+            self._look_now.clear()  # before the looks: what changes while they are made is no reason to wait
             looks, self._looks = self._looks, set()
             for ref in sorted(looks):
                 try:
@@ -156,7 +157,6 @@ class KubernetesCatalog:
                     log.debug("%s could not be looked at, trying again: %s", ref, error)
                     self._looks.add(ref)
             self.listed(_LOOKS)
-            self._look_now.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._look_now.wait()
@@ -169,6 +169,8 @@ class KubernetesCatalog:
         driver = scaled_objects.of(ref)
         if driver is None and ref not in self._managed:
             return
+        self._looked_at = ref
+        self._want(ref)
         try:
             document = await self._read_target(ref)
         except (NotFoundError, DeniedError) as error:
@@ -178,12 +180,19 @@ class KubernetesCatalog:
                 self.refused(driver, (f"its target {ref} cannot be read: {error}",))
             return
         await self._prepare(ref, driver, document if _is_watched(ref) else {})
-        if not _is_watched(ref):
+        if self._looked_at != ref:  # what was read is no more, and would stay for ever
+            self._scaled_object_changed(ref)
+        elif not _is_watched(ref):
             self._take(ref, workload_of_scale(document, ref), {}, {})
-        elif self.take(document, ref.kind):
-            for path, reflector in self._reflectors.items():
-                if path in paths.followed(APPS, KINDS[ref.kind], ["", ref.namespace]):
-                    reflector.want((ref.namespace, ref.name))
+        else:
+            self.take(document, ref.kind)
+
+    def _want(self, ref: TargetRef) -> None:
+        """Have the watch tell when a workload is gone, of which it may have known nothing of interest."""
+        if _is_watched(ref):
+            for path in paths.followed(APPS, KINDS[ref.kind], ["", ref.namespace]):
+                if path in self._reflectors:
+                    self._reflectors[path].want((ref.namespace, ref.name))
 
     async def _prepare(self, ref: TargetRef, driver: Document | None, document: Document) -> None:
         """Read what a target's variables come from, where there is somebody who asks for them."""
@@ -198,18 +207,17 @@ class KubernetesCatalog:
         """Read a workload by a list of one, for which the right to list is enough; of another kind its scale."""
         if not _is_watched(ref):
             return await self._client.get(await self._resources.path(ref, "scale"))
-        collection = paths.collection(APPS, KINDS[ref.kind], ref.namespace)
-        async with aclosing(
-            self._client.list_pages(collection, {"fieldSelector": f"metadata.name={ref.name}"})
-        ) as pages:
-            async for page in pages:
-                for document in page.get("items") or ():
-                    if document["metadata"]["name"] == ref.name:
-                        found: Document = document
-                        return found
+        if (found := await read_workload(self._client, ref)) is not None:
+            return found
         raise NotFoundError(f"there is no {ref}")
 
     # ----------------------------------------------------------------------------------------------------------------
+
+    def gone(self, ref: TargetRef) -> None:
+        """Deliver that a workload is gone, also while it is being read."""
+        if self._looked_at == ref:
+            self._looked_at = None
+        self.lose(ref, None)
 
     def lose(self, ref: TargetRef, workload: Workload | None) -> None:
         """Deliver that a workload is managed no more; None: it is gone altogether."""
@@ -245,7 +253,7 @@ class _Follower:
         return self._catalog.take(document, self._kind)
 
     def gone(self, key: Key) -> None:
-        self._catalog.lose(TargetRef(key[0], self._kind, key[1], APPS), None)
+        self._catalog.gone(TargetRef(key[0], self._kind, key[1], APPS))
 
     def listed(self) -> None:
         self._catalog.listed(self._path)

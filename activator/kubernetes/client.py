@@ -19,7 +19,7 @@ import aiohttp
 import tenacity
 
 from activator.core.naming import FIELD_MANAGER
-from activator.errors import InvalidError, NotFoundError, UnavailableError
+from activator.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from activator.kubernetes import configuration as configurations
 from activator.kubernetes.responses import ExpiredError, error_of, error_of_status
 
@@ -202,10 +202,19 @@ class KubernetesClient:
         )
         loop = asyncio.get_running_loop()
         end = loop.time() + deadline.total_seconds()
+        maybe_done = False
 
         async def once() -> Document:
+            nonlocal maybe_done
             left = timedelta(seconds=max(end - loop.time(), 0.001))
-            return await self._send(method, path, query=query, body=body, kind=kind, deadline=left)
+            try:
+                return await self._send(method, path, query=query, body=body, kind=kind, deadline=left)
+            except UnavailableError as error:
+                error.maybe_done = maybe_done = maybe_done or error.maybe_done
+                raise
+            except ConflictError as error:
+                error.maybe_by_us = maybe_done
+                raise
 
         return await attempts(once)
 
@@ -233,7 +242,9 @@ class KubernetesClient:
                 raise error
             document = json.loads(content)
         except _FOREIGN_ERRORS as error:
-            raise UnavailableError(where, _in_words(error, deadline)) from error
+            # Where there was no connection nothing was sent; else the request may have arrived before it broke.
+            maybe_done = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+            raise UnavailableError(where, _in_words(error, deadline), maybe_done=maybe_done) from error
         if not isinstance(document, dict):
             raise InvalidError(f"{where}: the answer is no JSON object but {type(document).__name__}")
         return document

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from activator.specs.authentication import refusal
+from activator.specs.authentication import for_target, refusal
+from activator.specs.keda.scaled_object import container_of_packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,17 +47,15 @@ class CredentialGate:
 
     def upsert(self, managed: ManagedWorkload) -> None:
         """Take a workload that is new or changed, and hand it on as its credentials allow."""
-        ref = managed.workload.ref
-        if managed.policy is not None:
-            # An invalid one leaves the last valid policy in force, and with it what that names.
-            self._store.name(ref, (cluster.credential for cluster in _clusters(managed.policy)))
-        self._managed[ref] = managed
+        self._store.environments.seen(managed.workload.ref, managed.workload.scale.resource_version)
+        self._managed[managed.workload.ref] = managed
         self._listener.upsert(self._checked(managed))
 
     def remove(self, ref: TargetRef, workload: Workload | None) -> None:
         """Hand on that a workload is no longer managed."""
         self._managed.pop(ref, None)
         self._store.name(ref, ())
+        self._store.environments.forget(ref)
         self._listener.remove(ref, workload)
 
     def synced(self) -> None:
@@ -71,9 +70,19 @@ class CredentialGate:
 
     def _checked(self, managed: ManagedWorkload) -> ManagedWorkload:
         if managed.policy is None:
-            return managed
-        problems = [problem for cluster in _clusters(managed.policy) for problem in self._problems(cluster)]
-        return replace(managed, policy=None, problems=tuple(problems)) if problems else managed
+            return managed  # and the last valid policy stays in force, with what it names
+        policy = self._of_target(managed, managed.policy)
+        # As it was read too: whether it takes variables may change.
+        named = [*_clusters(managed.policy), *_clusters(policy)]
+        self._store.name(managed.workload.ref, (cluster.credential for cluster in named))
+        problems = [problem for cluster in _clusters(policy) for problem in self._problems(cluster)]
+        return replace(managed, policy=None if problems else policy, problems=tuple(problems) or managed.problems)
+
+    def _of_target(self, managed: ManagedWorkload, policy: Policy) -> Policy:
+        if not any(self._store.takes_variables(cluster.credential) for cluster in _clusters(policy)):
+            return policy  # nearly always: nothing to unpack
+        container = container_of_packed(managed.annotations)
+        return for_target(policy, managed.workload.ref, container, self._store.takes_variables)
 
     def _problems(self, cluster: Cluster) -> tuple[SpecError, ...]:
         refused = refusal(cluster, self._trusted_servers)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from activator.errors import DeniedError, NotFoundError, WakegateError
-from activator.kubernetes.secrets import LOOK_SECONDS, LOOKS_AT_ONCE, data_of, path_of, unreadable
+from activator.kubernetes.referenced_objects import data_of, path_of, unreadable
+from activator.kubernetes.secrets import LOOK_SECONDS, LOOKS_AT_ONCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -72,7 +73,9 @@ class EnvironmentObjects:
 
     async def look(self) -> set[TargetRef]:
         """Read again what was not looked at for a while; answers whose objects have changed."""
-        oldest = asyncio.get_running_loop().time() - LOOK_SECONDS
+        # Whoever calls does so every few seconds, and sooner where there is something else to do: what was read just
+        # before would otherwise wait for a third time.
+        oldest = asyncio.get_running_loop().time() - LOOK_SECONDS / 2
         due = {
             reference: known.data
             for reference, known in self._objects.items()

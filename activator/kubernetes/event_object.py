@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from activator.core.model import Evaluation, Notice, Outcome, Reason, Severity
+from activator.core.model import APPLIED_OK, Evaluation, Notice, Outcome, Reason, Severity
 from activator.core.naming import FIELD_MANAGER
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def of_evaluation(evaluation: Evaluation, uid: str, before: Held | None) -> Happ
     move = f"from {evaluation.seen.replicas} to {decision.replicas}"
     match evaluation.outcome:
         case Outcome.APPLIED:
-            told = (Severity.NORMAL, _applied_reason(evaluation), f"{move}: {_steps(decision)}")
+            told = (Severity.NORMAL, _applied_reason(evaluation), f"{move}{_how(evaluation)}: {_steps(decision)}")
         case Outcome.FAILED:
             status = evaluation.applied.status if evaluation.applied else "not sent"
             told = (Severity.WARNING, "ScaleFailed", f"{move} failed, it is tried again: {status}")
@@ -157,6 +157,12 @@ def _applied_reason(evaluation: Evaluation) -> str:
     if evaluation.decision.replicas == idle:
         return "PutToSleep"
     return "Woken" if evaluation.seen.replicas == idle else "Scaled"
+
+
+def _how(evaluation: Evaluation) -> str:
+    """Say what is not ordinary about a PATCH that was applied."""
+    status = evaluation.applied.status if evaluation.applied else APPLIED_OK
+    return "" if status == APPLIED_OK else f" ({status})"
 
 
 def _steps(decision: Decision) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from activator.core.naming import FIELD_MANAGER
@@ -42,6 +43,8 @@ class _SeenHpa:
     """Of ours only."""
     owners: frozenset[str] = frozenset()
     """The uids of who owns it."""
+    created: datetime | None = None
+    """By the API server's clock; None: it does not say."""
 
 
 _MADE_AGAIN = " (made again after wakegate had deleted it: does KEDA still watch this namespace?)"
@@ -54,13 +57,15 @@ class KubernetesHandoff:
         self._client = client
         self.rivals_changed: Callable[[str, str], None] = lambda _namespace, _name: None
         """Called with a workload that somebody else's HPA drives from now on, or drives no more."""
+        self.taken_over_at: Callable[[TargetRef], datetime | None] = lambda _: None
+        """Since when a target is managed, also by earlier processes; None: not known."""
         self._seen: dict[Key, _SeenHpa] = {}
         self._drivers: dict[_Workload, set[Key]] = {}
         self._applied: dict[Key, tuple[Document, Document | None]] = {}
         self._asked: dict[TargetRef, Key] = {}
         """The HPA that was applied last for each target."""
         self._taken_away: dict[TargetRef, str] = {}
-        """The uid of the HPA that KEDA had left for each target, and that was deleted."""
+        """The uid of the HPA that KEDA had left for each target, and that this process has deleted."""
         followed = paths.followed(API_VERSION, PLURAL, namespaces)
         self._unlisted = set(followed)
         self._listed = asyncio.Event()
@@ -81,7 +86,8 @@ class KubernetesHandoff:
 
         Ours is known by its label, not by its name, which a ScaledObject chooses. One that KEDA made for the very
         ScaledObject that we follow, or that it is to take over, is no rival: the next apply makes it ours, or the next
-        removal takes it away. One that is made again after that is: a KEDA that lives would do so for ever.
+        removal takes it away. One that is made after that is: a KEDA that lives would do so for ever. It is known by
+        its age too, since the process that deleted the first may be another.
         """
         drivers = self._drivers.get(_workload(ref), set())
         our_keys = self._ours(ref)
@@ -144,13 +150,14 @@ class KubernetesHandoff:
 
     def _left_by_keda(self, ref: TargetRef, scaled_object: ScaledObject | None) -> list[Key]:
         """Name the HPAs that are to become ours, or to go: those of the ScaledObject that were not made again."""
-        gone = self._taken_away.get(ref)
+        gone, since = self._taken_away.get(ref), self.taken_over_at(ref)
         return sorted(
             key
             for key in self._drivers.get(_workload(ref), ())
             if self._seen[key].spec is None
             and self._belongs(key, scaled_object)
             and gone in {None, self._seen[key].uid}  # a watch that lags behind may still show the one that was deleted
+            and not _was_made_after(self._seen[key], since)
         )
 
     def _belongs(self, key: Key, scaled_object: ScaledObject | None) -> bool:
@@ -239,7 +246,9 @@ def _decode(document: Document) -> _SeenHpa:
     drives = metadata["namespace"], _group(target.get("apiVersion", "")), target["kind"], target["name"]
     owners = frozenset(owner["uid"] for owner in metadata.get("ownerReferences") or ())
     if (metadata.get("labels") or {}).get(MANAGED_BY_LABEL) != FIELD_MANAGER:
-        return _SeenHpa(drives, metadata["uid"], metadata["resourceVersion"], owners=owners)
+        stamp = metadata.get("creationTimestamp")
+        created = datetime.fromisoformat(stamp) if stamp else None
+        return _SeenHpa(drives, metadata["uid"], metadata["resourceVersion"], owners=owners, created=created)
     active = _condition(document, "ScalingActive")
     return _SeenHpa(
         drives=drives,
@@ -250,6 +259,15 @@ def _decode(document: Document) -> _SeenHpa:
         metadata={"labels": metadata["labels"], "ownerReferences": metadata.get("ownerReferences") or []},
         spec=spec,
     )
+
+
+def _was_made_after(hpa: _SeenHpa, since: datetime | None) -> bool:
+    """Tell whether an HPA is younger than a takeover.
+
+    No allowance is made for clocks that differ: a KEDA that lives makes it again within a second or two, and one that
+    is gone has made it long before.
+    """
+    return hpa.created is not None and since is not None and hpa.created > since
 
 
 def _condition(document: Document, kind: str) -> dict[str, str]:

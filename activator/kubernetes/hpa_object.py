@@ -20,11 +20,12 @@ from activator.core.naming import (
     target_label,
     target_metric_selector,
 )
+from activator.specs.behavior import write_behavior
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from activator.core.model import Behavior, Policy, ResourceMetric, ScaledObject, ScalingRules, TargetRef
+    from activator.core.model import Behavior, Policy, ResourceMetric, ScaledObject, TargetRef
 
 API_VERSION = "autoscaling/v2"
 PLURAL = "horizontalpodautoscalers"
@@ -150,18 +151,8 @@ def _target(kind: MetricType, value: str) -> dict[str, Any]:
 
 
 def _behavior(behavior: Behavior) -> Mapping[str, Any]:
-    return {"scaleUp": _rules(behavior.scale_up), "scaleDown": _rules(behavior.scale_down)}
-
-
-def _rules(rules: ScalingRules) -> dict[str, Any]:
-    written: dict[str, Any] = {
-        "stabilizationWindowSeconds": int(rules.stabilization.total_seconds()),
-        "selectPolicy": rules.select.value,
-        "policies": [
-            {"type": policy.type, "value": policy.value, "periodSeconds": int(policy.period.total_seconds())}
-            for policy in rules.policies
-        ],
-    }
-    if rules.tolerance is not None:
-        written["tolerance"] = quantity(rules.tolerance)
+    written = write_behavior(behavior)
+    for rules in written.values():
+        if "tolerance" in rules:
+            rules["tolerance"] = quantity(rules["tolerance"])
     return written

@@ -11,7 +11,7 @@ from activator.core.naming import ANNOTATION_PREFIX, hpa_name, scale_target_name
 from activator.doctor.facts import FieldOwner, Permission, Target, TopicOfTarget, Unknown
 from activator.errors import DeniedError, NotFoundError, WakegateError
 from activator.kubernetes import hpa_object, paths, scale_target_object
-from activator.kubernetes.secrets import data_of, path_of
+from activator.kubernetes.referenced_objects import data_of, path_of
 from activator.specs.keda.environment import unread
 from activator.specs.keda.scaled_object import (
     hpa_name_of_scaled_object,

@@ -51,7 +51,9 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes, where: str) -
     what = f"{status} {message_of(body) or HTTPStatus(status).phrase if status in set(HTTPStatus) else ''}".strip()
     kind = _ERRORS.get(status)
     if kind is None:
-        return UnavailableError(where, what, retry_after=retry_after(headers, body))
+        # A 500 or 504 may come of a write that etcd has made: the server gave up waiting for it.
+        maybe_done = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return UnavailableError(where, what, retry_after=retry_after(headers, body), maybe_done=maybe_done)
     return kind(f"{where}: {what}")
 
 

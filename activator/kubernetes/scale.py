@@ -44,11 +44,11 @@ class KubernetesScaler:
         was applied.
 
         Raises:
-            ConflictError: the object has changed since `seen`.
+            ConflictError: the object has changed since `seen`; `maybe_by_us` where an earlier try had no answer.
             NotFoundError: it is gone, or another object has its name.
             DeniedError: the role lacks patch on this kind's scale.
             InvalidError: the count is not acceptable.
-            UnavailableError: the change may or may not have been made.
+            UnavailableError: it was not made; `maybe_done` where it may have been.
         """
         wanted = {
             "apiVersion": "autoscaling/v1",

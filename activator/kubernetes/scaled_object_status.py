@@ -145,15 +145,11 @@ def _seconds(moment: str) -> float:
 def _without_text(status: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     """Return the conditions without their messages, which hold figures that move with every look.
 
-    That of a ScaledObject that is ready holds none, and is where warnings come and go.
+    That of Ready holds none. It is where warnings come and go, and where the next trouble takes the place of the one
+    that was mended: a CA that is right now, and then a password that is wrong.
     """
     return [
-        (
-            entry["type"],
-            entry["status"],
-            entry["reason"],
-            entry["message"] if (entry["type"], entry["status"]) == ("Ready", "True") else "",
-        )
+        (entry["type"], entry["status"], entry["reason"], entry["message"] if entry["type"] == "Ready" else "")
         for entry in status.get("conditions") or ()
     ]
 
@@ -233,7 +229,8 @@ def _activity(evaluation: Evaluation) -> Iterator[tuple[str, dict[str, bool]]]:
     """
     policy, seen = evaluation.policy, evaluation.seen
     for trigger, lag in joined(policy.triggers, seen.lags):
-        yield metric_name(trigger), {"isActive": lag.uncommitted or lag.known > trigger.activation_lag_threshold}
+        held = lag.uncommitted or lag.passed
+        yield metric_name(trigger), {"isActive": held or lag.known > trigger.activation_lag_threshold}
     for schedule in policy.schedules:
         yield schedule_metric_name(schedule), {"isActive": window_at(schedule, evaluation.now).is_open}
 

@@ -1,8 +1,8 @@
 """ScaledObjects: followed where their CRD is served, also where that is later; and their finalizer.
 
 One that is being deleted drives nothing any more; it goes once its target has been given back. The finalizer has
-KEDA's name, so that an object which KEDA left behind goes as well. Beside a live KEDA they are KEDA's, except those
-that ask for wakegate by `wakegate.dev/adopt`.
+KEDA's name, so that an object which KEDA left behind goes as well; before wakegate is uninstalled it is taken away.
+Beside a live KEDA they are KEDA's, except those that ask for wakegate by `wakegate.dev/adopt`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from activator.kubernetes.reflector import Key, Reflector
 from activator.specs.keda.scaled_object import target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from activator.kubernetes.client import Document, KubernetesClient
 
@@ -126,6 +126,25 @@ class ScaledObjects:
         if not self._unlisted:
             self._settled.set()
 
+    async def let_go(self, held: Collection[TargetRef]) -> None:
+        """Take our finalizer away from all but those whose target is held still, before wakegate is uninstalled.
+
+        Nobody would take it away later, so that neither they nor their namespace nor the CRD could be deleted.
+        """
+        for key in self.tied():
+            document = self._documents.get(key)  # it may go while another is written
+            if document is not None and target_of(document) not in held:
+                finalizers = [entry for entry in document["metadata"]["finalizers"] if entry != FINALIZER]
+                await self._write(document["metadata"], {"finalizers": finalizers})
+
+    def tied(self) -> list[Key]:
+        """Return namespace and name of each of ours that has our finalizer, as it was last seen."""
+        return [
+            key
+            for key, document in self._documents.items()
+            if self._is_ours(document) and FINALIZER in (document["metadata"].get("finalizers") or ())
+        ]
+
     # ------------------------------------------------------------------------------------------------- whose it is
 
     def _drives(self, key: Key) -> bool:
@@ -183,12 +202,15 @@ class ScaledObjects:
         elif FINALIZER not in finalizers or labels.get(SCALED_OBJECT_LABEL) != metadata["name"]:
             finalizers = [*(entry for entry in finalizers if entry != FINALIZER), FINALIZER]
             wanted = {"finalizers": finalizers, "labels": {SCALED_OBJECT_LABEL: metadata["name"]}}
-        if not wanted:
-            return
+        if wanted:
+            await self._write(metadata, wanted)
+
+    async def _write(self, metadata: Document, wanted: Document) -> None:
+        """Change metadata of one as it was last seen; what fails is left to the next time."""
         path = paths.member(API_VERSION, PLURAL, metadata["namespace"], metadata["name"])
-        wanted["resourceVersion"] = metadata["resourceVersion"]
+        body = {"metadata": {**wanted, "resourceVersion": metadata["resourceVersion"]}}
         try:
-            await self._client.merge_patch(path, {"metadata": wanted})
+            await self._client.merge_patch(path, body)
         except WakegateError as error:
             log.debug("%s was not written, it is tried again: %s", path, error)
 

@@ -8,8 +8,6 @@ problem is known by its sentence and never by a value.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import logging
 from dataclasses import dataclass, field
@@ -18,13 +16,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from activator.errors import DeniedError, NotFoundError, SpecError, UnavailableError, WakegateError
 from activator.kubernetes import paths
 from activator.kubernetes.credential_file import read_credential_file
+from activator.kubernetes.referenced_objects import FILE_PREFIX, data_of, path_of, unreadable
+from activator.kubernetes.target_environments import (
+    TargetEnvironments,
+    failures_of,
+    given_by,
+    has_variables,
+    objects_of,
+)
 from activator.specs.authentication import (
     CLUSTER_TRIGGER_AUTHENTICATION,
-    CONFIG_MAP,
-    FILE,
-    SECRET,
     SERVICE_ACCOUNT,
-    TOKEN_KEY,
     AuthenticationSource,
     Plan,
     Reference,
@@ -39,18 +41,17 @@ if TYPE_CHECKING:
 
     from activator.core.model import TargetRef
     from activator.kubernetes.client import Document, KubernetesClient
+    from activator.kubernetes.target_environments import Found, Workloads
     from activator.specs.credentials import KafkaCredentials
 
-LOOK_SECONDS = 8.0
-"""How often every object is looked at: a rotated credential is in use within ten seconds, the next request included."""
+
+LOOK_SECONDS = 5.0
+"""How often every object is looked at: a rotated credential is in use within ten seconds. The other five are for the
+reads, and for the request that its targets are looked at by at once and whose connection is the first to show it."""
 UNUSED_SECONDS = 600.0
 """Credentials that nobody names and nobody has asked for so long are looked at no more."""
 LOOKS_AT_ONCE = 8
-READER_ROLE = "wakegate-secrets-reader"
 _KEDA = "keda.sh/v1alpha1"
-_PLURALS = {SECRET: "secrets", CONFIG_MAP: "configmaps", SERVICE_ACCOUNT: "serviceaccounts"}
-_FILE = "file:"
-"""In front of a file's name, where of objects the path at the API server is."""
 _TOKEN_SECONDS = 3600
 _TOKEN_FRESH_SECONDS = 0.8 * _TOKEN_SECONDS
 """A token is asked for anew before its end, and not at every look."""
@@ -75,6 +76,8 @@ class _Entry(Generic[Options]):
     unread: str = "it has not been read yet"
     """Why nothing is known of it, while that is so."""
     looked_at: bool = False
+    takes_variables: bool = False
+    """It takes parameters from the environment of a target, and none is named: there is one entry a target as well."""
 
 
 class SecretStore(Generic[Options]):
@@ -104,6 +107,8 @@ class SecretStore(Generic[Options]):
         self._tokens: dict[str, tuple[float, Document]] = {}
         """Of ServiceAccounts, by path, and until when they are fresh."""
         self._at_once = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self.environments = TargetEnvironments(client)
+        """Of the targets whose environment holds credentials."""
         self.changed: Callable[[TargetRef], None] = lambda _: None
         """Called for each target whose credentials have changed, or what is wrong with them."""
 
@@ -121,6 +126,10 @@ class SecretStore(Generic[Options]):
         """Take note of credentials that will be asked for."""
         for key in keys:
             self._entry(key)
+
+    def takes_variables(self, key: str) -> bool:
+        """Tell whether credentials are another target's own, as far as is known: see `authentication.for_target`."""
+        return self._entry(key).takes_variables
 
     def problems(self, key: str) -> tuple[SpecError, ...]:
         """Return what is wrong with credentials, as far as is known."""
@@ -143,9 +152,11 @@ class SecretStore(Generic[Options]):
         while True:
             self._new.clear()
             if clock() >= next_look:
-                next_look = clock() + LOOK_SECONDS
+                began = clock()
                 self._drop_unused()
                 await self.look()
+                # Where there are so many that a look takes long, half of the time is left to everything else.
+                next_look = max(began + LOOK_SECONDS, clock() + min(clock() - began, LOOK_SECONDS))
             else:
                 await self._look_at([entry for entry in self._entries.values() if not entry.looked_at])
             with contextlib.suppress(TimeoutError):
@@ -164,6 +175,7 @@ class SecretStore(Generic[Options]):
         oldest = asyncio.get_running_loop().time() - UNUSED_SECONDS
         for key in [key for key, entry in self._entries.items() if not entry.named_by and entry.asked_at < oldest]:
             del self._entries[key]
+        self.environments.keep({entry.source.target for entry in self._entries.values()})
 
     # ------------------------------------------------------------------------------------------------------ one look
 
@@ -174,20 +186,30 @@ class SecretStore(Generic[Options]):
     async def _look_at(self, entries: Sequence[_Entry[Options]]) -> None:
         told = await self._read({path for entry in entries if (path := _source_path(entry.source))})
         plans = {id(entry): self._plan(entry.source, told) for entry in entries}
-        references = {reference for plan in plans.values() if isinstance(plan, Plan) for reference in plan.references()}
+        workloads = await self.environments.read(
+            entry.source.target
+            for entry in entries
+            if entry.source.target is not None and has_variables(plans[id(entry)])
+        )
+        references = {
+            reference
+            for entry in entries
+            for reference in (*_references(plans[id(entry)]), *objects_of(entry.source, plans[id(entry)], workloads))
+        }
         found = await self._read({path_of(reference) for reference in references})
         for entry in entries:
-            plan = plans[id(entry)]
-            before, entry.looked_at = (entry.credentials, entry.problems), True
-            self._take(entry, plan, found)
-            if (entry.credentials, entry.problems) != before:
+            before, entry.looked_at = _known(entry), True
+            self._take(entry, plans[id(entry)], workloads, found)
+            if _known(entry) != before:
                 self._tell(entry)
 
-    async def _read(self, wanted: set[str]) -> dict[str, Document | WakegateError | None]:
+    async def _read(self, wanted: set[str]) -> Found:
         async def read(path: str) -> Document | WakegateError | None:
             async with self._at_once:
-                if path.startswith(_FILE):
-                    return await asyncio.to_thread(read_credential_file, self._file_root, path.removeprefix(_FILE))
+                if path.startswith(FILE_PREFIX):
+                    return await asyncio.to_thread(
+                        read_credential_file, self._file_root, path.removeprefix(FILE_PREFIX)
+                    )
                 try:
                     return await (self._token(path) if path.endswith("/token") else self._client.get(path))
                 except NotFoundError:
@@ -231,14 +253,19 @@ class SecretStore(Generic[Options]):
         self,
         entry: _Entry[Options],
         plan: Plan | WakegateError,
-        found: Mapping[str, Document | WakegateError | None],
+        workloads: Workloads,
+        found: Found,
     ) -> None:
         """Take in what was read; what is in force stays so unless something that can be used takes its place."""
-        references = plan.references() if isinstance(plan, Plan) else ()
-        answers = {reference: found[path_of(reference)] for reference in references}
+        if isinstance(plan, Plan):
+            entry.takes_variables = has_variables(plan) and entry.source.target is None
+        if entry.takes_variables:
+            entry.problems, entry.unread = (), "it says something else of each target, and none is named"
+            return
+        answers = {reference: found[path_of(reference)] for reference in _references(plan)}
         failures = [_failure(reference, answer) for reference, answer in answers.items()]
-        if isinstance(plan, WakegateError):
-            failures.append(plan)
+        failures += [plan] if isinstance(plan, WakegateError) else []
+        failures += failures_of(entry.source, plan, workloads, found)
         if problems := tuple(failure for failure in failures if isinstance(failure, SpecError)):
             entry.problems = problems
             return
@@ -246,7 +273,8 @@ class SecretStore(Generic[Options]):
         if outage is not None or isinstance(plan, WakegateError):
             entry.unread = f"it could not be read: {outage}"
             return
-        resolution = resolve(entry.source, plan, {at: data_of(answer) for at, answer in answers.items()})
+        given = given_by(entry.source, plan, workloads, found)
+        resolution = resolve(entry.source, plan, {at: data_of(answer) for at, answer in answers.items()}, given)
         entry.problems = resolution.problems
         if resolution.credentials is None or resolution.credentials == entry.credentials:
             return
@@ -258,12 +286,32 @@ class SecretStore(Generic[Options]):
             entry.credentials = resolution.credentials
 
     def _tell(self, entry: _Entry[Options]) -> None:
-        if entry.problems:
+        if entry.takes_variables:
+            _log.debug("%s takes parameters from the environment of each target", entry.source)
+        elif entry.problems:
             _log.warning("credentials cannot be used: %s", "; ".join(map(str, entry.problems)))
         else:
             _log.info("credentials of %s are in use", entry.source)
         for ref in list(entry.named_by):
             self.changed(ref)
+
+
+def _known(entry: _Entry[Any]) -> tuple[object, ...]:
+    """Return what of an entry others go by."""
+    return entry.credentials, entry.problems, entry.takes_variables
+
+
+def _references(plan: Plan | WakegateError) -> tuple[Reference, ...]:
+    return plan.references() if isinstance(plan, Plan) else ()
+
+
+def _failure(reference: Reference, answer: Document | WakegateError | None) -> WakegateError | None:
+    if isinstance(answer, DeniedError):
+        if reference.kind == SERVICE_ACCOUNT:
+            grant = f"grant create of serviceaccounts/token, by its name, in namespace {reference.namespace}"
+            return SpecError(str(reference), None, f"its token may not be asked for; {grant}")
+        return unreadable(str(reference), reference.namespace)
+    return answer if isinstance(answer, WakegateError) else None
 
 
 def _denied(source: AuthenticationSource) -> SpecError:
@@ -280,45 +328,3 @@ def _source_path(source: AuthenticationSource) -> str:
     if source.kind == CLUSTER_TRIGGER_AUTHENTICATION:
         return f"{paths.collection(_KEDA, 'clustertriggerauthentications')}/{source.name}"
     return paths.member(_KEDA, "triggerauthentications", source.namespace, source.name)
-
-
-def path_of(reference: Reference) -> str:
-    """Return where an object is read; of a ServiceAccount, where its token is asked for."""
-    if reference.kind == FILE:
-        return _FILE + reference.name
-    subresource = "token" if reference.kind == SERVICE_ACCOUNT else ""
-    return paths.member("v1", _PLURALS[reference.kind], reference.namespace, reference.name, subresource)
-
-
-def _failure(reference: Reference, answer: Document | WakegateError | None) -> WakegateError | None:
-    if isinstance(answer, DeniedError):
-        if reference.kind == SERVICE_ACCOUNT:
-            grant = f"grant create of serviceaccounts/token, by its name, in namespace {reference.namespace}"
-            return SpecError(str(reference), None, f"its token may not be asked for; {grant}")
-        return unreadable(str(reference), reference.namespace)
-    return answer if isinstance(answer, WakegateError) else None
-
-
-def unreadable(what: str, namespace: str) -> SpecError:
-    """Say which grant is missing in a namespace."""
-    grant = f"bind ClusterRole {READER_ROLE} to wakegate's ServiceAccount by a RoleBinding in namespace {namespace}"
-    return SpecError(what, None, f"it may not be read; {grant}")
-
-
-def data_of(answer: Any) -> dict[str, str] | None:
-    """Decode what is in a Secret or ConfigMap; None: it does not exist."""
-    if answer is None:
-        return None
-    if answer.get("kind") == "TokenRequest":
-        return {TOKEN_KEY: str((answer.get("status") or {}).get("token", ""))}
-    data = answer.get("data") or {}
-    if answer.get("kind") in {CONFIG_MAP, FILE}:
-        return dict(data)
-    return {key: _decoded(value) for key, value in data.items()}
-
-
-def _decoded(value: str) -> str:
-    try:
-        return base64.b64decode(value).decode(errors="replace")  # a key store beside the text is nobody's business
-    except binascii.Error:
-        return ""

@@ -1,4 +1,4 @@
-"""The order of a wake, of a sleep, of a move between 1 and N, and of a target's release.
+"""The order of a wake, of a sleep, and of a move between 1 and N.
 
 The order is what makes them safe.
 """
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from activator.core import naming
 from activator.core.decide import decide
 from activator.core.invariants import refused, violation
-from activator.core.model import Applied, IsolationLevel, OnRelease, Outcome, Reason, Step
-from activator.errors import ConflictError, NotFoundError, UnavailableError, WakegateError
+from activator.core.model import APPLIED_OK, Applied, IsolationLevel, Outcome
+from activator.errors import ConflictError, UnavailableError, WakegateError
 from activator.loop import guarding, reading
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         Observation,
         Policy,
         Scale,
-        ScaledObject,
         TargetRef,
         TraceIds,
     )
@@ -54,6 +53,8 @@ class Act:
     """How long the dependency that failed asked us to wait."""
     links: tuple[TraceIds, ...] = ()
     """Batch reads made on the way."""
+    unanswered: Scale | None = None
+    """It failed for want of an answer, and may have been applied: the scale that its PATCH named."""
 
 
 async def wake(world: World, target: Target, act: Act) -> Act | None:
@@ -75,10 +76,7 @@ async def wake(world: World, target: Target, act: Act) -> Act | None:
             return None
     if not await guarding.before_a_wake(world, target):
         return None
-    woken = await _set(world, target, act, policy, lambda: target.asleep)
-    if woken is not None and woken.outcome is Outcome.APPLIED:
-        target.asleep_by_us, target.woken = False, True
-    return woken
+    return await _set(world, target, act, policy, lambda: target.asleep)
 
 
 async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, Scale], Awaitable[None]]) -> Act | None:
@@ -95,6 +93,7 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
         record arrived, its policy is another by now, it is managed no more, or we do not lead (any more).
     """
     began = started = world.now()
+    named: Scale | None = None
     try:
         scale = await world.scaler.get(target.ref)
         take_scale(target, scale)
@@ -112,24 +111,22 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
         await save(target, scale)
         # A count that somebody else has written meanwhile is another question, above all where it is the idle one.
         overtaken = target.workload.scale.replicas != scale.replicas
-        outdated = target.departed or target.policy is not policy or overtaken
+        outdated = target.departed or target.policy is not policy or target.has_other_topics() or overtaken
         gives_way = target.pushed is not None or outdated or not world.leads()
         broken = None if gives_way else _violation(world, target, act, began)
         if gives_way or broken is not None:
             leave_tail(world, target)
             return None if broken is None else _refused(world, act, broken)
-        started = world.now()
+        started, named = world.now(), scale
         take_scale(target, await world.scaler.set(target.ref, decision.replicas, scale), by_us=True)
-    except ConflictError:
-        leave_tail(world, target)
-        return None
-    except UnavailableError as error:  # an answer that was lost may have been a yes: keep watching
-        return _failed(world, act, started, error, 1)
     except WakegateError as error:
+        if named is not None and is_unanswered(error):  # it may have been a yes: keep watching
+            return failed(world, act, started, error, 1, unanswered=named)
         leave_tail(world, target)
-        return _failed(world, act, started, error, 1)
-    target.asleep_by_us = True
-    return replace(act, outcome=Outcome.APPLIED, applied=Applied(started, world.now(), "ok"))
+        return None if isinstance(error, ConflictError) else failed(world, act, started, error, 1)
+    act = replace(act, outcome=Outcome.APPLIED, applied=Applied(started, world.now(), APPLIED_OK))
+    take_effect(target, act)
+    return act
 
 
 async def change(world: World, target: Target, act: Act) -> Act | None:
@@ -143,87 +140,21 @@ async def change(world: World, target: Target, act: Act) -> Act | None:
     """
     replicas = target.workload.scale.replicas
     # A conflict is mostly a status that moved on: the count is what matters.
-    moved = await _set(
+    return await _set(
         world, target, act, target.policy, lambda: world.leads() and target.workload.scale.replicas == replicas
     )
-    if moved is not None and moved.outcome is Outcome.APPLIED:
-        target.asleep_by_us = target.asleep
-    return moved
 
 
-async def release(
-    world: World,
-    ref: TargetRef,
-    goal: int,
-    *,
-    asleep_by_us: bool,
-    on_release: OnRelease = OnRelease.AT_LEAST_ORIGINAL,
-    scaled_object: ScaledObject | None = None,
-) -> tuple[Scale, Scale] | None:
-    """Give a target back, its HPA removed.
-
-    `on_release` says with how many replicas: no fewer than `goal`, unless somebody else put it to zero; exactly
-    `goal`; or as many as there are. With `scaled_object` it stays ours, and comes back once its rival is gone.
-
-    Returns:
-        Its scale before and after; None where it does not exist any more.
-
-    Raises:
-        WakegateError: it could not be done just now.
-    """
-    await world.handoff.remove(ref, scaled_object)
-    for _ in range(MOST_ATTEMPTS):
-        try:
-            before = await world.scaler.get(ref)
-            if _is_given_back(before.replicas, goal, on_release, asleep_by_us=asleep_by_us):
-                return before, before
-            return before, await world.scaler.set(ref, goal, before)
-        except ConflictError:
-            continue
-        except NotFoundError:
-            return None
-    raise _fought_over(ref)
-
-
-def _is_given_back(replicas: int, goal: int, on_release: OnRelease, *, asleep_by_us: bool) -> bool:
-    match on_release:
-        case OnRelease.KEEP:
-            return True
-        case OnRelease.ORIGINAL:
-            return replicas == goal
-        case OnRelease.AT_LEAST_ORIGINAL:
-            return replicas >= goal or (replicas == 0 and not asleep_by_us)
-
-
-async def step_aside(world: World, target: Target, act: Act) -> Act:
-    """Leave a target to its rival; one that sleeps by our hand is put back first, by the leader.
-
-    An HPA does not act at zero: left there by us, it would never be woken by anybody.
-
-    Returns:
-        The act: refused, or applied or failed where it had to be put back.
-    """
-    if not (target.asleep and target.asleep_by_us and world.leads()):
-        return replace(act, outcome=Outcome.REFUSED)
-    goal = max(target.original_replicas, target.policy.min_replicas)
-    started = world.now()
-    try:
-        scales = await release(world, target.ref, goal, asleep_by_us=True, scaled_object=target.policy.scaled_object)
-    except WakegateError as error:
-        return _failed(world, act, started, error, 1)
-    target.asleep_by_us = False
-    if scales is None or scales[0].replicas == scales[1].replicas:
-        return replace(act, outcome=Outcome.REFUSED)
-    take_scale(target, scales[1], by_us=True)
-    text = f"put back to {goal} first, because an HPA does not act at zero"
-    steps = (*act.decision.steps, Step("rival", goal, Reason.RIVAL, text))
-    decision = replace(act.decision, replicas=goal, steps=steps)
-    return replace(act, outcome=Outcome.APPLIED, decision=decision, applied=Applied(started, world.now(), "ok"))
+def take_effect(target: Target, act: Act) -> None:
+    """Take note of a count that we have set."""
+    target.asleep_by_us = target.asleep
+    target.woken = target.woken or (act.seen.replicas <= target.idle and not target.asleep)
 
 
 def take_scale(target: Target, scale: Scale, *, by_us: bool = False) -> None:
-    """Believe a scale that was read or written just now."""
-    manager = naming.FIELD_MANAGER if by_us else target.workload.replicas_manager
+    """Believe a scale that was read or written just now; who wrote a count that was read, the catalog will tell."""
+    known = target.workload.replicas_manager if scale.replicas == target.workload.scale.replicas else None
+    manager = naming.FIELD_MANAGER if by_us else known
     ready = min(target.workload.ready_replicas, scale.replicas)
     target.workload = replace(target.workload, scale=scale, replicas_manager=manager, ready_replicas=ready)
 
@@ -243,6 +174,16 @@ def join_tail(world: World, target: Target) -> None:
         world.wakes.join(target.ref, cluster, positions, isolation)
         joined |= {(cluster, place): offset for place, offset in positions.items()}
     target.joined = joined
+
+
+def has_unwatched_topic(target: Target) -> bool:
+    """Tell whether a topic was found since the tail joined."""
+    watched = {(cluster, topic) for cluster, (topic, _) in target.joined or ()}
+    return any(
+        (trigger.cluster, trigger.topic) not in watched and target.tracker(trigger).memory.partitions
+        for trigger in target.policy.triggers
+        if trigger.topics_of_group
+    )
 
 
 def has_recreated_topic(target: Target) -> bool:
@@ -266,24 +207,39 @@ def leave_tail(world: World, target: Target) -> None:
 
 async def _set(world: World, target: Target, act: Act, policy: Policy, still_due: Callable[[], bool]) -> Act | None:
     """Set the decided count, again where somebody else wrote in between; None: it is not due any more."""
+
+    def is_due() -> bool:
+        return not target.departed and target.policy is policy and still_due()
+
     started = world.now()
     attempts = 0
+    unanswered: Scale | None = None
     try:
-        while not target.departed and target.policy is policy and still_due():
+        while is_due():
+            unanswered = None  # it is still to be done: what had no answer was not applied
             if attempts == MOST_ATTEMPTS:
-                raise _fought_over(target.ref)
+                raise fought_over(target.ref)
             if (broken := _violation(world, target, act, started)) is not None:
                 return _refused(world, act, broken)
             attempts += 1
+            named = target.workload.scale
             try:
-                scale = await world.scaler.set(target.ref, act.decision.replicas, target.workload.scale)
-            except ConflictError:
+                scale = await world.scaler.set(target.ref, act.decision.replicas, named)
+            except WakegateError as error:
+                unanswered = named if is_unanswered(error) else None
+                if not isinstance(error, ConflictError):
+                    raise
                 take_scale(target, await world.scaler.get(target.ref))
+                if unanswered is not None and not is_due():
+                    raise  # perhaps because of this very PATCH: what became of it is yet to be told
             else:
                 take_scale(target, scale, by_us=True)
-                return replace(act, outcome=Outcome.APPLIED, applied=Applied(started, world.now(), "ok", attempts))
+                applied = Applied(started, world.now(), APPLIED_OK, attempts)
+                act = replace(act, outcome=Outcome.APPLIED, applied=applied)
+                take_effect(target, act)
+                return act
     except WakegateError as error:
-        return _failed(world, act, started, error, attempts)
+        return failed(world, act, started, error, attempts, unanswered=unanswered)
     return None
 
 
@@ -298,11 +254,22 @@ def _refused(world: World, act: Act, broken: str) -> Act:
     return replace(act, outcome=Outcome.REFUSED, decision=decision)
 
 
-def _fought_over(ref: TargetRef) -> ConflictError:
+def fought_over(ref: TargetRef) -> ConflictError:
+    """Return what is raised where a change was sent `MOST_ATTEMPTS` times."""
     return ConflictError(f"{ref} was changed by somebody else {MOST_ATTEMPTS} times in a row")
 
 
-def _failed(world: World, act: Act, started: datetime, error: WakegateError, attempts: int) -> Act:
+def is_unanswered(error: WakegateError) -> bool:
+    """Tell whether a PATCH that ended so may have been applied all the same."""
+    if isinstance(error, ConflictError):
+        return error.maybe_by_us
+    return isinstance(error, UnavailableError) and error.maybe_done
+
+
+def failed(
+    world: World, act: Act, started: datetime, error: WakegateError, attempts: int, *, unanswered: Scale | None = None
+) -> Act:
+    """Return an act that was sent, and failed or had no answer."""
     retry_after = error.retry_after if isinstance(error, UnavailableError) else None
     applied = Applied(started, world.now(), str(error), attempts)
-    return replace(act, outcome=Outcome.FAILED, applied=applied, retry_after=retry_after)
+    return replace(act, outcome=Outcome.FAILED, applied=applied, retry_after=retry_after, unanswered=unanswered)

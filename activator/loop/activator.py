@@ -6,14 +6,12 @@ import asyncio
 import logging
 from collections import defaultdict
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from activator.core.agenda import Agenda
-from activator.core.decide import HPA_SYNC_PERIOD, decide, push_is_proof
-from activator.core.model import Handover, Outcome, Reason
-from activator.errors import WakegateError
-from activator.loop import acting, guarding, notices, reading, telling
+from activator.core.decide import decide, push_is_proof
+from activator.core.model import Outcome, Reason
+from activator.loop import acting, following_up, guarding, next_look, putting_back, reading, telling, unanswered
 from activator.loop.keeping import Keeper
 from activator.loop.leading import InformedLeadership, Leading
 from activator.loop.releasing import Releasing
@@ -21,7 +19,7 @@ from activator.loop.roster import Roster, is_old
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from activator.core.agenda import Due
     from activator.core.model import Cluster, Push, Scale, TargetRef, TraceIds, Workload
@@ -31,17 +29,16 @@ if TYPE_CHECKING:
 
 ACTS_AT_ONCE = 64
 """Targets acted upon at the same time: a storm of wakes is spread over no more requests than this."""
-FIRST_BACK_OFF = timedelta(milliseconds=250)
-LONGEST_BACK_OFF = timedelta(seconds=5)
-"""A failed act is tried again no later than this, so that everything is normal 10 s after a dependency is back."""
-CLOSE_LOOKS = ((timedelta(seconds=30), timedelta(seconds=1)), (timedelta(minutes=10), timedelta(seconds=5)))
-"""While a wake has no commit yet: for how long after it, and how often, its target is looked at."""
-TAKEN_ALONG = 64
-"""Targets looked at before they are due because another one is: more of them would make a batch that holds up those
-that are due."""
-COMPANY = 0.2
-"""By which share of its interval a regular look may come sooner, in company."""
-NON_LEADER_LOOK = timedelta(seconds=15)
+FOLLOW_UPS_AT_ONCE = 16
+"""Targets whose decision is followed up at the same time, beside those: the next wake waits for no HPA of the last."""
+READ_TOGETHER = 128
+"""Targets read in one batch, where few more wait: each is decided about only once all of them are read."""
+BATCH_SHARE = 4
+"""Of more, such as all of them after a takeover, that part is read at a time. So those that became due at one moment
+are apart after a few intervals."""
+LOOKS_A_TURN = 12
+"""Looks that are begun before the event loop turns to whatever else has come in: after a takeover all targets are due
+at once, and a record that is pushed then must not wait for three thousand decisions."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +58,7 @@ class Activator:
         self._waiting: defaultdict[tuple[Cluster, ...], dict[TargetRef, Push | None]] = defaultdict(dict)
         self._news = asyncio.Event()
         self._acts = asyncio.Semaphore(ACTS_AT_ONCE)
+        self._follow_ups = asyncio.Semaphore(FOLLOW_UPS_AT_ONCE)
 
     @property
     def targets(self) -> Mapping[TargetRef, Target]:
@@ -152,14 +150,24 @@ class Activator:
         for clusters in list(self._waiting):
             if clusters not in self._reading:
                 self._reading.add(clusters)
-                tasks.create_task(self._read(tasks, clusters, self._waiting.pop(clusters)))
+                tasks.create_task(self._read(tasks, clusters, self._next_batch(clusters)))
+
+    def _next_batch(self, clusters: tuple[Cluster, ...]) -> dict[TargetRef, Push | None]:
+        """Take those that wait the longest for a read of these clusters; whom a push has brought goes before."""
+        waiting = self._waiting.pop(clusters)
+        size = max(READ_TOGETHER, len(waiting) // BATCH_SHARE)
+        if len(waiting) <= size:
+            return waiting
+        order = sorted(waiting, key=lambda ref: waiting[ref] is None)
+        self._waiting[clusters] = {ref: waiting[ref] for ref in order[size:]}
+        return {ref: waiting[ref] for ref in order[:size]}
 
     def _take_due(self) -> list[Due]:
         """Take who is due, and in their company who would be soon: a read of many costs little more than one of one."""
         now = self._world.now()
         due = list(self._agenda.take_due(now))
         if any(one.push is None for one in due):  # a wake alone waits for nobody
-            due += self._agenda.take_along(now, TAKEN_ALONG)
+            due += self._agenda.take_along(now, READ_TOGETHER - len(due))
         return due
 
     async def _read(
@@ -179,9 +187,12 @@ class Activator:
         finally:
             self._reading.discard(clusters)
             self._news.set()
-        for target in targets:
+        for number, target in enumerate(targets, 1):
             if self._roster.targets.get(target.ref) is target:
+                self._roster.follow_topics(target)
                 self._begin_look(tasks, target, batch[target.ref], links)
+            if number % LOOKS_A_TURN == 0:
+                await asyncio.sleep(0)
 
     def _begin_look(
         self, tasks: asyncio.TaskGroup, target: Target, push: Push | None, links: tuple[TraceIds, ...]
@@ -194,24 +205,61 @@ class Activator:
 
     async def _look(self, target: Target, push: Push | None, links: tuple[TraceIds, ...]) -> None:
         """Look at one target; whatever comes of it, it is looked at again."""
+        waiting = None
         try:
             async with self._acts:
-                await self._decide_and_act(target, push, links)
+                done = await self._decide_and_act(target, push, links)
+            if self._follow_ups.locked():
+                waiting = done
+            elif done is not None:
+                target.to_follow_up = None
+                async with self._follow_ups:
+                    await following_up.follow_up(self._world, target, *done)
         except Exception:  # noqa: BLE001 - one poisoned target in a thousand touches no other
-            _log.exception("a look at %s failed in a way nobody foresaw; it is tried again", target.ref)
-            self._later(target)
+            self._poisoned(target)
         finally:
-            target.busy = False
-            if target.departed:
-                self._look_at_successor(target)
-            elif target.pushed is not None and target.asleep and not is_old(target, target.pushed):
-                self._agenda.wake(target.ref, target.pushed)
-            elif target.again:
-                self._agenda.bring_forward(target.ref, self._world.now())
-            target.pushed, target.again, target.due_at = None, False, None
-            self._news.set()
+            self._set_free(target)
+        if waiting is not None:
+            await self._follow_up_later(target, waiting)
 
-    async def _decide_and_act(self, target: Target, push: Push | None, links: tuple[TraceIds, ...]) -> None:
+    async def _follow_up_later(self, target: Target, done: tuple[acting.Act, datetime]) -> None:
+        """Follow a decision up once there is room: until then the target may be woken, and decided about anew."""
+        target.to_follow_up = done
+        async with self._follow_ups:
+            if target.to_follow_up is not done or target.busy:  # a newer look is followed up instead
+                return
+            if self._roster.targets.get(target.ref) is not target:
+                return
+            target.busy = True
+            try:
+                await following_up.follow_up(self._world, target, *done)
+            except Exception:  # noqa: BLE001 - a mistake of ours in what follows is no end of the loop for the others
+                self._poisoned(target)
+            finally:
+                self._set_free(target)
+
+    def _poisoned(self, target: Target) -> None:
+        _log.exception("a look at %s failed in a way nobody foresaw; it is tried again", target.ref)
+        self._later(target)
+
+    def _set_free(self, target: Target) -> None:
+        """Let a target be looked at again, at once where something has come in meanwhile."""
+        target.busy = False
+        if target.departed:
+            self._look_at_successor(target)
+        elif target.pushed is not None and target.asleep and not is_old(target, target.pushed):
+            self._agenda.wake(target.ref, target.pushed)
+        elif target.again:
+            self._agenda.bring_forward(target.ref, self._world.now())
+        target.pushed, target.again, target.due_at = None, False, None
+        self._news.set()
+
+    async def _decide_and_act(
+        self, target: Target, push: Push | None, links: tuple[TraceIds, ...]
+    ) -> tuple[acting.Act, datetime] | None:
+        """Decide, do it and tell it; return what is to be followed up and when it was decided, where anything is."""
+        if await unanswered.settle(self._world, target) and target.woken:
+            await guarding.renew(self._world, target)
         proof = push is not None and _proves(target, push)
         if not proof:
             await reading.probe_markers(self._world, target)
@@ -223,15 +271,23 @@ class Activator:
         act = await self._act(target, acting.Act(Outcome.HELD, decision, memory, seen))
         if target.departed:
             self._abandon(target, act, links, now)
-            return
+            return None
         if act is None:  # somebody else has done it, or may: look at what there is now
             self._later(target)
-            return
+            return None
         target.memory = act.memory
         if act.outcome is Outcome.APPLIED:  # or an HPA that writes its stale count before the next look goes unnoticed
             target.memory = replace(act.memory, replicas=act.decision.replicas)
+        if act.unanswered is not None:
+            lost = unanswered.Unanswered(act, act.unanswered, push, links, now, target.commits())
+            unanswered.keep(self._world, target, lost)
+            self._try_again(target, push, act)
+            return None
+        if push is None and target.pushed is not None and _woke(target, act):
+            # The record that was read told of itself while it was looked at: the wake is its doing.
+            push, act = target.pushed, replace(act, seen=replace(act.seen, pushed=target.pushed))
         self._finish(target, act, push, links, now)
-        await self._follow_up(target, act, now)
+        return act, now
 
     def _abandon(self, target: Target, act: acting.Act | None, links: tuple[TraceIds, ...], now: datetime) -> None:
         """Take leave of a target that is managed no more since a look at it began: only what was sent still counts."""
@@ -248,14 +304,16 @@ class Activator:
     def _look_at_successor(self, target: Target) -> None:
         """Forget when to look at a target that has departed, and look at the one that was made anew in its place."""
         self._agenda.forget(target.ref)
-        if target.ref in self._roster.targets:
+        if (successor := self._roster.targets.get(target.ref)) is not None:
+            # The old look joined and left the tail by the name of both: what the new one watched may be gone.
+            successor.joined = None
             self._agenda.bring_forward(target.ref, self._world.now())
 
     async def _act(self, target: Target, act: acting.Act) -> acting.Act | None:
         """Do what was decided: the way out of idle is any replica's, every other the leader's."""
         wanted, seen = act.decision.replicas, act.seen.replicas
         if act.decision.reason is Reason.RIVAL:
-            return await acting.step_aside(self._world, target, act)
+            return await putting_back.step_aside(self._world, target, act)
         if wanted == seen:
             return act
         if seen <= target.idle and not target.policy.paused:  # to a count that it is paused at is no wake
@@ -271,80 +329,40 @@ class Activator:
     ) -> None:
         """Record an act, follow the episode, and say when to look again."""
         applied = act.outcome is Outcome.APPLIED
-        evaluation = telling.evaluate(self._world, target, act, links, now)
-        if applied and target.asleep is not (act.seen.replicas <= target.idle):
-            evaluation = telling.begin_episode(self._world, target, evaluation, push)
-        if applied or self._world.leads():
-            self._world.recorder.record(evaluation)
+        if applied:
+            act = unanswered.supersede(self._world, target, act)
+        telling.tell(self._world, target, act, push, links, now)
         telling.follow_episode(self._world, target, now)
         if not target.asleep or target.policy.paused:
             acting.leave_tail(self._world, target)
+        elif _must_join(target) and all(lag.complete for lag in target.lags()):
+            acting.join_tail(self._world, target)
         if not guarding.may_lack_what_was_kept(self._world, target):
             samples = target.samples(self._world.now(), at_least=1 if act.seen.push_is_proof else 0)
             self._world.metrics.publish(target.ref, list(samples))
         if act.outcome is Outcome.FAILED:
-            if push is not None:  # it still proves work, but must not be tried again without a pause
-                self._agenda.carry(target.ref, push)
-            self._later(target, retry_after=act.retry_after)
+            self._try_again(target, push, act)
             return
         target.failures = 0
+        target.to_renew = target.woken and (target.to_renew or _woke(target, act))
         look_again_at = act.decision.look_again_at
         if applied and target.woken and guarding.is_guarded(self._world, target):
             look_again_at = now  # offsets that expired since the last look are committed before a consumer asks
-        at = self._next_look(target, look_again_at)
-        self._agenda.schedule(target.ref, at, in_company_from=_in_company_from(target, at, now))
+        at = next_look.while_a_wake_is_fresh(target, look_again_at, self._world.now())
+        self._agenda.schedule(target.ref, at, in_company_from=next_look.in_company_from(target, at, now))
         self._keeper.offer(target.ref, target.workload.scale.uid, target.state(now))
 
-    async def _follow_up(self, target: Target, act: acting.Act, now: datetime) -> None:
-        """See to what follows a decision: the tail of a sleeper, the HPA, and the Event that tells of a takeover."""
-        complete = all(lag.complete for lag in target.lags())
-        if target.asleep and complete and not target.policy.paused and _must_join(target):
-            acting.join_tail(self._world, target)
-        if act.outcome is Outcome.APPLIED and target.woken and act.seen.replicas <= target.idle:
-            await guarding.renew(self._world, target)
-        if not self._world.leads():
-            return
-        await guarding.restore(self._world, target)
-        if target.departed:
-            return
-        # A changed policy waits for a reading under it, too; a pause, and a count for want of a reading, do not.
-        if complete or target.policy.paused or target.memory.fallback is not None:
-            await self._hand_over(target, act, now)
-
-    async def _hand_over(self, target: Target, act: acting.Act, now: datetime) -> None:
-        """See to it that the HPA is what policy and rivals leave of it, and say what will happen from now on."""
-        scaled_object = target.policy.scaled_object
-        try:
-            if target.policy.paused or act.seen.rival is not None:
-                await self._world.handoff.remove(target.ref, scaled_object)
-            elif target.policy.dry_run:
-                pass
-            elif target.handoff is Handover.DIRECT:
-                await self._world.handoff.remove(target.ref, scaled_object)
-            elif target.handoff is Handover.HPA:
-                uid, cap = target.workload.scale.uid, target.partition_cap()
-                await self._world.handoff.ensure(target.ref, uid, target.policy, cap)
-        except WakegateError as error:
-            self._world.recorder.record(notices.handoff_failed(target.workload, error, now))
-        if not target.announced:
-            target.announced = True
-            self._world.recorder.record(notices.taken_over(target, now))
+    def _try_again(self, target: Target, push: Push | None, failed: acting.Act) -> None:
+        """Have another look at a target whose act has failed."""
+        if push is not None:  # it still proves work, but must not be tried again without a pause
+            self._agenda.carry(target.ref, push)
+        self._later(target, retry_after=failed.retry_after)
 
     def _later(self, target: Target, *, retry_after: timedelta | None = None) -> None:
-        """Look again after a failure, or a change of mind: soon, then less and less soon."""
+        """Look again after a failure, or a change of mind."""
         target.failures += 1
-        wait = min(FIRST_BACK_OFF * 2 ** min(target.failures - 1, 10), LONGEST_BACK_OFF)
-        if not self._world.leads() and retry_after is None and not target.asleep:
-            wait = min(target.policy.polling_interval, NON_LEADER_LOOK)  # the leader acts, the catalog tells us
-        self._agenda.schedule(target.ref, self._world.now() + max(wait, retry_after or wait))
-
-    def _next_look(self, target: Target, at: datetime) -> datetime:
-        """Look more often while a wake has no commit yet: the HPA needs a fresh lag, and a person an answer."""
-        if target.episode is None or target.episode.kind != "wake":
-            return at
-        now = self._world.now()
-        often = next((often for longest, often in CLOSE_LOOKS if now - target.episode.changed_at < longest), None)
-        return min(at, now + often) if often is not None else at
+        wait = next_look.after_a_failure(target, leads=self._world.leads(), retry_after=retry_after)
+        self._agenda.schedule(target.ref, self._world.now() + wait)
 
     async def _save_asleep(self, target: Target, scale: Scale) -> None:
         """Write what must outlive us before a target is put to sleep."""
@@ -352,20 +370,12 @@ class Activator:
         await self._keeper.save(target.ref, scale.uid, state)
 
 
-def _in_company_from(target: Target, at: datetime, now: datetime) -> datetime | None:
-    """Say from when on a regular look may come, together with others; None: this one has a moment of its own.
-
-    Where we move 1..N ourselves, looks keep the HPA's rhythm.
-    """
-    if not target.asleep and target.handoff is Handover.DIRECT:
-        return None
-    polling = target.policy.polling_interval
-    regular = polling if target.asleep else min(polling, HPA_SYNC_PERIOD)
-    return at - regular * COMPANY if at - now >= regular else None
+def _woke(target: Target, act: acting.Act) -> bool:
+    return act.outcome is Outcome.APPLIED and act.seen.replicas <= target.idle
 
 
 def _must_join(target: Target) -> bool:
-    return target.joined is None or acting.has_recreated_topic(target)
+    return target.joined is None or acting.has_recreated_topic(target) or acting.has_unwatched_topic(target)
 
 
 def _proves(target: Target, push: Push) -> bool:

@@ -173,7 +173,7 @@ async def _commit(world: World, target: Target, trigger: Trigger, missing: tuple
         trigger.group,
         trigger.topic,
         {entry.partition: entry.offset for entry in missing},
-        passed=frozenset(entry.partition for entry in missing if entry.passed is not None),
+        passed=frozenset(entry.partition for entry in missing if entry.passed),
         topic_id=tracker.memory.kept.topic_id,
     )
     tracker.was_committed(trigger, there)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from activator.core import naming
+from activator.core import consumption, naming
 from activator.core.model import Handover, Notice, Severity
 from activator.loop.target import FOREIGN_WINDOW, Fight
 
@@ -106,9 +106,9 @@ def foreign_write(target: Target, before: Workload, now: datetime) -> Notice | N
 
 def committed(target: Target, trigger: Trigger, made: tuple[MissingCommit, ...], now: datetime) -> Iterator[Notice]:
     """Say what was committed for a group without members, and what it will never read."""
-    lost = [entry for entry in made if not entry.pinned and entry.passed is None]
+    lost = [entry for entry in made if not entry.pinned and not entry.passed]
     pinned = [entry for entry in made if entry.pinned]
-    passed = [entry for entry in made if entry.passed is not None]
+    passed = [entry for entry in made if entry.passed]
     place = f"group {trigger.group} on {trigger.topic}"
     if lost:
         message = (
@@ -129,7 +129,10 @@ def committed(target: Target, trigger: Trigger, made: tuple[MissingCommit, ...],
         )
         yield _notice(target.workload, Severity.NORMAL, "OffsetsMovedToLogStart", message, now)
     if expired := sum(entry.expired for entry in made):
-        message = f"{place}: retention removed {expired} records that it had not read; it goes on at the log start"
+        message = (
+            f"{place}: retention has passed {expired} offsets that it had not read, at most as many records (a"
+            " transaction's markers take offsets, too); it goes on at the log start"
+        )
         yield _notice(target.workload, Severity.WARNING, "RecordsExpired", message, now)
 
 
@@ -146,7 +149,7 @@ def offsets_denied(target: Target, error: WakegateError, now: datetime) -> Notic
     """Say that nothing can be committed for a group, and what that means."""
     message = (
         f"{error}. Until then offsets that Kafka forgets are not committed again, and a group that starts at latest and"
-        " has never committed is kept awake. offset-guard: off says that this is meant."
+        " has no commit that it can begin from is kept awake. offset-guard: off says that this is meant."
     )
     return _notice(target.workload, Severity.WARNING, "OffsetGuardDenied", message, now)
 
@@ -165,6 +168,16 @@ def not_woken_yet(target: Target, now: datetime) -> Notice:
         " ScaleTargets can be listed"
     )
     return _notice(target.workload, Severity.WARNING, "WakeWaitsForState", message, now)
+
+
+def not_consumed(target: Target, now: datetime) -> Iterator[Notice]:
+    """Name the topics whose lag keeps a target awake and that no member of its group consumes, each once."""
+    for trigger, found in target.not_consumed(now):
+        tracker = target.tracker(trigger)
+        if not tracker.told:
+            tracker.told = True
+            message = consumption.describe(trigger, found)
+            yield _notice(target.workload, Severity.WARNING, "TopicNotConsumed", message, now)
 
 
 def _offsets(entries: Sequence[MissingCommit]) -> str:

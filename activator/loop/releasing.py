@@ -24,7 +24,7 @@ from activator.core.model import (
     Step,
 )
 from activator.errors import WakegateError
-from activator.loop import acting, notices
+from activator.loop import notices, putting_back
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,6 +48,8 @@ class Release:
     due: datetime
     rule: OnRelease | None = None
     """By which rule, whatever the policy says; None: by the policy's."""
+    lost: Scale | None = None
+    """What the PATCH of the last try named, where that had no answer."""
 
     @property
     def on_release(self) -> OnRelease:
@@ -86,12 +88,14 @@ class Releasing:
         """Give a target back as soon as this replica leads."""
         if policy is None and state.last_valid:
             policy, _ = self._world.parse(state.last_valid, ref)
+        known = self._releases.get(ref)
         self._releases[ref] = Release(
             policy=policy,
             original_replicas=state.original_replicas or 0,
             asleep_by_us=state.asleep_by_us,
             due=self._world.now(),
             rule=self._rule,
+            lost=known.lost if known is not None else None,
         )
 
     def cancel(self, ref: TargetRef) -> None:
@@ -116,22 +120,29 @@ class Releasing:
                 await self._release(ref, release)
             except WakegateError as error:
                 _log.warning("%s could not be released, it is tried again in a moment: %s", ref, error)
-                if ref in self._releases:
-                    self._releases[ref] = replace(release, due=self._world.now() + _AGAIN)
+                if (newest := self._releases.get(ref)) is not None:  # begun anew meanwhile, or the one that was tried
+                    lost = error.named if isinstance(error, putting_back.LostAnswerError) else None
+                    self._releases[ref] = replace(newest, due=self._world.now() + _AGAIN, lost=lost)
             else:
-                self._releases.pop(ref, None)
+                if self._releases.get(ref) is release:  # else more has been learnt of it meanwhile
+                    del self._releases[ref]
 
     async def _release(self, ref: TargetRef, release: Release) -> None:
         started = self._world.now()
-        scales = await acting.release(
-            self._world, ref, release.goal, asleep_by_us=release.asleep_by_us, on_release=release.on_release
+        made = await putting_back.release(
+            self._world,
+            ref,
+            release.goal,
+            asleep_by_us=release.asleep_by_us,
+            on_release=release.on_release,
+            lost=release.lost,
         )
-        if scales is not None:
-            self._tell(ref, release, *scales, started)
+        if made is not None:
+            self._tell(ref, release, made, started)
         await self._keeper.forget(ref)
 
-    def _tell(self, ref: TargetRef, release: Release, before: Scale, after: Scale, started: datetime) -> None:
-        now = self._world.now()
+    def _tell(self, ref: TargetRef, release: Release, made: putting_back.PutBack, started: datetime) -> None:
+        now, before, after = self._world.now(), made.before, made.after
         changed = before.replicas != after.replicas
         if release.policy is None and not changed:
             return  # it was never taken over: there is nothing to tell
@@ -148,6 +159,6 @@ class Releasing:
                 phase=phase_of(policy, after.replicas, 0),
                 now=now,
                 ids=self._world.new_ids(None),
-                applied=Applied(started, now, "ok") if changed else None,
+                applied=Applied(started, now, made.status) if changed else None,
             )
         )

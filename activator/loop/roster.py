@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from activator.core import naming
 from activator.core.model import Departed
-from activator.loop import acting, notices, takeover, telling
+from activator.loop import acting, notices, takeover, telling, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +66,8 @@ class Roster:
             target = None
         if target is None:
             self._take_over(managed)
-        else:
+        elif not _is_older(managed.workload.scale, target.told):  # else the configuration would go back with it
+            target.told = managed.workload.scale
             self._take_workload(target, managed.workload)
             self._take_configuration(target, managed)
 
@@ -81,6 +83,7 @@ class Roster:
             self._index(target, remove=True)
             acting.leave_tail(self._world, target)
             state = target.state(self._world.now())
+            unanswered.give_up(self._world, target)
         if workload is None:
             self._keeper.drop(ref)
         elif state is not None:
@@ -108,7 +111,9 @@ class Roster:
             self._keeper.restored(ref, state)
             target = self.targets.get(ref)
             if target is not None:
+                self._index(target, remove=True)
                 takeover.adopt_state(target, state, self._world.now())
+                self._index(target)
             elif ref not in self._refused:
                 self._restored[ref] = state
         if not self.is_restored:
@@ -174,6 +179,10 @@ class Roster:
             return
         before, target.workload, now = target.workload, workload, self._world.now()
         target.woken = target.woken or before.scale.replicas <= target.idle < workload.scale.replicas
+        if not target.asleep:
+            target.asleep_by_us = False
+        elif before.scale.replicas > target.idle:  # another replica of ours may have done it, and not lead any more
+            target.asleep_by_us = workload.replicas_manager == naming.FIELD_MANAGER
         if workload.scale.replicas != before.scale.replicas:
             notice = notices.foreign_write(target, before, now)
             if notice is not None and self._world.leads():
@@ -191,7 +200,7 @@ class Roster:
             # Taken over while its credentials were still to be read, it may never have had a policy that works.
             in_force = target.announced
             self._world.recorder.record(notices.invalid(target.workload, managed.problems, now, in_force=in_force))
-        elif managed.policy == target.policy and not target.problems:
+        elif managed.policy == target.written and not target.problems:
             return
         else:
             self._index(target, remove=True)
@@ -201,6 +210,13 @@ class Roster:
             acting.leave_tail(self._world, target)
         target.problems = managed.problems
         self._due(target.ref, now)
+
+    def follow_topics(self, target: Target) -> None:
+        """Let those topics count that were found by the commits of its groups; not in the midst of a look."""
+        if not target.busy and target.has_other_topics():
+            self._index(target, remove=True)
+            target.follow_topics()
+            self._index(target)
 
     def _index(self, target: Target, *, remove: bool = False) -> None:
         for trigger in target.policy.triggers:

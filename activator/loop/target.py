@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from activator.core import naming
+from activator.core import consumption, group_topics, naming
 from activator.core.decide import phase_of
 from activator.core.joined import joined
 from activator.core.kept_offsets import WITHOUT_MEMBERS, merge, only_missing
-from activator.core.lag import LagMemory, asking_lag, holding_value, limited, measure, served_value
+from activator.core.lag import LagMemory, asking_lag, holding_value, served_value
 from activator.core.model import (
     Evaluation,
     GroupOnTopic,
@@ -28,104 +29,36 @@ from activator.core.model import (
 )
 from activator.core.schedule import window_at
 from activator.core.steps.limiting import partition_cap
+from activator.loop.tracker import Tracker
 from activator.ports import MetricSample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from activator.core.consumption import NotConsumed
     from activator.core.episode import Episode
     from activator.core.model import (
         Cluster,
-        PartitionLag,
+        IsolationLevel,
         Policy,
         Push,
         Reading,
+        Scale,
         TargetRef,
         TraceIds,
         Trigger,
         Workload,
     )
     from activator.errors import SpecError
+    from activator.loop.acting import Act
+    from activator.loop.unanswered import Unanswered
     from activator.ports import HandoffView, TopicPartition
 
 FOREIGN_WINDOW = timedelta(minutes=15)
 """How long writes of another hand count as one fight, and how long it is told of after its last."""
 LONGEST_HOLD = timedelta(minutes=5)
 """A hold is told as one stretch for no longer than this, so that a backend sees it while it lasts."""
-
-NEVER_READ = Lag(known=0, complete=False, partitions=None)
-
-
-@dataclass(slots=True)
-class Tracker:
-    """What is known of one trigger."""
-
-    memory: LagMemory = field(default_factory=LagMemory)
-    lag: Lag = NEVER_READ
-    partitions: tuple[PartitionLag, ...] = ()
-    offsets: TriggerOffsets | None = None
-    """The last reading that was more than an error."""
-    _settled: tuple[LagMemory, bool] | None = None
-    """The memory that the last reading left, and whether it was guarded, where it left nothing that was not in the one
-    before: the same reading once more would change nothing either."""
-
-    def take(self, trigger: Trigger, reading: Reading, *, guarded: bool) -> None:
-        """Take a reading in; `guarded`: what is kept of the group counts as committed."""
-        if not isinstance(reading, TriggerOffsets):
-            last = self.lag
-            self.lag, self.partitions, self.memory = measure(trigger, reading, self.memory, guarded=guarded)
-            # What was known of the topic's size and the group stays the best guess there is.
-            self.lag = replace(self.lag, partitions=last.partitions, read_at=last.read_at, group_state=last.group_state)
-            return
-        before, reading = self.memory, limited(trigger, reading)
-        if self._is_repeated(reading, guarded=guarded):  # the usual one of a sleeper
-            self.lag = replace(self.lag, read_at=reading.read_at)
-            self.memory = LagMemory(before.partitions, reading.read_at, before.kept)
-            self._settled = self.memory, guarded
-        else:
-            self.lag, self.partitions, self.memory = measure(trigger, reading, before, guarded=guarded)
-            unchanged = (before.partitions, before.kept) == (self.memory.partitions, self.memory.kept)
-            self._settled = (self.memory, guarded) if unchanged and before.read_at != reading.read_at else None
-        self.offsets = reading
-
-    def _is_repeated(self, reading: TriggerOffsets, *, guarded: bool) -> bool:
-        """Tell whether a reading says what the last one said, after which nothing changed any more."""
-        if self._settled is None or self.offsets is None or not self.lag.complete:
-            return False
-        memory, was_guarded = self._settled
-        if memory is not self.memory or was_guarded is not guarded or memory.read_at == reading.read_at:
-            return False
-        last = self.offsets
-        return (last.group_state, last.topic_id, last.partitions) == (
-            reading.group_state,
-            reading.topic_id,
-            reading.partitions,
-        )
-
-    def measure_again(self, trigger: Trigger, *, guarded: bool) -> None:
-        """Measure the last reading anew, with what was learnt since: it is no second look."""
-        if self.offsets is not None:
-            arrived = self.lag.arrived
-            self.lag, self.partitions, self.memory = measure(trigger, self.offsets, self.memory, guarded=guarded)
-            self.lag = replace(self.lag, arrived=arrived)
-
-    def was_committed(self, trigger: Trigger, commits: Mapping[int, int]) -> None:
-        """Take note that a group without members has these offsets now."""
-        if self.offsets is None:
-            return
-        partitions = (
-            replace(partition, committed=commits.get(partition.partition, partition.committed))
-            for partition in self.offsets.partitions
-        )
-        self.offsets = replace(self.offsets, partitions=tuple(partitions))
-        self.measure_again(trigger, guarded=True)
-
-    def commits(self) -> Iterator[tuple[TopicPartition, int]]:
-        """Yield the committed offset of each partition that has one."""
-        for partition, known in self.memory.partitions.items():
-            if known.committed is not None:
-                yield partition, known.committed
 
 
 @dataclass(slots=True)
@@ -171,6 +104,8 @@ class Target:
     """Those of `policy`: the last valid ones."""
     memory: Memory
     original_replicas: int
+    told: Scale = field(init=False)
+    """The newest that the catalog has told; `workload` may be newer, by what we have read or written since."""
     problems: tuple[SpecError, ...] = ()
     """What is wrong with the present annotations, while those of `policy` stay in force."""
     departed: bool = False
@@ -178,6 +113,8 @@ class Target:
     asleep_by_us: bool = False
     woken: bool = False
     """It was at idle, and no replica has joined its group since."""
+    unanswered: Unanswered | None = None
+    """What was done last, where its answer was lost."""
     lacks_kept: bool = False
     """What outlived the last process could not be read yet: where its groups stand may be part of that."""
     guard: Guard = field(default_factory=Guard)
@@ -193,6 +130,10 @@ class Target:
     """It became due while it was busy."""
     due_at: datetime | None = None
     """When the look that is under way became due."""
+    to_follow_up: tuple[Act, datetime] | None = None
+    """The decision that waits to be followed up, and when it was made."""
+    to_renew: bool = False
+    """It was woken, and what its groups have committed is to be committed once more."""
     failures: int = 0
     hold: Hold | None = None
     last_applied: TraceIds | None = None
@@ -207,6 +148,16 @@ class Target:
     foreign_writes: list[tuple[datetime, str]] = field(default_factory=list)
     fight: Fight | None = None
     """The last one with another hand over spec.replicas."""
+    written: Policy = field(init=False)
+    """The policy as a user wrote it; `policy` has a trigger for each topic of one that names none."""
+    group_topics: dict[Trigger, frozenset[str]] = field(init=False)
+    """The topics that count for such a trigger."""
+    group_readings: dict[Trigger, TriggerOffsets] = field(default_factory=dict)
+    """The last look at its group."""
+
+    def __post_init__(self) -> None:
+        self.told, self.written = self.workload.scale, self.policy
+        self.group_topics = {trigger: frozenset() for trigger in self._without_topic()}
 
     @property
     def ref(self) -> TargetRef:
@@ -249,16 +200,59 @@ class Target:
 
     def adopt(self, policy: Policy, annotations: Mapping[str, str]) -> None:
         """Put another policy in force: what is known of triggers that it does not have is dropped."""
-        kept = {_place(trigger): tracker.memory.kept for trigger, tracker in self.trackers.items()}
+        topics = {_group(trigger): topics for trigger, topics in self.group_topics.items()}
+        self.written, self.annotations, self.group_readings = policy, annotations, {}
+        self._expand({trigger: topics.get(_group(trigger), frozenset()) for trigger in self._without_topic()})
+
+    def _without_topic(self) -> list[Trigger]:
+        """Return the triggers that name no topic, as they were written."""
+        return [trigger for trigger in self.written.triggers if group_topics.names_no_topic(trigger)]
+
+    def _expand(self, topics: dict[Trigger, frozenset[str]]) -> None:
+        """Put a trigger for each of these topics in force, and drop what is known of others."""
+        before = {_place(trigger): (trigger.isolation, tracker.memory) for trigger, tracker in self.trackers.items()}
+        self.group_topics, self.policy = topics, group_topics.expanded(self.written, topics)
         self.trackers = {
-            trigger: self.trackers.get(trigger) or Tracker(LagMemory(kept=kept.get(_place(trigger), KeptOffsets())))
-            for trigger in policy.triggers
+            trigger: self.trackers.get(trigger) or Tracker(_carried_over(before, trigger))
+            for trigger in self.policy.triggers
         }
         self.guard = Guard()
-        self.policy, self.annotations = policy, annotations
+
+    def reads(self) -> tuple[Trigger, ...]:
+        """Return what is read at a look: every trigger, and the groups of those that name no topic."""
+        return tuple(dict.fromkeys((*self.policy.triggers, *self.group_topics)))
+
+    def take(self, trigger: Trigger, reading: Reading, *, guarded: bool) -> None:
+        """Take the reading of one of `reads` in; nothing where it was reconfigured while the read was on its way."""
+        if isinstance(reading, TriggerOffsets) and trigger in self.group_topics:
+            self.group_readings[trigger] = reading
+        if trigger in self.policy.triggers:
+            self.tracker(trigger).take(trigger, reading, guarded=guarded)
+
+    def _found_topics(self) -> dict[Trigger, frozenset[str]]:
+        """Return the topics of each trigger that names none, by the last look at its group."""
+        found = {}
+        for trigger, known in self.group_topics.items():
+            reading = self.group_readings.get(trigger)
+            found[trigger] = known if reading is None else group_topics.follow(known, reading, asleep=self.asleep)
+        return found
+
+    def has_other_topics(self) -> bool:
+        """Tell whether the last look at a group found other topics than those that count."""
+        return self._found_topics() != self.group_topics
+
+    def follow_topics(self) -> None:
+        """Let the topics count that the last look at each group found; what is new among them is unread yet."""
+        self._expand(self._found_topics())
 
     def take_kept(self, stored: Mapping[GroupOnTopic, KeptOffsets]) -> None:
-        """Take over where another process has seen the groups stand."""
+        """Take over where another process has seen the groups stand, and on which topics."""
+        topics: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for servers, topic, group in stored:
+            topics[servers, group].add(topic)
+        found = {trigger: known | topics[_group(trigger)] for trigger, known in self.group_topics.items()}
+        if found != self.group_topics:
+            self._expand(found)
         for trigger in self.policy.triggers:
             if (kept := stored.get(_place(trigger))) is not None:
                 tracker = self.tracker(trigger)
@@ -266,14 +260,15 @@ class Target:
 
     def kept(self, *, asleep: bool) -> dict[GroupOnTopic, KeptOffsets]:
         """Return where the groups stand: of a sleeper all of it, else what Kafka does not have by itself."""
-        if self.policy.offset_guard is OffsetGuard.OFF:
-            return {}
         found = {}
         for trigger in self.policy.triggers:
-            tracker = self.tracker(trigger)
-            kept = tracker.memory.kept if asleep else only_missing(tracker.memory.kept, tracker.offsets)
+            tracker, kept = self.tracker(trigger), KeptOffsets()
+            if self.policy.offset_guard is not OffsetGuard.OFF:
+                kept = tracker.memory.kept if asleep else only_missing(tracker.memory.kept, tracker.offsets)
             if any(offset is not None for offset in kept.offsets):
                 found[_place(trigger)] = kept
+            elif trigger.topics_of_group and trigger.topic:  # by its name alone: commits that expire take it along
+                found[_place(trigger)] = KeptOffsets()
         return found
 
     def settle_handoff(self, auto: Handover | None) -> None:
@@ -289,7 +284,6 @@ class Target:
             lags=self.lags(),
             pushed=push,
             push_is_proof=proof,
-            by_us=self.workload.replicas_manager == naming.FIELD_MANAGER,
             rival=view.rival,
             # Two hands must not move one count: while our HPA is there, it does.
             handed_off=self.handoff is not Handover.DIRECT or view.ours,
@@ -352,10 +346,21 @@ class Target:
 
     def warnings(self, now: datetime) -> tuple[str, ...]:
         """Return what a person should see to, although nothing is wrong with the configuration."""
-        return (self.fight.text,) if self.fight is not None and now - self.fight.told_at < FOREIGN_WINDOW else ()
+        fight = [self.fight.text] if self.fight is not None and now - self.fight.told_at < FOREIGN_WINDOW else []
+        return (*fight, *(consumption.describe(trigger, found) for trigger, found in self.not_consumed(now)))
+
+    def not_consumed(self, now: datetime) -> Iterator[tuple[Trigger, NotConsumed]]:
+        """Yield the triggers whose topic no member of the group has consumed for longer than a change may take."""
+        for trigger in self.policy.triggers:
+            found = self.tracker(trigger).not_consumed
+            if found is not None and now - found.since >= consumption.TOLD_AFTER:
+                yield trigger, found
 
     def state(self, now: datetime, *, going_to_sleep: bool = False) -> TargetState:
         """Return what outlives a restart; `going_to_sleep`: it will be at idle by our hand in a moment."""
+        going_to_sleep = going_to_sleep or (
+            self.unanswered is not None and self.unanswered.act.decision.replicas <= self.idle
+        )
         lags = self.lags()
         problems = tuple(str(problem) for problem in self.problems)
         return TargetState(
@@ -377,6 +382,19 @@ class Target:
             episode_id=self.episode_id,
             trace_id=self.last_ids.trace_id if self.last_ids else None,
         )
+
+
+def _carried_over(before: Mapping[GroupOnTopic, tuple[IsolationLevel, LagMemory]], trigger: Trigger) -> LagMemory:
+    """Return what is known of a group on a topic whose trigger has changed: a threshold leaves the log as it was.
+
+    Else a record that comes right before the change, and is consumed before the next look, would begin no cooldown.
+    """
+    isolation, memory = before.get(_place(trigger), (trigger.isolation, LagMemory()))
+    return memory if isolation is trigger.isolation else LagMemory(kept=memory.kept)
+
+
+def _group(trigger: Trigger) -> tuple[str, str]:
+    return trigger.cluster.bootstrap_servers, trigger.group
 
 
 def _place(trigger: Trigger) -> GroupOnTopic:

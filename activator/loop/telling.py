@@ -11,12 +11,14 @@ from activator.core.model import Evaluation, Handover, Outcome
 from activator.loop.target import LONGEST_HOLD, Hold
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from activator.core.model import Push, TraceIds
     from activator.loop.acting import Act
     from activator.loop.target import Target
     from activator.loop.world import World
+    from activator.ports import TopicPartition
 
 _HOLDS = frozenset({Outcome.HELD, Outcome.REFUSED})
 
@@ -46,7 +48,38 @@ def evaluate(world: World, target: Target, act: Act, links: tuple[TraceIds, ...]
     return evaluation
 
 
-def begin_episode(world: World, target: Target, evaluation: Evaluation, push: Push | None) -> Evaluation:
+def tell(
+    world: World,
+    target: Target,
+    act: Act,
+    push: Push | None,
+    links: tuple[TraceIds, ...],
+    now: datetime,
+    *,
+    commits: Mapping[TopicPartition, int] | None = None,
+) -> None:
+    """Record a look, and begin the episode that an applied one may be; what only holds or failed the leader tells.
+
+    Args:
+        world: the ports.
+        target: whose look it was.
+        act: what was decided, and what became of it.
+        push: what brought it forward.
+        links: the reads that it used.
+        now: aware UTC, of the decision.
+        commits: committed offsets at that time; None: it is now.
+    """
+    applied = act.outcome is Outcome.APPLIED
+    evaluation = evaluate(world, target, act, links, now)
+    if applied and target.asleep is not (act.seen.replicas <= target.idle):
+        evaluation = _begin_episode(world, target, evaluation, push, target.commits() if commits is None else commits)
+    if applied or world.leads():
+        world.recorder.record(evaluation)
+
+
+def _begin_episode(
+    world: World, target: Target, evaluation: Evaluation, push: Push | None, commits: Mapping[TopicPartition, int]
+) -> Evaluation:
     """Begin the wake or the sleep that an applied decision is; return the evaluation with the episode's id."""
     ids = world.new_ids(None)
     target.episode_id = ids.trace_id
@@ -57,7 +90,7 @@ def begin_episode(world: World, target: Target, evaluation: Evaluation, push: Pu
         began_at=push.seen_at if push is not None else evaluation.now,
         changed_at=evaluation.applied.ended_at if evaluation.applied else evaluation.now,
         decision=evaluation.ids,
-        commits_before=target.commits(),
+        commits_before=commits,
         done=("handoff",) if target.handoff is Handover.DIRECT else (),  # there is no HPA to wait for
     )
     return replace(evaluation, episode_id=ids.trace_id)

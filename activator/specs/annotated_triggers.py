@@ -15,8 +15,8 @@ from activator.specs.keda.triggers import KAFKA_TYPES, Surroundings, Triggers, r
 from activator.specs.values import plain_yaml
 
 if TYPE_CHECKING:
-    from activator.specs.annotations import AnnotationDefaults
     from activator.specs.authentication import AuthenticationSource
+    from activator.specs.defaults import AnnotationDefaults
 
 PARAMETERS_BY_ANNOTATION = {
     "bootstrap-servers": "bootstrapServers",

@@ -32,6 +32,7 @@ from activator.specs import values
 from activator.specs.annotated_triggers import read_annotated_triggers, trigger_list
 from activator.specs.authentication import SECRET, TRIGGER_AUTHENTICATION, AuthenticationSource
 from activator.specs.behavior import read_behavior
+from activator.specs.defaults import NO_DEFAULTS, AnnotationDefaults
 from activator.specs.keda.triggers import Triggers
 from activator.specs.profiles import PROFILES, Profile
 
@@ -245,32 +246,8 @@ _AUTHENTICATIONS = {"authentication-secret": SECRET, "authentication-ref": TRIGG
 _BY_NAME = {row.name: row for row in TABLE}
 
 
-@dataclass(frozen=True, slots=True)
-class AnnotationDefaults:
-    """What the operator's settings say for what a workload leaves out."""
-
-    bootstrap_servers: str = ""
-    allowed_bootstrap_servers: frozenset[str] = frozenset()
-    """The only HOST:PORT addresses that may be named; empty: any."""
-    handoff: Handover = Handover.AUTO
-    dry_run: bool = False
-
-    def refused(self, servers: str) -> str:
-        """Return those of some addresses, comma-separated, that may not be named; empty: all may."""
-        if not self.allowed_bootstrap_servers:
-            return ""
-        return ",".join(server for server in servers.split(",") if server not in self._may_be_named())
-
-    def in_words(self) -> str:
-        """Name the addresses that may be named."""
-        return ", ".join(sorted(self._may_be_named()))
-
-    def _may_be_named(self) -> frozenset[str]:
-        return self.allowed_bootstrap_servers | {server for server in self.bootstrap_servers.split(",") if server}
-
-
 def parse(
-    annotations: Mapping[str, str], defaults: AnnotationDefaults = AnnotationDefaults(), namespace: str = "default"
+    annotations: Mapping[str, str], defaults: AnnotationDefaults = NO_DEFAULTS, namespace: str = "default"
 ) -> tuple[Policy | None, tuple[SpecError, ...]]:
     """Read a workload's annotations.
 

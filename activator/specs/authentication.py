@@ -1,22 +1,24 @@
 """Where a trigger's authentication comes from, and what of it is to be read: pure, whoever reads it.
 
 A source is one of three objects. Its key stands in `Cluster.credential`, so that triggers with the same source share
-connections, and the key says where to look and nothing of what is there.
+connections, and the key says where to look and nothing of what is there. A TriggerAuthentication whose parameters come
+from a container's environment (`env`) says something else of each target: there the key names the target as well.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from activator.core.model import TargetRef
 from activator.errors import SpecError
 from activator.specs.credentials import KafkaCredentials, read_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from activator.core.model import Cluster
+    from activator.core.model import Cluster, Policy
 
 SECRET = "Secret"  # noqa: S105 - a kind
 CONFIG_MAP = "ConfigMap"
@@ -38,9 +40,11 @@ _SOURCES = (
     ("secretTargetRef", SECRET, ("parameter", "name", "key")),
     ("boundServiceAccountToken", SERVICE_ACCOUNT, ("parameter", "serviceAccountName")),
 )
-"""In KEDA's order of resolution: what comes later wins. Field, kind of object, and what each entry must say."""
+"""In KEDA's order of resolution, after `env`: what comes later wins. Field, kind of object, what an entry must say."""
+ENVIRONMENT = "env"
+_OF_TARGET = "of"
+"""In a key, in front of the target whose environment parameters come from."""
 _UNSUPPORTED = {
-    "env": "name the Secret in secretTargetRef",
     "oauth2": "use the parameters sasl: oauthbearer, username, password, scopes and oauthTokenEndpointUri",
     "hashiCorpVault": "have its values synchronised into a Secret",
     "azureKeyVault": "have its values synchronised into a Secret",
@@ -62,7 +66,7 @@ class Reference(NamedTuple):
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class AuthenticationSource:
     """Which object says how to log in, and what the trigger itself says of it."""
 
@@ -74,11 +78,17 @@ class AuthenticationSource:
     """Empty for TRIGGER."""
     metadata: tuple[tuple[str, str], ...] = ()
     """Those of `FROM_TRIGGER` that the trigger gives, by name, ordered. They win over what the object gives."""
+    target: TargetRef | None = None
+    """In whose environment parameters are looked up; None: it does not matter, or nobody has asked yet."""
+    container: str = ""
+    """Whose environment it is where the object does not say; empty: the first."""
 
     def key(self) -> str:
         """Return what stands in `Cluster.credential`."""
+        ref = self.target
+        of = f"{_OF_TARGET} {ref.api_version}/{ref.kind}/{ref.name}/{self.container}" if ref is not None else ""
         said = json.dumps(dict(self.metadata), sort_keys=True) if self.metadata else ""
-        return f"{self._place()} {said}".strip()
+        return " ".join(filter(None, (self._place(), of, said)))
 
     @classmethod
     def of_key(cls, key: str) -> Self:
@@ -87,10 +97,17 @@ class AuthenticationSource:
         namespace, separator, name = place.partition("/")
         if not separator:
             raise ValueError(key)
-        return cls(kind, namespace, name, tuple(sorted(json.loads(said or "{}").items())))
+        target, container = None, ""
+        if said.startswith(f"{_OF_TARGET} "):
+            of, _, said = said.removeprefix(f"{_OF_TARGET} ").partition(" ")
+            version, of_kind, of_name, container = of.rsplit("/", 3)
+            target = TargetRef(namespace, of_kind, of_name, version)
+        return cls(kind, namespace, name, tuple(sorted(json.loads(said or "{}").items())), target, container)
 
     def __str__(self) -> str:
-        return "the trigger" if self.kind == TRIGGER else self._place()
+        if self.kind == TRIGGER:
+            return "the trigger"
+        return self._place() if self.target is None else f"{self._place()} of {self.target.kind} {self.target.name}"
 
     def _place(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
@@ -108,11 +125,21 @@ class Parameter:
         return f"{self.reference}, key {self.key}"
 
 
+class Variable(NamedTuple):
+    """One parameter and the variable of the target's container that holds it."""
+
+    parameter: str
+    name: str
+    container: str
+    """Empty: the source's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be read for one source."""
 
     parameters: tuple[Parameter, ...] = ()
+    variables: tuple[Variable, ...] = ()
     whole: Reference | None = None
     """A Secret or file all of whose keys are parameters."""
     problems: tuple[SpecError, ...] = field(default=())
@@ -153,20 +180,22 @@ def plan_for_trigger_authentication(source: AuthenticationSource, document: Mapp
     pod_identity = spec.get("podIdentity")
     if isinstance(pod_identity, dict) and pod_identity.get("provider", "none") != "none":
         problems.append(SpecError(f"{source}, spec.podIdentity", None, "it is not supported; allowed: provider none"))
+    variables = {
+        str(entry["parameter"]): Variable(
+            str(entry["parameter"]), str(entry["name"]), str(entry.get("containerName") or "")
+        )
+        for entry in _complete_entries(source, spec, ENVIRONMENT, ("parameter", "name"), problems)
+    }
     parameters: dict[str, Parameter] = {}
     for field_name, kind, needed in _SOURCES:
-        for index, entry in enumerate(_entries(spec.get(field_name))):
-            missing = [name for name in needed if not entry.get(name)]
-            if missing:
-                where = f"{source}, spec.{field_name}[{index}]"
-                problems.append(SpecError(where, None, f"{' and '.join(missing)} is missing"))
-                continue
+        for entry in _complete_entries(source, spec, field_name, needed, problems):
             name, of, *key = (str(entry[name]) for name in needed)
             parameters[name] = Parameter(name, Reference(kind, namespace, of), *(key or [TOKEN_KEY]))
-    if not parameters and not problems:
-        allowed = ", ".join(name for name, _, _ in _SOURCES)
+    if not parameters and not variables and not problems:
+        allowed = ", ".join([ENVIRONMENT, *(name for name, _, _ in _SOURCES)])
         problems.append(SpecError(str(source), None, f"it names no parameters; allowed: {allowed}"))
-    return Plan(tuple(parameters.values()), problems=tuple(problems))
+    looked_up = tuple(variable for name, variable in variables.items() if name not in parameters)
+    return Plan(tuple(parameters.values()), looked_up, problems=tuple(problems))
 
 
 def _plan_for_file(source: AuthenticationSource, spec: Mapping[str, Any]) -> Plan:
@@ -181,9 +210,34 @@ def _plan_for_file(source: AuthenticationSource, spec: Mapping[str, Any]) -> Pla
     return Plan(whole=Reference(FILE, "", str(spec["filePath"])))
 
 
-def _entries(value: object) -> Iterator[Mapping[str, Any]]:
-    for entry in value if isinstance(value, list) else ():
-        yield entry if isinstance(entry, dict) else {}
+def _complete_entries(
+    source: AuthenticationSource,
+    spec: Mapping[str, Any],
+    field_name: str,
+    needed: tuple[str, ...],
+    problems: list[SpecError],
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the entries that say all they must; the others are problems."""
+    listed = spec.get(field_name)
+    for index, found in enumerate(listed if isinstance(listed, list) else ()):
+        entry = found if isinstance(found, dict) else {}
+        missing = [name for name in needed if not entry.get(name)]
+        if missing:
+            where = f"{source}, spec.{field_name}[{index}]"
+            problems.append(SpecError(where, None, f"{' and '.join(missing)} is missing"))
+        else:
+            yield entry
+
+
+class Given(NamedTuple):
+    """What the environment of a target's container gives, by parameter."""
+
+    values: Mapping[str, str]
+    places: Mapping[str, str]
+    problems: tuple[SpecError, ...] = ()
+
+
+NOTHING_GIVEN = Given({}, {})
 
 
 class Resolution(NamedTuple):
@@ -195,22 +249,28 @@ class Resolution(NamedTuple):
     """Where a parameter stands, for what is found wrong with it later."""
 
 
-def resolve(source: AuthenticationSource, plan: Plan, data: Mapping[Reference, Mapping[str, str] | None]) -> Resolution:
+def resolve(
+    source: AuthenticationSource,
+    plan: Plan,
+    data: Mapping[Reference, Mapping[str, str] | None],
+    given: Given = NOTHING_GIVEN,
+) -> Resolution:
     """Join what was read into credentials.
 
     Args:
         source: whose.
         plan: what was to be read.
         data: of each of the plan's references what is in it; None: there is no such object.
+        given: what its variables hold.
     """
-    problems = list(plan.problems)
+    problems = [*plan.problems, *given.problems]
     problems += [
         SpecError(str(reference), None, f"it does not exist; {_named_by(source, reference)}")
         for reference in plan.references()
         if data[reference] is None
     ]
-    values = dict(data[plan.whole] or {}) if plan.whole is not None else {}
-    places: dict[str, str] = {}
+    values = dict(data[plan.whole] or {}) if plan.whole is not None else dict(given.values)
+    places = dict(given.places)
     for parameter in plan.parameters:
         there = data[parameter.reference]
         if there is None:
@@ -230,6 +290,35 @@ def resolve(source: AuthenticationSource, plan: Plan, data: Mapping[Reference, M
     if problems:
         return Resolution(None, tuple(problems), place)
     return Resolution(*read_credentials({**values, **dict(source.metadata)}, place), place)
+
+
+def may_take_variables(key: str) -> bool:
+    """Tell whether what a key stands for may be another for each target, whatever its object says."""
+    return key.startswith((f"{TRIGGER_AUTHENTICATION} ", f"{CLUSTER_TRIGGER_AUTHENTICATION} "))
+
+
+def for_target(policy: Policy, ref: TargetRef, container: str, takes_variables: Callable[[str], bool]) -> Policy:
+    """Return a target's policy, the target named in the key of each source that takes variables of its environment.
+
+    Two targets that name the same one may so log in as different users, and all others go on sharing connections.
+
+    Args:
+        policy: as it was read from what the user wrote.
+        ref: whose.
+        container: whose environment it is where the source does not say; empty: the first.
+        takes_variables: by key, as far as is known.
+    """
+
+    def key_for(key: str) -> str:
+        if not takes_variables(key):
+            return key
+        return replace(AuthenticationSource.of_key(key), target=ref, container=container).key()
+
+    def cluster_for(cluster: Cluster) -> Cluster:
+        return replace(cluster, credential=key_for(cluster.credential)) if cluster.credential else cluster
+
+    triggers = tuple(replace(trigger, cluster=cluster_for(trigger.cluster)) for trigger in policy.triggers)
+    return policy if triggers == policy.triggers else replace(policy, triggers=triggers)
 
 
 def refusal(cluster: Cluster, trusted_servers: frozenset[str]) -> SpecError | None:

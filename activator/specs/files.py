@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import yaml
 
-    from activator.specs.annotations import AnnotationDefaults
+    from activator.specs.defaults import AnnotationDefaults
 
 WORKLOADS = ("Deployment", "StatefulSet")
 SCALED_OBJECT = "ScaledObject"

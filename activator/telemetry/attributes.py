@@ -9,7 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from activator.core.model import BatchRead, EpisodePhase, Evaluation, Push, PushSource, Reason, TargetRef
+from activator.core.model import (
+    APPLIED_OK,
+    FOUND_APPLIED,
+    BatchRead,
+    EpisodePhase,
+    Evaluation,
+    Push,
+    PushSource,
+    Reason,
+    TargetRef,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -176,7 +186,7 @@ DECIDE: tuple[Attribute[Stretch], ...] = (
         "messaging.destination.name",
         "string",
         "The topic, where all triggers have the same.",
-        lambda stretch: _only({trigger.topic for trigger in stretch.last.policy.triggers}),
+        lambda stretch: _only({trigger.topic for trigger in stretch.last.policy.triggers} - {""}),
     ),
     Attribute(
         "messaging.consumer.group.name",
@@ -191,7 +201,7 @@ APPLY: tuple[Attribute[Evaluation], ...] = (
     Attribute(
         "wakegate.apply.status",
         "string",
-        "ok, or what went wrong.",
+        f"{APPLIED_OK}, `{FOUND_APPLIED}`, or what went wrong.",
         lambda evaluation: evaluation.applied.status if evaluation.applied else None,
     ),
     Attribute(

@@ -8,7 +8,17 @@ import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from activator.core.model import BatchRead, EpisodePhase, Evaluation, Notice, Outcome, Reason, Severity, TraceIds
+from activator.core.model import (
+    APPLIED_OK,
+    BatchRead,
+    EpisodePhase,
+    Evaluation,
+    Notice,
+    Outcome,
+    Reason,
+    Severity,
+    TraceIds,
+)
 
 if TYPE_CHECKING:
     from activator.core.model import Cluster, Fact, TargetRef
@@ -58,7 +68,7 @@ class LogRecorder:
             return
         seen, decided = evaluation.seen.replicas, evaluation.decision.replicas
         count = f"{seen} -> {decided}" if decided != seen else f"{seen}"
-        status = evaluation.applied.status if evaluation.applied and evaluation.outcome is Outcome.FAILED else ""
+        status = evaluation.applied.status if evaluation.applied else APPLIED_OK
         log.log(
             _LEVELS[evaluation.outcome],
             "%s: %s %s (%s): %s%s",
@@ -67,7 +77,7 @@ class LogRecorder:
             count,
             reason,
             evaluation.decision.text,
-            f"; {status}" if status else "",
+            "" if status == APPLIED_OK else f"; {status}",
             extra=_extra(
                 evaluation.ids,
                 target=evaluation.ref,

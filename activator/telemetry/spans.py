@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SCOPE = "wakegate"
-APPLIED_OK = "ok"
 
 
 class ReservedIds(RandomIdGenerator):
@@ -117,7 +116,7 @@ class SpanRecorder:
             attributes.values(attributes.APPLY, evaluation),
             start_time=_nanoseconds(applied.started_at),
         )
-        if applied.status != APPLIED_OK:
+        if evaluation.outcome is Outcome.FAILED:
             span.set_status(Status(StatusCode.ERROR, applied.status))
         span.end(_nanoseconds(applied.ended_at))
 

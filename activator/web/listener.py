@@ -136,11 +136,15 @@ class _Connection(web.RequestHandler):
                 self.transport.abort()
 
     def retire(self) -> None:
-        """Close after the request under way, or now: `close` alone would leave an idle connection open and deaf."""
-        if self._request_in_progress or self._messages:
-            self.close()
-        else:
+        """Close after the request under way, or now: `close` alone would leave an idle connection open and deaf.
+
+        Idle is only who has not begun, or waits for a request that has not come: before Python 3.12 one that was taken
+        from the queue is "in progress" one turn of the loop later.
+        """
+        if not self._request_count or (self._waiter is not None and not self._waiter.done()):
             self.force_close()
+        else:
+            self.close()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

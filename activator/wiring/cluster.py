@@ -33,16 +33,18 @@ from activator.kubernetes.secrets import SecretStore
 from activator.kubernetes.shared_certificate import SharedCertificate
 from activator.loop import Activator, World
 from activator.settings import Keda
-from activator.specs.annotations import AnnotationDefaults, parse
-from activator.specs.keda.scaled_object import is_packed, objects_needed_by, pack, parse_packed
+from activator.specs.annotations import parse
+from activator.specs.authentication import for_target, may_take_variables
+from activator.specs.keda.scaled_object import container_of_packed, is_packed, objects_needed_by, pack, parse_packed
 from activator.web import issuing
 from activator.web.certificates import FromFiles, HandedOver, SelfSigned
 from activator.web.metric_store import InMemoryMetricStore
 from activator.wiring.credentials import CredentialLookup
-from activator.wiring.parts import Clock, new_ids
+from activator.wiring.parts import Clock, annotation_defaults, new_ids
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
 
     from activator.core.model import Policy, TargetRef
     from activator.errors import SpecError
@@ -65,12 +67,7 @@ class Cluster:
         self.settings = settings
         self.clock = clock
         self.client = client
-        self.defaults = AnnotationDefaults(
-            bootstrap_servers=settings.bootstrap_servers,
-            allowed_bootstrap_servers=frozenset(settings.allowed_bootstrap_servers),
-            handoff=settings.handoff,
-            dry_run=settings.dry_run,
-        )
+        self.defaults = annotation_defaults(settings)
         namespaces = settings.watch_namespace
         self.resources = Resources(client)
         self.scale_client = client.with_own_connections(WAKE_CONNECTIONS)
@@ -110,6 +107,13 @@ class Cluster:
             return parse_packed(annotations, self.defaults)
         return parse(annotations, self.defaults, ref.namespace)
 
+    def parse_kept(self, kept: Mapping[str, str], ref: TargetRef) -> tuple[Policy | None, tuple[SpecError, ...]]:
+        """Read what was valid last, which no gate sees: its target is named to whoever may ask for its environment."""
+        policy, problems = self.parse(kept, ref)
+        if policy is not None:
+            policy = for_target(policy, ref, container_of_packed(kept), may_take_variables)
+        return policy, problems
+
     def _followed_scaled_objects(self, client: KubernetesClient) -> ScaledObjects | None:
         """Return who follows ScaledObjects; None: nobody is to."""
         if self.settings.keda is Keda.OFF:
@@ -129,7 +133,11 @@ class Cluster:
                 if (ref.namespace, ref.name) == (namespace, name):
                     activator.look(ref)
 
-        self.handoff.rivals_changed = look
+        def taken_over_at(ref: TargetRef) -> datetime | None:
+            target = activator.targets.get(ref)
+            return None if target is None else target.memory.taken_over_at
+
+        self.handoff.rivals_changed, self.handoff.taken_over_at = look, taken_over_at
         if self.scaled_objects is None or self.scaled_object_writer is None:
             return
         self.scaled_objects.holds, self.scaled_objects.leads = activator.holds, self.leads
@@ -198,7 +206,7 @@ class Cluster:
             recorder=observed.recorder,
             now=self.clock.now,
             new_ids=new_ids,
-            parse=self.parse,
+            parse=self.parse_kept,
             group_offsets=KafkaGroupOffsets(connections),
             auto_handoff=self.metrics_api_owner.handoff,
         )

@@ -17,9 +17,9 @@ from activator.errors import NotFoundError, UnavailableError, WakegateError
 from activator.kubernetes import inspection, paths, scale_target_object
 from activator.kubernetes.client import KubernetesClient
 from activator.kubernetes.lookup import Lookup
-from activator.specs.annotations import AnnotationDefaults, parse
-from activator.specs.authentication import refusal
-from activator.specs.keda.scaled_object import is_packed, parse_packed
+from activator.specs.annotations import parse
+from activator.specs.authentication import for_target, refusal
+from activator.specs.keda.scaled_object import container_of_packed, is_packed, parse_packed
 from activator.views import status
 from activator.views.explain import Explanation
 from activator.web import certificate_facts
@@ -32,7 +32,7 @@ from activator.wiring.installation import (
     secret_of,
 )
 from activator.wiring.kafka_inspection import KafkaInspection, look_at_kafka, nobody
-from activator.wiring.parts import Clock
+from activator.wiring.parts import Clock, annotation_defaults
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,6 +97,8 @@ class Inspection:
         account = "" if ours else installed.account_name
         targets, policies = await self._targets(settings)
         kafka = KafkaInspection(self.client, installed, account, in_pod=self.in_pod)
+        if taking := await kafka.taking_variables(policies):
+            targets, policies = await self._targets(settings, taking)
         await kafka.look(policies)
         return Facts(
             server=self.client.server,
@@ -260,14 +262,10 @@ class Inspection:
         contents = [base64.b64decode(data.get(Path(path).name, "")) for path in (chain, key)]
         return certificate_facts.examine(source, *contents)
 
-    async def _targets(self, settings: Settings) -> tuple[tuple[Target, ...] | Unknown, tuple[Policy, ...]]:
-        defaults = AnnotationDefaults(
-            bootstrap_servers=settings.bootstrap_servers,
-            allowed_bootstrap_servers=frozenset(settings.allowed_bootstrap_servers),
-            handoff=settings.handoff,
-            dry_run=settings.dry_run,
-        )
-
+    async def _targets(
+        self, settings: Settings, taking_variables: frozenset[str] = frozenset()
+    ) -> tuple[tuple[Target, ...] | Unknown, tuple[Policy, ...]]:
+        defaults = annotation_defaults(settings)
         trusted = frozenset({*settings.bootstrap_servers.split(","), *settings.allowed_bootstrap_servers} - {""})
 
         def read(annotations: Mapping[str, str], ref: TargetRef) -> tuple[Policy | None, tuple[SpecError, ...]]:
@@ -275,7 +273,10 @@ class Inspection:
                 policy, problems = parse_packed(annotations, defaults)
             else:
                 policy, problems = parse(annotations, defaults, ref.namespace)
-            refused = (refusal(trigger.cluster, trusted) for trigger in policy.triggers) if policy else ()
+            if policy is None:
+                return None, problems
+            policy = for_target(policy, ref, container_of_packed(annotations), taking_variables.__contains__)
+            refused = (refusal(trigger.cluster, trusted) for trigger in policy.triggers)
             return policy, (*problems, *filter(None, refused))
 
         found = await inspection.targets(self.client, settings.watch_namespace, read)

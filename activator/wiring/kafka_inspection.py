@@ -51,6 +51,20 @@ class KafkaInspection:
     problems: list[str] = field(default_factory=list)
     """Credentials that cannot be used."""
     clusters: list[KafkaCluster] = field(default_factory=list)
+    _store: SecretStore[SecurityOptions] = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.installed.settings
+        # What is mounted is there in a Pod of wakegate alone.
+        root = Path(settings.authentication_file_root) if self.in_pod and settings.authentication_file_root else None
+        self._store = SecretStore(self.client, security_options, operator_namespace=settings.lease[0], file_root=root)
+
+    async def taking_variables(self, policies: tuple[Policy, ...]) -> frozenset[str]:
+        """Read what workloads name, and return the keys that stand for something else in each of their containers."""
+        keys = {trigger.cluster.credential for policy in policies for trigger in policy.triggers} - {""}
+        self._store.expect(keys)
+        await self._store.look()
+        return frozenset(filter(self._store.takes_variables, keys))
 
     async def look(self, policies: tuple[Policy, ...]) -> None:
         """Find out everything."""
@@ -60,25 +74,22 @@ class KafkaInspection:
             wanted[Cluster(settings.bootstrap_servers)] = set(), set()
         for trigger in (trigger for policy in policies for trigger in policy.triggers):
             topics, groups = wanted.setdefault(trigger.cluster, (set(), set()))
-            topics.add(trigger.topic)
+            topics |= {trigger.topic} - {""}
             groups.add(trigger.group)
-        # What is mounted is there in a Pod of wakegate alone.
-        root = Path(settings.authentication_file_root) if self.in_pod and settings.authentication_file_root else None
-        store = SecretStore(self.client, security_options, operator_namespace=settings.lease[0], file_root=root)
-        unusable = await self._problems_of_targets(store, {cluster.credential for cluster in wanted} - {""})
+        unusable = await self._problems_of_targets({cluster.credential for cluster in wanted} - {""})
         own = await self._own()
-        lookup = CredentialLookup(store, own, settings.bootstrap_servers, settings.allowed_bootstrap_servers)
+        lookup = CredentialLookup(self._store, own, settings.bootstrap_servers, settings.allowed_bootstrap_servers)
         usable = {cluster: what for cluster, what in wanted.items() if cluster.credential not in unusable}
         if isinstance(own, _Unusable):
             self.problems.append(own.problem)
             usable = {cluster: what for cluster, what in usable.items() if not lookup.is_own(cluster)}
         self.clusters = list(await look_at_kafka(usable, lookup))
 
-    async def _problems_of_targets(self, store: SecretStore[SecurityOptions], keys: set[str]) -> set[str]:
+    async def _problems_of_targets(self, keys: set[str]) -> set[str]:
         """Read what workloads name, note what is wrong with it, and return the keys that cannot be used."""
-        store.expect(keys)
-        await store.look()
-        found = {key: list(map(str, store.problems(key))) for key in sorted(keys)}
+        self._store.expect(keys)
+        await self._store.look()
+        found = {key: list(map(str, self._store.problems(key))) for key in sorted(keys)}
         secrets = {key: of_secret(source.namespace, source.name) for key in keys if (source := _secret_source(key))}
         allowed = await inspection.allowed(self.client, secrets.values(), self.account)
         for key, permission in secrets.items():

@@ -25,7 +25,8 @@ from activator.local.processes import LocalReplicas
 from activator.local.single_process import NoHpa, SoleLeader, StateInMemory
 from activator.loop import Activator, World
 from activator.settings import TraceHeld
-from activator.specs.annotations import AnnotationDefaults, parse
+from activator.specs.annotations import parse
+from activator.specs.defaults import AnnotationDefaults
 from activator.specs.keda.scaled_object import is_packed, parse_packed
 from activator.web.dashboard import Dashboard
 from activator.web.metric_store import InMemoryMetricStore
@@ -131,6 +132,8 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
             if broker is not None and policy is not None:
                 known = {topic.name: topic.partitions for topic in catalog.topics}
                 for trigger in policy.triggers:
+                    if not trigger.topic:  # its group's commits say which
+                        continue
                     _create_topic(broker, trigger.topic, known.get(trigger.topic, options.partitions))
             written, _ = _read(spec.annotations, servers)
             named = {trigger.cluster.bootstrap_servers for trigger in (written.triggers if written else ())}

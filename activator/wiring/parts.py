@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from activator.core.model import TraceIds
 from activator.settings import TraceHeld
+from activator.specs.defaults import AnnotationDefaults
 from activator.telemetry import export, holds
 from activator.telemetry.fanout import FanOut
 from activator.telemetry.logs import LogRecorder
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from activator.core.model import Push
     from activator.loop import Activator
     from activator.ports import Recorder
+    from activator.settings import Settings
 
 FIRST_RESTART_SECONDS = 0.5
 LONGEST_RESTART_SECONDS = 30.0
@@ -55,6 +57,16 @@ class Clock:
 def new_ids(trace_id: str | None) -> TraceIds:
     """Make the ids of a span, in the trace whose id is given or in a new one (W3C Trace Context, section 3.2.2)."""
     return TraceIds(trace_id or secrets.token_hex(16), secrets.token_hex(8))
+
+
+def annotation_defaults(settings: Settings) -> AnnotationDefaults:
+    """Return what the operator's settings say for what annotations leave out."""
+    return AnnotationDefaults(
+        bootstrap_servers=settings.bootstrap_servers,
+        allowed_bootstrap_servers=frozenset(settings.allowed_bootstrap_servers),
+        handoff=settings.handoff,
+        dry_run=settings.dry_run,
+    )
 
 
 class Pushes:

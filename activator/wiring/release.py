@@ -12,25 +12,31 @@ from activator.errors import ConflictError, NotFoundError, UnavailableError
 from activator.kafka.client import Connections
 from activator.kafka.connection import no_credentials
 from activator.kafka.tail import KafkaTail
-from activator.kubernetes.catalog import APPS
 from activator.kubernetes.client import KubernetesClient
 from activator.kubernetes.scale import KubernetesScaler
+from activator.kubernetes.scaled_objects import FINALIZER
+from activator.kubernetes.workloads import APPS
 from activator.loop import give_back_all
 from activator.wiring.cluster import Cluster, process_identity, scaled_object_tasks
 from activator.wiring.parts import Clock, Pushes, observability, running
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import timedelta
 
+    from activator.kubernetes.scaled_objects import ScaledObjects
     from activator.settings import Settings
 
 LAST_EVENTS_SECONDS = 5.0
+LOOK_SECONDS = 0.2
+FINALIZER_SECONDS = 20.0
+"""How long may be tried to take the finalizers away."""
 
 _log = logging.getLogger(__name__)
 
 
 async def release(settings: Settings, deployment: tuple[str, str] | None, within: timedelta) -> None:
-    """Give back every workload that wakegate manages.
+    """Give back every workload that wakegate manages, and leave no finalizer on their ScaledObjects.
 
     Args:
         settings: as for `run`; the Lease is taken, so that no other replica acts meanwhile.
@@ -39,7 +45,7 @@ async def release(settings: Settings, deployment: tuple[str, str] | None, within
 
     Raises:
         SettingsError: there is no cluster to be found.
-        UnavailableError: not all could be given back in time; the message names the rest.
+        UnavailableError: not all could be given back, or let go, in time; the message names the rest.
         WakegateError: the API server refuses what is needed.
     """
     identity = settings.identity or process_identity()
@@ -60,11 +66,27 @@ async def release(settings: Settings, deployment: tuple[str, str] | None, within
         tasks = {"HPA watch": cluster.handoff.run, "Events": cluster.events.run, **scaled_object_tasks(cluster)}
         async with running({"lease": cluster.election.run} if cluster.election else {}), running(tasks):
             left = await give_back_all(world, within)
+            tied = await _let_go(cluster.scaled_objects, left) if cluster.scaled_objects is not None else []
             await cluster.events.drained(LAST_EVENTS_SECONDS)
         if left:
             names = ", ".join(map(str, left))
             raise UnavailableError("giving back", f"not done within {within.total_seconds():g} s for {names}")
+        if tied:
+            what = f"finalizer {FINALIZER} of the ScaledObjects {', '.join(tied)}"
+            raise UnavailableError(what, f"could not be taken away within {FINALIZER_SECONDS:g} s")
         _log.info("every workload is given back")
+
+
+async def _let_go(scaled_objects: ScaledObjects, left: Collection[TargetRef]) -> list[str]:
+    """Take the finalizers away where the target has been given back, and name the ScaledObjects that have one still."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FINALIZER_SECONDS):
+            while scaled_objects.tied():
+                await scaled_objects.let_go(left)
+                if left:
+                    break
+                await asyncio.sleep(LOOK_SECONDS)  # until the watch shows it
+    return ["/".join(key) for key in scaled_objects.tied()]
 
 
 async def _stop(scaler: KubernetesScaler, deployment: TargetRef) -> None:

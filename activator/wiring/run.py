@@ -20,6 +20,7 @@ from activator.web.dashboard import Dashboard
 from activator.web.external_metrics import ExternalMetricsServer
 from activator.web.server import Server
 from activator.wiring.cluster import Cluster, process_identity, scaled_object_tasks
+from activator.wiring.garbage import keep_pauses_short
 from activator.wiring.parts import Clock, Pushes, observability, running
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def _tasks(
         "catalog": manage,
         "loop": activator.run,
         "warm connection": cluster.scale_client.keep_warm,
+        "garbage collection": keep_pauses_short,
     }
 
 

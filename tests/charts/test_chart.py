@@ -49,8 +49,13 @@ COMPONENTS: dict[str, dict[str, Any]] = {
     "secrets-reader": {"rbac.secretsReader": True},
     "kafka-credentials": {"kafkaCredentials.secretName": "wakegate-kafka-credentials"},
     "gateway": {"gateway.enabled": True, "gateway.settings.bootstrap_servers": "kafka:9092"},
+    "gateway, gateway-route": {
+        "gateway.enabled": True,
+        "gateway.settings.bootstrap_servers": "kafka:9092",
+        "gateway.route.enabled": True,
+    },
 }
-"""Component -> the values that mean the same."""
+"""Component, or several -> the values that mean the same."""
 
 Key = tuple[str, str, str]
 
@@ -97,8 +102,8 @@ def test_it_installs_what_the_overlay_installs(overlay: str) -> None:
 
 
 @needs_helm
-@pytest.mark.parametrize("component", COMPONENTS)
-def test_it_adds_what_the_component_adds(component: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("added", COMPONENTS)
+def test_it_adds_what_the_component_adds(added: str, tmp_path: Path) -> None:
     """On top of the overlay for Kubernetes: the same further objects, and none of the others is changed."""
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -106,12 +111,15 @@ def test_it_adds_what_the_component_adds(component: str, tmp_path: Path) -> None
         "resources": [os.path.relpath(MANIFESTS / "overlays" / "kubernetes", tmp_path)],
         "components": [
             os.path.relpath(path, tmp_path)
-            for path in (MANIFESTS / "components" / component, default_namespace("kubernetes"))
+            for path in (
+                *(MANIFESTS / "components" / name for name in added.split(", ")),
+                default_namespace("kubernetes"),
+            )
         ],
     }
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     theirs = compared(list(yaml.safe_load_all(render_manifests.kustomize(tmp_path))))
-    ours = compared(template(COMPONENTS[component], "wakegate-system"))
+    ours = compared(template(COMPONENTS[added], "wakegate-system"))
     ours.pop(("ConfigMap", "wakegate-system", "wakegate-gateway"), None)  # what the user of the manifests makes
     for item in ours.values():
         if item["kind"] == "Deployment":
@@ -168,6 +176,7 @@ EVERYTHING: dict[str, Any] = {
     "gateway.enabled": True,
     "gateway.settings.bootstrap_servers": "kafka:9092",
     "gateway.service.type": "LoadBalancer",
+    "gateway.route": {"enabled": True, "host": "events.example.com"},
     "networkPolicy.enabled": True,
     "admissionPolicy.enabled": True,
     "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-extra"}}],
@@ -201,6 +210,8 @@ def test_every_value_arrives() -> None:
     assert maps["wakegate"] == {"WAKEGATE_BOOTSTRAP_SERVERS": "kafka:9092", "WAKEGATE_DRY_RUN": "true"}
     assert maps["wakegate-gateway"] == {"WAKEGATE_GATEWAY_BOOTSTRAP_SERVERS": "kafka:9092"}
     assert "wakegate-extra" in maps
+    (route,) = [item for item in objects if item["kind"] == "Route"]
+    assert route["spec"]["host"] == "events.example.com"
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -19,6 +19,7 @@ from aiokafka.errors import (
 
 from activator.local.broker.protocol import ErrorCode
 from tests.conformance.world import FIRST_MS, UNKNOWN, World
+from tests.contracts.kafka_worlds import eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -168,7 +169,12 @@ async def test_administration(world: World) -> None:
     async with administering(world) as client:
         _no_error((await client.create_topics([_admin.NewTopic(name, 2, 1)])).topic_errors)
         _no_error((await client.create_partitions({name: _admin.NewPartitions(4)})).topic_errors)
-        assert len((await client.describe_topics([name]))[0]["partitions"]) == 4
+
+        async def has_grown() -> bool:
+            """The controller has answered; the broker is told a moment later."""
+            return len((await client.describe_topics([name]))[0]["partitions"]) == 4
+
+        await eventually(has_grown, SOON_SECONDS)
         again = (await client.create_topics([_admin.NewTopic(name, 2, 1)])).topic_errors
         assert for_code(again[0][1]) is TopicAlreadyExistsError
         async with consuming(world, world.topic) as consumer:

@@ -193,7 +193,7 @@ def test_administration(world: World, admin: AdminClient, consumers: Consumers) 
     """Topics are made, grown, described and deleted; groups are listed, described, moved and deleted."""
     name = f"{world.group}-administered"
     _done(admin.create_topics([NewTopic(name, 2, 1, config={"retention.ms": "1000"})]))
-    assert len(admin.list_topics(name, timeout=SOON_SECONDS).topics[name].partitions) == 2
+    _soon(lambda: len(admin.list_topics(name, timeout=SOON_SECONDS).topics[name].partitions) == 2)
     _done(admin.create_partitions([NewPartitions(name, 4)]))
     _soon(lambda: len(admin.list_topics(name, timeout=SOON_SECONDS).topics[name].partitions) == 4)
     settings = _done(admin.describe_configs([ConfigResource(ResourceType.TOPIC, name)]))[0]

@@ -123,9 +123,9 @@ def test_a_fetch_waits_for_as_many_bytes_as_it_asks_for(world: World) -> None:
 def test_requests_behind_a_waiting_fetch_wait_with_it(world: World) -> None:
     """A connection is served in order: what comes after a long poll is answered after it."""
     with RawClient(world.bootstrap_servers) as client:
+        began = time.monotonic()
         client.send(ApiKey.FETCH, VERSION, w.fetch(w.topics(world.topic, w.position(1, 0)), wait_ms=400))
         client.send(ApiKey.METADATA, 1, {"topics": []})
-        began = time.monotonic()
         assert partitions_of(client.receive(), world.topic)[1]["high_watermark"] == 0
         assert client.receive()["controller_id"] == 1
     assert time.monotonic() - began > 0.3

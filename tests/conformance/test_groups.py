@@ -166,8 +166,8 @@ def test_a_member_that_does_not_rejoin_in_time_is_removed(members: Members) -> N
     """A rebalance waits for it no longer than the rebalance time-out."""
     first = members.alone(rebalance_ms=500)
     second = members.new(rebalance_ms=500)
-    second.send_join()
     began = time.monotonic()
+    second.send_join()
     answer = second.joined()
     assert 0.4 < time.monotonic() - began < SOON_SECONDS
     assert [one["member_id"] for one in answer["members"]] == [second.member_id]

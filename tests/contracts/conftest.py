@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -13,7 +13,9 @@ from activator.kubernetes.client import KubernetesClient
 from tests.contracts.kubernetes_worlds import FakeWorld, KubernetesWorld, RealWorld
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
+
+    from testbed.api import ApiClient
 
 CRD = Path(__file__).parents[2] / "manifests" / "crds" / "scaletarget.yaml"
 
@@ -25,8 +27,15 @@ def api_server_kubeconfig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
     with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
         plane.controller_manager.stop()
-        plane.api.apply(yaml.safe_load(CRD.read_text(encoding="utf-8")))
+        (crd,) = plane.api.apply(yaml.safe_load(CRD.read_text(encoding="utf-8")))
+        plane.api_server.wait_ready(lambda: is_established(plane.api, crd), within_seconds=30)
         yield plane.kubeconfig
+
+
+def is_established(api: ApiClient, crd: Mapping[str, Any]) -> bool:
+    """Whether the API server serves what a CustomResourceDefinition names: a moment after it has taken it."""
+    conditions = api.get(api.path_of(crd)).get("status", {}).get("conditions", [])
+    return any((found["type"], found["status"]) == ("Established", "True") for found in conditions)
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.real)])

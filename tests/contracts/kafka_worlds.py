@@ -161,9 +161,9 @@ class FakeWorld:
         return next(self._names)
 
     @asynccontextmanager
-    async def consuming(self, topic: str, group: str) -> AsyncIterator[None]:  # noqa: ARG002 - a group is what counts
+    async def consuming(self, topic: str, group: str) -> AsyncIterator[None]:
         """Give the group a member."""
-        self.kafka.set_group(group, GroupState.STABLE, 1)
+        self.kafka.set_group(group, GroupState.STABLE, 1, {topic})
         yield
         self.kafka.set_group(group, GroupState.EMPTY, 0)
 
@@ -333,9 +333,9 @@ class LiveWorld:
             return None
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], within_seconds: float = SECONDS) -> None:
     """Wait until a condition holds that brokers bring about a moment after they have answered."""
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(within_seconds):
         while not await condition():  # noqa: ASYNC110 - a broker sets no event
             await asyncio.sleep(0.02)
 

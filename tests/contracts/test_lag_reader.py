@@ -97,6 +97,56 @@ async def test_a_group_that_never_was_tells_nothing_of_members(kafka_world: Kafk
     assert (reading.group_state, reading.members) == (GroupState.DEAD, None)
 
 
+async def test_the_topics_that_members_consume_are_told(kafka_world: KafkaWorld) -> None:
+    """Also by a reading of another topic, on which the group has commits and no member; without members none is known.
+
+    The real broker is asked about each protocol in tests/kafka/test_groups.py.
+    """
+    consumed, left = await kafka_world.create_topic(), await kafka_world.create_topic()
+    group = kafka_world.new_group()
+    await kafka_world.produce(left, 0, 5)
+    await kafka_world.commit(group, left, 0, 2)
+    before = await read_one(kafka_world, Trigger(kafka_world.cluster, left, group))
+
+    async with kafka_world.consuming(consumed, group):
+        during = await read_one(kafka_world, Trigger(kafka_world.cluster, left, group))
+
+    assert isinstance(before, TriggerOffsets)
+    assert isinstance(during, TriggerOffsets)
+    assert before.consumed is None
+    assert (during.group_state, during.consumed) == (GroupState.STABLE, frozenset({consumed}))
+
+
+async def test_a_trigger_without_a_topic_is_told_those_of_the_group(kafka_world: KafkaWorld) -> None:
+    """Wherever the group has committed and nowhere else, beside whatever triggers name a topic of the same group."""
+    one, two, other = [await kafka_world.create_topic(2) for _ in range(3)]
+    group, never = kafka_world.new_group(), kafka_world.new_group()
+    await kafka_world.produce(one, 0, 5)
+    await kafka_world.produce(other, 0, 5)
+    await kafka_world.commit(group, one, 0, 3)
+    await kafka_world.commit(group, two, 1, 0)
+    named = Trigger(kafka_world.cluster, one, group)
+    unnamed, unknown = (Trigger(kafka_world.cluster, "", each, topics_of_group=True) for each in (group, never))
+
+    readings = await kafka_world.reader().read(kafka_world.cluster, [named, unnamed, unknown], NOW)
+
+    found = {trigger: reading for trigger, reading in readings.items() if isinstance(reading, TriggerOffsets)}
+    assert {trigger: reading.topics for trigger, reading in found.items()} == {
+        named: None,
+        unnamed: frozenset({one, two}),
+        unknown: frozenset(),
+    }
+    assert (found[unnamed].partitions, found[unnamed].group_state) == ((), GroupState.EMPTY)
+    assert [(partition.end, partition.committed) for partition in found[named].partitions] == [(5, 3), (0, None)]
+
+
+async def test_a_group_without_a_topic_that_cannot_be_asked_for_is_unreadable(kafka_world: KafkaWorld) -> None:
+    """No answer is never "no topics"."""
+    trigger = Trigger(UNREACHABLE, "", "g", topics_of_group=True)
+
+    assert isinstance((await kafka_world.reader().read(UNREACHABLE, [trigger], NOW))[trigger], Unreadable)
+
+
 async def test_one_batch_answers_every_trigger_for_itself(kafka_world: KafkaWorld) -> None:
     """Triggers that share topics or groups do not get each other's offsets."""
     one, two = await kafka_world.create_topic(), await kafka_world.create_topic()
@@ -131,6 +181,7 @@ async def test_a_topic_that_does_not_exist_touches_no_other(kafka_world: KafkaWo
     unreadable = readings[missing]
     assert isinstance(unreadable, Unreadable)
     assert unreadable.since == NOW
+    assert unreadable.missing
     for part in ("UNKNOWN_TOPIC_OR_PARTITION", "'no-such-topic'", kafka_world.cluster.bootstrap_servers):
         assert part in unreadable.reason
     assert isinstance(readings[there], TriggerOffsets)
@@ -165,6 +216,7 @@ async def test_an_unreachable_cluster_is_a_value(kafka_world: KafkaWorld) -> Non
         reading = readings[trigger]
         assert isinstance(reading, Unreadable)
         assert "127.0.0.1:1" in reading.reason
+        assert not reading.missing
 
 
 async def test_the_last_stable_offset_is_the_end_for_read_committed(transactional_world: KafkaWorld) -> None:

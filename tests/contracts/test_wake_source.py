@@ -6,6 +6,7 @@ That something is not pushed is shown by what is pushed next: a later record's p
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from activator.core.model import Cluster, IsolationLevel, Push, PushSource
@@ -127,12 +128,14 @@ async def test_a_burst_is_pushed_seldom(kafka_world: KafkaWorld) -> None:
     async with kafka_world.watching(pushes) as source:
         source.join(REF, kafka_world.cluster, {(topic, 0): 0})
         source.join(OTHER_REF, kafka_world.cluster, {(other, 0): 0})
+        began = time.monotonic()
         for _ in range(20):
             await kafka_world.produce(topic)
         await kafka_world.produce(other)
         await pushes.next_of(other)
 
-        assert 1 <= sum(push.topic == topic for push in pushes.all) <= 5
+        # One a second, and a burst may take a busy machine some seconds.
+        assert 1 <= sum(push.topic == topic for push in pushes.all) <= 5 + time.monotonic() - began
 
 
 async def test_a_partition_that_a_topic_gains_is_watched_from_its_beginning(kafka_world: KafkaWorld) -> None:

@@ -68,6 +68,10 @@ UNCOMMITTED = (
     f"{PLACE} has no committed offset to start from and offset-reset-policy is latest: a consumer that starts after a "
     "record skips it, so one is kept running until it has committed on every partition"
 )
+PASSED = (
+    f"retention has passed the offset that {PLACE} has committed and offset-reset-policy is latest: a consumer that "
+    "starts finds it out of range and skips what woke it, so one is kept running until it has committed again"
+)
 
 ASLEEP: dict[str, Row] = {
     "nothing to do": Row(policy(), seen(0), 0, Reason.NO_LAG, f"{PLACE} has no lag"),
@@ -186,6 +190,16 @@ ASLEEP: dict[str, Row] = {
     "a record that others have consumed": Row(policy(), seen(0, pushed=TAIL), 0, Reason.NO_LAG, f"{PLACE} has no lag"),
     "no commit, latest: woken, so that the next record is not skipped": Row(
         policy(), seen(0, lag(0, uncommitted=True)), 1, Reason.NO_COMMITTED_OFFSET, UNCOMMITTED
+    ),
+    "a commit that retention has passed, latest: woken just as well": Row(
+        policy(), seen(0, lag(0, passed=True)), 1, Reason.NO_COMMITTED_OFFSET, PASSED
+    ),
+    "a commit that retention has passed, with lag: the lag is the news": Row(
+        policy(),
+        seen(0, lag(3, passed=True)),
+        1,
+        Reason.LAG,
+        f"{PLACE} lags 3, 10 a replica: asks for 1",
     ),
     "records that came and went are no reason to wake": Row(
         policy(),

@@ -75,6 +75,7 @@ def lags(draw: st.DrawFn, *, complete: bool | None = None) -> Lag:
         scalable=draw(st.integers(0, known)),
         arrived=draw(st.sampled_from([0, 0, 9])),
         uncommitted=draw(st.sampled_from([False, False, readable > 0])),
+        passed=draw(st.sampled_from([False, False, readable > 0])),
         problems=() if whole else draw(st.sampled_from([(), ("no answer",)])),
         read_at=draw(st.sampled_from([NINE, None])) if readable == 0 else NINE,
         group_state=draw(st.sampled_from(GroupState)),
@@ -104,7 +105,6 @@ def looks(draw: st.DrawFn, *, complete: bool | None = None) -> tuple[Policy, Mem
         lags=tuple(draw(lags(complete=complete)) for _ in configured.triggers),
         pushed=pushed,
         push_is_proof=pushed is not None and draw(st.booleans()),
-        by_us=draw(st.booleans()),
         rival=draw(st.sampled_from([None, None, None, "HorizontalPodAutoscaler other"])),
         handed_off=draw(st.booleans()),
     )

@@ -39,9 +39,9 @@ class Story:
             self.replicas,
             *lags,
             ready_replicas=self.replicas if ready is None else ready,
-            by_us=by is None,
         )
         decision, self.memory = decide(self.policy, self.memory, observation, at(seconds))
+        self.memory = replace(self.memory, replicas=decision.replicas)  # it is set at once
         self.replicas, self.looks_next, self.text = decision.replicas, decision.look_again_at, decision.text
         return decision.replicas, decision.reason
 

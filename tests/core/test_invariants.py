@@ -59,6 +59,12 @@ ROWS: dict[str, tuple[Policy, Observation, int, str]] = {
         0,
         f"the reading of {PLACE} is 3.0 s older than the scale",
     ),
+    "a sleep with a commit that retention has passed": (
+        POLICY,
+        seen(2, replace(NO_LAG, passed=True)),
+        0,
+        f"{PLACE} has no offset",
+    ),
     "a sleep without offsets": (POLICY, seen(2, replace(NO_LAG, uncommitted=True)), 0, f"{PLACE} has no offset"),
     "a sleep in a rebalance": (
         POLICY,
@@ -113,6 +119,7 @@ lags = st.builds(
     readable=st.just(1),
     scalable=st.integers(0, 300),
     uncommitted=st.booleans(),
+    passed=st.booleans(),
     read_at=st.sampled_from([None, NINE]),
     group_state=st.sampled_from(GroupState),
 )

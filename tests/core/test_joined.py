@@ -43,6 +43,7 @@ SUMS: dict[str, tuple[tuple[Lag, ...], dict[str, Any]]] = {
     "part of one is not known": ((lag(3), partial(4)), {"known": 7, "complete": False}),
     "one is older": ((lag(0), lag(0, read_at=at(5))), {"read_at": NINE}),
     "one has no commit": ((lag(0), lag(0, uncommitted=True)), {"uncommitted": True}),
+    "retention has passed the commit of one": ((lag(0), lag(0, passed=True)), {"passed": True}),
     "a rebalance was seen by one read alone": (
         (lag(0), lag(0, group_state=GroupState.PREPARING_REBALANCE)),
         {"group_state": GroupState.PREPARING_REBALANCE},

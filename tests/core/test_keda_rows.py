@@ -14,7 +14,7 @@ import pytest
 
 from activator.core.decide import decide
 from activator.core.model import GroupState, Lag, Memory, Observation, Policy, Reason
-from activator.specs.annotations import AnnotationDefaults
+from activator.specs.defaults import AnnotationDefaults
 from activator.specs.keda.scaled_object import read_scaled_object
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -135,7 +135,6 @@ def test_a_row(row: Row) -> None:
         replicas=row.replicas,
         ready_replicas=row.replicas,
         lags=tuple(map(lag, row.lags)),
-        by_us=row.before is None,
         handed_off=True,
     )
     decision, _ = decide(policy(len(row.lags), **dict(row.spec)), memory, seen, NOW)

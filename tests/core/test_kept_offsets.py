@@ -61,8 +61,8 @@ class Story:
     seen: tuple[TriggerOffsets, ...]
     after: KeptOffsets
     lag: int
-    missing: tuple[tuple[int, int, int, bool] | tuple[int, int, int, bool, int], ...] = ()
-    """Partition, offset to commit, records that expired, never committed, and the commit that retention has passed."""
+    missing: tuple[tuple[int, int, int, bool] | tuple[int, int, int, bool, bool], ...] = ()
+    """Partition, offset to commit, offsets that expired, never committed, and whether retention has passed a commit."""
 
 
 def kept(*offsets: int | None, pinned: set[int] | None = None, topic_id: str | None = None) -> KeptOffsets:
@@ -101,10 +101,10 @@ STORIES = {
         LATEST, kept(9), (reading(0, (40, None, 30)),), kept(9), lag=10, missing=((0, 30, 21, False),)
     ),
     "a commit that the log start has passed is as good as none": Story(
-        LATEST, kept(5), (reading(0, (8, 5, 7), (9, 9, 9)),), kept(5, 9), lag=1, missing=((0, 7, 2, False, 5),)
+        LATEST, kept(5), (reading(0, (8, 5, 7), (9, 9, 9)),), kept(5, 9), lag=1, missing=((0, 7, 2, False, True),)
     ),
     "only a transaction's marker was left of it, and has expired": Story(
-        LATEST, kept(5), (reading(0, (6, 5, 6)),), kept(5), lag=0, missing=((0, 6, 1, False, 5),)
+        LATEST, kept(5), (reading(0, (6, 5, 6)),), kept(5), lag=0, missing=((0, 6, 1, False, True),)
     ),
     "at earliest a consumer begins at the log start by itself": Story(
         EARLIEST, kept(5), (reading(0, (8, 5, 7)),), kept(5), lag=1

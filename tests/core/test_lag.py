@@ -95,6 +95,31 @@ def test_first_look(trigger: Trigger, seen: PartitionOffsets, lag: int | None, r
     assert total.uncommitted is (rule is Rule.NO_COMMIT_LATEST)
 
 
+PASSED: dict[str, tuple[Trigger, PartitionOffsets, bool, bool]] = {
+    "nothing left, at latest": (LATEST, offsets(9, 5, 9), False, True),
+    "records left, at latest": (LATEST, offsets(12, 5, 9), False, True),
+    "the guard moves it before a consumer starts": (LATEST, offsets(9, 5, 9), True, False),
+    "at earliest a consumer begins at the log start": (EARLIEST, offsets(9, 5, 9), False, False),
+    "a commit at the log start is in range": (LATEST, offsets(9, 9, 9), False, False),
+    "no commit is another question": (LATEST, offsets(9, None, 9), False, False),
+    "the user has said that it may sleep all the same": (
+        replace(LATEST, scale_to_zero_on_invalid_offset=True),
+        offsets(9, 5, 9),
+        False,
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("trigger", "seen", "guarded", "passed"), PASSED.values(), ids=PASSED)
+def test_a_commit_that_retention_has_passed(
+    trigger: Trigger, seen: PartitionOffsets, *, guarded: bool, passed: bool
+) -> None:
+    """At latest, a consumer that starts finds it out of range: it is as good as none, unless somebody moves it."""
+    total, _, _ = measure(trigger, read(0, seen), LagMemory(), guarded=guarded)
+    assert total.passed is passed
+
+
 def test_every_rule_has_a_row() -> None:
     """No line of the table is untested: markers have a story below, what is kept has test_kept_offsets.py."""
     assert {rule for *_, rule in FIRST_LOOK.values()} == set(Rule) - {Rule.MARKERS_ONLY, Rule.KEPT}

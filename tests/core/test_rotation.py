@@ -102,7 +102,7 @@ class World:
         return self.history[max(second - looks_late * int(self.times.look.total_seconds()), 0)]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     replica_looks_late=st.integers(min_value=0, max_value=2),
     api_server_looks_late=st.integers(min_value=0, max_value=2),

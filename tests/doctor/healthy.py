@@ -74,7 +74,7 @@ def cluster(**changes: Any) -> KafkaCluster:
         bootstrap_servers=SERVERS,
         brokers=(BrokerReach("kafka-0:9092"), BrokerReach("kafka-1:9092")),
         topics={"orders": Access(exists=True, read=True)},
-        groups={"shop": Access(exists=True, read=True)},
+        groups={"shop": Access(exists=True, read=True, consumed=frozenset({"orders"}))},
         topic_names=("orders", "payments"),
         group_names=("billing", "shop"),
     )

@@ -268,6 +268,14 @@ FAULTS = (
         "group not readable", groups(exists=True, read=False), "group-read", WARN, "cannot be guarded", "offset-guard"
     ),
     Fault(
+        "another topic",
+        groups(exists=True, read=True, consumed=frozenset({"payments"})),
+        "topic-consumed",
+        WARN,
+        "consumes 'payments', and nobody of it topic 'orders'",
+        "name in the trigger",
+    ),
+    Fault(
         "a typo",
         facts(targets=(target(problems=("wakegate.dev/topik: did you mean topic?",)),)),
         "annotations",

@@ -60,6 +60,7 @@ kubectl -n wakegate-system exec deployment/wakegate -- wakegate doctor
   skipped  group-exists: kafka:9092 could not be asked; nothing is wrong elsewhere
   skipped  group-describe: kafka:9092 could not be asked; nothing is wrong elsewhere
   skipped  group-read: kafka:9092 could not be asked; nothing is wrong elsewhere
+  skipped  topic-consumed: kafka:9092 could not be asked; nothing is wrong elsewhere
 
 Workloads
   fail     annotations: workloads that are annotated wrongly: 1 of 1
@@ -69,7 +70,7 @@ Workloads
   ok       rivals: no workload is driven by another autoscaler
   ok       gitops: nobody else manages spec.replicas
 
-status: fail (13 ok, 1 warn, 2 fail, 12 skipped)"""
+status: fail (13 ok, 1 warn, 2 fail, 13 skipped)"""
 
 SHORT = """\
   warn     pods: 1 of 2 Pods are ready

@@ -8,6 +8,7 @@ import pytest
 
 from testbed.bed import Testbed, TestbedOptions
 from testbed.control_plane_flags import HpaTimes
+from testbed.mongo import Mongo
 from testbed.stage import Stage, install_crd, install_keda_crds, remove_keda_crds
 from testbed.stage_report import report as stage_report
 
@@ -50,8 +51,21 @@ def stock_bed() -> Iterator[Testbed]:
 
 
 @pytest.fixture
-def stage(quick_bed: Testbed) -> Iterator[Stage]:
-    """A stage on the quick parts."""
-    made = Stage.on(quick_bed)
+def bed(quick_bed: Testbed) -> Testbed:
+    """The parts that a stage is on: a file or folder that wants others has a fixture of this name."""
+    return quick_bed
+
+
+@pytest.fixture
+def stage(bed: Testbed) -> Iterator[Stage]:
+    """A stage on them."""
+    made = Stage.on(bed)
     yield made
     made.close()
+
+
+@pytest.fixture
+def mongo(bed: Testbed) -> Iterator[Mongo]:
+    """Where the pizza-orders example stores what it makes of the orders."""
+    with Mongo(bed.run_directory) as running:
+        yield running

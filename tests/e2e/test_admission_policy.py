@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from activator.specs.annotations import AnnotationDefaults, parse
+from activator.specs.annotations import parse
+from activator.specs.defaults import AnnotationDefaults
 from testbed import workloads
 from testbed.bed import REPOSITORY, Testbed, TestbedOptions
 from testbed.errors import ApiError

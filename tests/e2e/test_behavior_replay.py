@@ -186,9 +186,12 @@ def replay(name: str, behavior: Behavior, syncs: list[tuple[datetime, int]], eve
         current, running = seen["spec"]["replicas"], seen["status"]["replicas"]
         written = [event for event in writes if at <= event.received_at < following]
         changed_at, actual = (written[-1].completed_at, written[-1].requested_replicas) if written else (at, current)
+        moments = [at + beside for beside in UNCERTAINTY]
+        if written:  # it read its clock before that, however busy the machine was
+            moments.append(written[-1].received_at)
         answers = [
-            recommend(behavior, BOUNDS, [Metric(value, THRESHOLD)], memory, current, at + beside, running=running)
-            for beside in UNCERTAINTY
+            recommend(behavior, BOUNDS, [Metric(value, THRESHOLD)], memory, current, moment, running=running)
+            for moment in moments
         ]
         agreed = [answer for answer in answers if answer.replicas == actual]
         since = (at - syncs[0][0]).total_seconds()

@@ -48,7 +48,7 @@ def test_a_foreign_api_service_is_left_alone_and_the_round_is_played_by_direct_h
     theirs = spec_of(stage)
     stage.wakegate(serve_metrics=False).start()
     consumer = stage.consumer(work_milliseconds=60, cooldown_period="6", polling_interval="2", behavior=BEHAVIOR)
-    until("it sleeps", lambda: consumer.replicas() == 0, 60)
+    until("it sleeps", consumer.asleep, 60)
     assert consumer.scale_target()["handoff"] == "direct"
     stage.produce(consumer)
     until("one record wakes it", lambda: consumer.replicas() == 1, 5)

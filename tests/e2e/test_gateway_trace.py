@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed.stage import REPOSITORY, until
+from tests.e2e.test_wake_trace import spans_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from testbed.traces import Span, Trace
 
 pytestmark = pytest.mark.real
+
+PHASES = ("wakegate.wake.ready", "wakegate.wake.first_commit")
 
 
 def is_ready(port: int) -> bool:
@@ -95,10 +98,10 @@ def decision(stage: Stage) -> Span | None:
 
 
 def episode(stage: Stage, decide: Span) -> Trace | None:
-    """The wake that a decision began, once it has seen its first commit."""
+    """The wake that a decision began, once its phases have arrived, which they do in no order."""
     for trace in stage.bed.jaeger.traces(stage.namespace, operation="wakegate.wake"):
         ours = any(place(decide) in linked(span) for span in trace.named("wakegate.wake"))
-        if ours and trace.named("wakegate.wake.first_commit"):
+        if ours and all(map(trace.named, PHASES)):
             return trace
     return None
 
@@ -110,7 +113,7 @@ def test_an_event_for_a_sleeper_is_one_connected_picture(stage: Stage, tmp_path:
     wakegate = stage.wakegate(wake_token_file=str(token_file))
     wakegate.start()
     consumer = stage.consumer(cooldown_period="4", polling_interval="300")
-    until("it sleeps", lambda: consumer.replicas() == 0, 120)
+    until("it sleeps", consumer.asleep, 120)
     client_trace, client_span = secrets.token_hex(16), secrets.token_hex(8)
     with gateway(stage, wakegate.port, token_file) as url:
         topic = stage.topic_of(consumer)
@@ -129,10 +132,9 @@ def test_an_event_for_a_sleeper_is_one_connected_picture(stage: Stage, tmp_path:
         decide = until("the wake decision is in Jaeger", lambda: decision(stage), 60)
         assert decide.tags["wakegate.wake.source"] in {"gateway", "tail"}  # whoever told first; both carry the trace
         assert place(send) in linked(decide)
-        whole = stage.bed.jaeger.trace(decide.trace_id)
-        assert whole is not None
-        assert [span.parent_id for span in whole.named("wakegate.apply")] == [decide.span_id]
+        applied = until("so is its PATCH", lambda: spans_of(stage, decide.trace_id, "wakegate.apply"), 60)
+        assert [span.parent_id for span in applied] == [decide.span_id]
         wake_trace = until("the episode is complete", lambda: episode(stage, decide), 120)
         (wake,) = wake_trace.named("wakegate.wake")
-        for phase in ("wakegate.wake.ready", "wakegate.wake.first_commit"):
+        for phase in PHASES:
             assert [span.parent_id for span in wake_trace.named(phase)] == [wake.span_id], phase

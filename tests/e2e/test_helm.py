@@ -6,21 +6,21 @@ a trace; then once more beside another metrics API.
 
 from __future__ import annotations
 
-import secrets
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from activator.kubernetes.scaled_objects import FINALIZER
 from testbed import ledger
 from testbed.bed import Testbed, TestbedOptions
 from testbed.control_plane_flags import HpaTimes
 from testbed.install import API_SERVICE, NAMESPACE, Release
-from testbed.stage import Stage, until
-from tests.e2e.test_install import api_service, forbidden, leftovers
+from testbed.stage import Stage, install_keda_crds, is_served, remove_keda_crds, until
+from tests.e2e.installed_gateway import SECRETS, Sent, create_secrets, send
+from tests.e2e.test_install import NOT_SEEN, api_service, forbidden, leftovers, requests, use_of
 from tests.e2e.test_round import PARTITIONS, check_records
+from tests.e2e.test_scaled_object_rules import finalizers, path_of, scaled_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,11 +30,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.real
 
-PUSHES = 'wakegate_pushes_total{source="gateway"}'
-SECRETS = {
-    "wakegate-gateway-tokens": {"tokens": secrets.token_hex(16)},
-    "wakegate-wake-token": {"token": secrets.token_hex(16)},
-}
 COLLECTIONS = (
     "/api/v1/namespaces/{0}/secrets",
     "/api/v1/namespaces/{0}/services",
@@ -62,9 +57,7 @@ def bed() -> Iterator[Testbed]:
 @pytest.fixture(scope="module")
 def release(bed: Testbed) -> Release:
     """The chart with the gateway, and the two tokens that its notes ask for."""
-    for name, data in SECRETS.items():
-        metadata = {"name": name, "namespace": NAMESPACE}
-        bed.control_plane.api.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+    create_secrets(bed, NAMESPACE)
     settings = {"bootstrap_servers": bed.kafka.bootstrap_servers}
     made = Release(bed, values={"gateway.enabled": True, "gateway.settings": settings})
     made.apply()
@@ -85,61 +78,27 @@ def consumer(bed: Testbed, release: Release) -> Consumer:
     return made
 
 
-@dataclass
-class Sent:
-    """What became of an event that was sent to the installed gateway for a sleeping consumer."""
-
-    answers: dict[str, int]
-    consumer: Consumer
-    pushes: float
-
-
 @pytest.fixture(scope="module")
 def sent(release: Release, consumer: Consumer) -> Sent:
     """One event by a Pod of the gateway's, for a second consumer, which sleeps again after it."""
-    made = consumer.stage.consumer("events", cooldown_period="6", polling_interval="300")
+    return send(release, consumer.stage.consumer("events", cooldown_period="6", polling_interval="300"))
+
+
+@pytest.fixture(scope="module")
+def pipeline(bed: Testbed, sent: Sent) -> Consumer:
+    """A third consumer, which a ScaledObject drives that says nothing of restoring; it sleeps."""
+    install_keda_crds(bed)
+    made = sent.consumer.stage.bare_consumer("pipeline", replicas=2)
+    made.stage.api.apply(scaled_object(made))
     until("it sleeps", lambda: made.replicas() == 0, 120)
-    # Pods of the gateway that began before one of the activator's was ready know none to tell.
-    release.kubectl("-n", NAMESPACE, "rollout", "restart", "deployment/wakegate-gateway")
-    release.kubectl("-n", NAMESPACE, "rollout", "status", "deployment/wakegate-gateway", "--timeout=100s")
-    pod = release.ready_pods("gateway")[0]
-    url = f"http://{pod['status']['podIP']}:{release.gateway_port}/topics/{consumer.stage.topic_of(made)}"
-    token = SECRETS["wakegate-gateway-tokens"]["tokens"]
-    answers = {"nobody": post(url, ""), "a stranger": post(url, "Bearer guessed"), "shop": post(url, f"Bearer {token}")}
-    until("the event wakes it", lambda: made.replicas() == 1, 15)
-    told = until("the activator was told of it", lambda: pushes(release), 30)
-    until("it is consumed", lambda: made.consumed() == 1, 60)
-    until("it sleeps again", lambda: made.replicas() == 0, 120)
-    return Sent(answers, made, told)
-
-
-def post(url: str, authorization: str) -> int:
-    """Send a CloudEvent and return the status."""
-    event = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/shop", "ce-type": "order.created"}
-    headers = {**event, "Content-Type": "text/plain", "Authorization": authorization}
-    request = urllib.request.Request(url, b"two boxes", headers)  # noqa: S310 - our own gateway on loopback
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - the same
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-
-
-def pushes(release: Release) -> float:
-    """How many wakes all replicas together have had of the gateway."""
-    total = 0.0
-    for pod in release.ready_pods():
-        url = f"http://{pod['status']['podIP']}:{release.http_port}/metrics"
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-        total += sum(float(line.split()[-1]) for line in lines if line.startswith(PUSHES))
-    return total
+    assert FINALIZER in finalizers(made)
+    assert [hpa["metadata"]["name"] for hpa in made.stage.hpas() if "pipeline" in hpa["metadata"]["name"]]
+    return made
 
 
 def play_round(consumer: Consumer) -> None:
     """One record, then five hundred, then quiet."""
-    until("it sleeps", lambda: consumer.replicas() == 0, 90)
+    until("it sleeps", consumer.asleep, 90)
     consumer.stage.produce(consumer)
     until("one record wakes it", lambda: consumer.replicas() == 1, 10)
     consumer.stage.produce(consumer, 500)
@@ -158,6 +117,7 @@ def wakes(consumer: Consumer) -> list[datetime]:
 def upgraded(release: Release, consumer: Consumer, sent: Sent) -> Consumer:
     """The same consumer, woken by a record at whose arrival `helm upgrade` replaced every Pod of wakegate."""
     assert sent.pushes
+    until("it sleeps", consumer.asleep, 30)
     before = {pod["metadata"]["uid"] for pod in release.pods()}
     consumer.stage.produce(consumer)
     release.values = {**release.values, "podAnnotations.operator": {"round": "two"}}
@@ -178,12 +138,30 @@ def upgraded(release: Release, consumer: Consumer, sent: Sent) -> Consumer:
 
 
 @pytest.fixture(scope="module")
-def uninstalled(release: Release, upgraded: Consumer) -> Testbed:
-    """The release deleted while the consumer sleeps, its annotations where they were; the tokens are the user's."""
-    assert upgraded.replicas() == 0
+def uninstalled(release: Release, upgraded: Consumer, pipeline: Consumer) -> Testbed:
+    """The release deleted while the consumers sleep, their words where they were; the tokens are the user's."""
+    assert (upgraded.replicas(), pipeline.replicas()) == (0, 0)
     release.uninstall()
     release.delete("-n", NAMESPACE, "secret", *SECRETS)
     return release.bed
+
+
+@dataclass
+class Left:
+    """What a ScaledObject had as the uninstalled release left it, and how many replicas its target had then."""
+
+    finalizers: list[str]
+    replicas: int
+
+
+@pytest.fixture(scope="module")
+def left(uninstalled: Testbed, pipeline: Consumer) -> Left:
+    """What was left of the third consumer's ScaledObject; then it is deleted, and its CRD, by nobody's help."""
+    seen = Left(finalizers(pipeline), pipeline.replicas())
+    pipeline.stage.api.delete(path_of(pipeline))
+    until("it is gone", lambda: not is_served(uninstalled, path_of(pipeline)), 20)
+    remove_keda_crds(uninstalled)
+    return seen
 
 
 def test_a_round_works_as_installed(consumer: Consumer, release: Release) -> None:
@@ -228,10 +206,25 @@ def test_uninstalled_no_workload_is_left_at_zero(uninstalled: Testbed, upgraded:
     assert "wakegate.dev/topic" in annotations
 
 
-def test_uninstalled_nothing_is_left_but_the_crd(uninstalled: Testbed) -> None:
+def test_uninstalled_a_scaled_object_s_target_is_not_left_at_zero(left: Left) -> None:
+    """Nobody would wake it: it has its two replicas again, and nothing holds its ScaledObject when that is deleted."""
+    assert left.replicas == 2
+    assert left.finalizers == []
+
+
+def test_what_is_granted_for_scaled_objects_is_used(left: Left, release: Release) -> None:
+    """The story of the overlay has none; this one shows those permissions in the log of the API server, and no lack."""
+    assert left.replicas
+    for_keda = {use for use in NOT_SEEN if use[0] == "keda.sh"}
+    assert for_keda <= {use_of(event) for event in requests(release)}
+    assert forbidden(release) == set()
+
+
+def test_uninstalled_nothing_is_left_but_the_crd(uninstalled: Testbed, left: Left) -> None:
     """No object of the release, of the hook or of wakegate's own; CRDs stay, as is Helm's custom."""
-    (left,) = [path for path in leftovers(uninstalled) if not path.endswith(f"/{NAMESPACE}")]
-    assert left.endswith("/scaletargets.wakegate.dev")
+    assert left.replicas, "the story is told to its end: KEDA's CRDs, the user's, are gone too"
+    (stays,) = [path for path in leftovers(uninstalled) if not path.endswith(f"/{NAMESPACE}")]
+    assert stays.endswith("/scaletargets.wakegate.dev")
     get = uninstalled.control_plane.api.get
 
     def names() -> list[str]:
@@ -242,8 +235,9 @@ def test_uninstalled_nothing_is_left_but_the_crd(uninstalled: Testbed) -> None:
 
 
 @pytest.fixture(scope="module")
-def beside(uninstalled: Testbed) -> tuple[Release, Consumer]:
+def beside(uninstalled: Testbed, left: Left) -> tuple[Release, Consumer]:
     """Installed once more, by default values, where external.metrics.k8s.io belongs to another; a round played."""
+    assert left.replicas
     another: dict[str, Any] = {"namespace": "keda", "name": "keda-metrics-apiserver", "port": 443}
     uninstalled.control_plane.api.create_namespaces(["keda"])
     uninstalled.control_plane.api.apply(api_service(another))

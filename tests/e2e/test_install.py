@@ -1,7 +1,8 @@
 """What the shipped overlays install works, under the rights they grant and with no need of others.
 
-One story, told by fixtures that build upon each other: installed, a round, a restart of all replicas, an annotation
-removed while none runs, uninstalled; then once more beside another metrics API. The tests look at what it left behind.
+One story, told by fixtures that build upon each other: installed with the gateway, a round, a restart of all replicas,
+an event over the gateway, annotations removed while none runs, uninstalled; then once more beside another metrics API.
+The tests look at what it left behind.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from testbed.bed import REPOSITORY, Testbed, TestbedOptions
 from testbed.control_plane_flags import HpaTimes
 from testbed.install import API_SERVICE, NAMESPACE, Installation
 from testbed.stage import Stage, until
+from tests.e2e.installed_gateway import Sent, create_secrets, send
 from tests.e2e.test_round import PARTITIONS, check_records
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ NOT_SEEN: dict[Use, str] = {
     ): "a server-side apply is logged as patch, and asks for create",
     ("wakegate.dev", "scaletargets", "create"): "the same",
     ("coordination.k8s.io", "leases", "create"): "it is part of the installation; made anew where somebody deleted it",
-    ("keda.sh", "scaledobjects", "watch"): "this story's cluster has no ScaledObjects: they are looked for by list",
+    ("keda.sh", "scaledobjects", "watch"): "this story's cluster has no ScaledObjects; that of test_helm.py shows it",
     ("keda.sh", "scaledobjects", "patch"): "the same",
     ("keda.sh", "scaledobjects/status", "patch"): "the same",
     ("", "events", "patch"): "only where the same thing is told twice",
@@ -68,9 +70,13 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(bed: Testbed) -> Installed:
-    """The overlay for Kubernetes, with both Pods ready and the metrics API available."""
-    made = Installation(bed)
+    """The overlay for Kubernetes and the component `gateway`, with both Pods ready and the metrics API available."""
+    bed.control_plane.api.create_namespaces([NAMESPACE])
+    create_secrets(bed, NAMESPACE)
+    made = Installation(bed, components=("gateway", "default-namespace"))
     made.apply()
+    address = f"--from-literal=WAKEGATE_GATEWAY_BOOTSTRAP_SERVERS={bed.kafka.bootstrap_servers}"
+    made.kubectl("-n", NAMESPACE, "create", "configmap", "wakegate-gateway", address)
     until("both Pods are ready", lambda: len(made.ready_pods()) == 2, 90)
     made.route_metrics_api()
     until("the metrics API is available", made.metrics_api_is_available, 60)
@@ -84,7 +90,7 @@ def given_back(bed: Testbed, installed: Installed) -> Consumer:
     stage = Stage.on(bed)
     consumer = stage.consumer(work_milliseconds=60, cooldown_period="6", polling_interval="5")
     until("the first Pod is ready", consumer.ready, 60)
-    until("it sleeps", lambda: consumer.replicas() == 0, 90)
+    until("it sleeps", consumer.asleep, 90)
     stage.produce(consumer)
     until("one record wakes it", lambda: consumer.replicas() == 1, 5)
     stage.produce(consumer, 500)
@@ -105,7 +111,7 @@ def sleeper(installed: Installed, given_back: Consumer) -> Consumer:
     installation = installed.installation
     stage = given_back.stage
     consumer = stage.consumer("late", cooldown_period="6", polling_interval="5")
-    until("it sleeps", lambda: consumer.replicas() == 0, 90)
+    until("it sleeps", consumer.asleep, 90)
     before = {pod["metadata"]["uid"] for pod in installation.pods()}
 
     def ready() -> set[str]:
@@ -122,17 +128,25 @@ def sleeper(installed: Installed, given_back: Consumer) -> Consumer:
 
 
 @pytest.fixture(scope="module")
-def uninstalled(installed: Installed, sleeper: Consumer) -> Testbed:
+def sent(installed: Installed, sleeper: Consumer) -> Sent:
+    """One event by a Pod of the gateway's, for a third consumer, which sleeps again after it."""
+    consumer = sleeper.stage.consumer("events", cooldown_period="6", polling_interval="300")
+    return send(installed.installation, consumer)
+
+
+@pytest.fixture(scope="module")
+def uninstalled(installed: Installed, sleeper: Consumer, sent: Sent) -> Testbed:
     """All of it taken away in the order of docs/install.md; the annotations went while no wakegate ran."""
     installation = installed.installation
     until("it sleeps again", lambda: sleeper.replicas() == 0, 90)
     installation.kubectl("-n", NAMESPACE, "scale", "deployment/wakegate", "--replicas=0")
     until("no wakegate runs", lambda: not installation.pods(), 60)
-    sleeper.forget_annotations()
+    for consumer in (sleeper, sent.consumer):
+        consumer.forget_annotations()
     installation.kubectl("-n", NAMESPACE, "scale", "deployment/wakegate", "--replicas=2")
-    until("it is given back", lambda: sleeper.replicas() == 1, 90)
-    until("its HPA is gone", lambda: not sleeper.stage.hpas(), 30)
-    until("nothing is kept of it", lambda: not sleeper.scale_target(), 30)
+    until("they are given back", lambda: (sleeper.replicas(), sent.consumer.replicas()) == (1, 1), 90)
+    until("nothing is kept of them", lambda: not (sleeper.scale_target() or sent.consumer.scale_target()), 30)
+    until("their HPAs are gone", lambda: not sleeper.stage.hpas(), 30)
     installation.delete("apiservice", API_SERVICE)
     installation.end()
     installation.delete()
@@ -169,7 +183,7 @@ def round_alone(installation: Installation, stage: Stage) -> Alone:
     installation.apply()
     until("both Pods are ready", lambda: len(installation.ready_pods()) == 2, 90)
     consumer = stage.consumer(work_milliseconds=60, cooldown_period="6", polling_interval="5")
-    until("it sleeps", lambda: consumer.replicas() == 0, 90)
+    until("it sleeps", consumer.asleep, 90)
     stage.produce(consumer)
     until("one record wakes it", lambda: consumer.replicas() == 1, 5)
     stage.produce(consumer, 500)
@@ -276,6 +290,13 @@ def test_what_is_granted_is_what_was_used(installed: Installed, uninstalled: Tes
 def test_a_restart_of_all_replicas_has_no_gap(sleeper: Consumer) -> None:
     """There was always a ready Pod, and the record that came meanwhile was consumed."""
     assert sleeper.consumed() == 1
+
+
+def test_an_event_over_the_component_gateway_wakes(sent: Sent) -> None:
+    """By token alone: 202, the activator is told over its own Service, and the event is consumed."""
+    assert sent.answers == {"nobody": 401, "a stranger": 401, "shop": 202}
+    assert sent.pushes >= 1
+    assert sent.consumer.consumed() == 1
 
 
 def test_uninstalled_it_leaves_nothing(uninstalled: Testbed, given_back: Consumer, sleeper: Consumer) -> None:

@@ -21,8 +21,11 @@ WAKES = 50
 AWAKE_WITHIN_SECONDS = 10.0
 SLEEPS = 12
 LEASE_SECONDS = 15
-CLOCK_SLACK = timedelta(seconds=2)
-"""The API server notices some time later that nobody waits for an answer."""
+SERVER_SLACK = timedelta(seconds=2)
+"""How late the API server reads a request that was written, and notices that nobody waits for its answer.
+
+On a busy machine it once read eight milliseconds after the kill what the dead leader had written before it.
+"""
 
 
 class Fleet:
@@ -102,6 +105,8 @@ def test_the_leader_is_killed_during_fifty_wakes(stage: Stage) -> None:
     until("all are awake", fleet.awake, AWAKE_WITHIN_SECONDS)
     after = fleet.generations()
     assert {name: after[name] - before[name] for name in fleet.names} == dict.fromkeys(fleet.names, 1)
+    # A change can be seen before the request that made it is logged.
+    until("the log tells of each", lambda: {event.name for event in fleet.writes(1, began)} == set(fleet.names), 10)
     answers: dict[str, list[AuditEvent]] = {name: [] for name in fleet.names}
     for event in fleet.writes(1, began):
         answers[event.name].append(event)
@@ -111,7 +116,7 @@ def test_the_leader_is_killed_during_fifty_wakes(stage: Stage) -> None:
         assert len(successes) <= 1, name
         if not successes:
             lost = [event for event in events if event.status == HTTPStatus.GATEWAY_TIMEOUT]
-            assert any(event.received_at < killed < event.completed_at + CLOCK_SLACK for event in lost), shown(events)
+            assert any(was_under_way(event, killed) for event in lost), f"killed {killed:%H:%M:%S.%f}: {shown(events)}"
             unanswered.append(name)
     assert len(unanswered) < WAKES // 2, unanswered
 
@@ -120,8 +125,7 @@ def test_a_leader_that_was_stopped_past_its_lease_puts_nothing_to_sleep(stage: S
     """Stopped amid a dozen sleeps and continued when another leads: it sends no more sleep PATCH; all stay awake."""
     old = stage.wakegate("wakegate-a")
     old.start()
-    lease = f"/apis/coordination.k8s.io/v1/namespaces/{stage.namespace}/leases/wakegate"
-    until("it leads", lambda: stage.api.get(lease)["spec"]["holderIdentity"] == "wakegate-a", 30)
+    until("it leads", lambda: stage.leader() == "wakegate-a", 30)
     new = stage.wakegate("wakegate-b")
     new.start()
     began = wall_clock()
@@ -130,11 +134,7 @@ def test_a_leader_that_was_stopped_past_its_lease_puts_nothing_to_sleep(stage: S
     old.process.pause()
     for name in fleet.names:
         fleet.produce(name)
-    until(
-        "another leads",
-        lambda: stage.api.get(lease)["spec"]["holderIdentity"] == "wakegate-b",
-        LEASE_SECONDS + 30,
-    )
+    until("another leads", lambda: stage.leader() == "wakegate-b", LEASE_SECONDS + 30)
     until("those that slept are awake", fleet.awake, 30)
     continued = wall_clock()
     old.process.resume()
@@ -142,6 +142,11 @@ def test_a_leader_that_was_stopped_past_its_lease_puts_nothing_to_sleep(stage: S
     assert fleet.writes(0, began), "there was a sleep to be in the middle of"
     assert shown(fleet.writes(0, continued)) == []
     until("it goes on as a follower", old.is_ready, 30)
+
+
+def was_under_way(event: AuditEvent, killed: datetime) -> bool:
+    """Whether a request can have been on its way as its sender was killed."""
+    return event.received_at - SERVER_SLACK < killed < event.completed_at + SERVER_SLACK
 
 
 def wall_clock() -> datetime:

@@ -49,25 +49,16 @@ KINDS = [
 
 
 @pytest.fixture(scope="module")
-def forgetful_bed() -> Iterator[Testbed]:
+def bed() -> Iterator[Testbed]:
     """All parts but Jaeger, with a Kafka that forgets the offsets of a group without members after a minute."""
-    with Testbed(TestbedOptions(kafka_properties=EXPIRY, jaeger=False, hpa=HpaTimes(sync_period="2s"))) as bed:
-        install_crd(bed)
-        yield bed
-
-
-@pytest.fixture
-def forgetful_stage(forgetful_bed: Testbed) -> Iterator[Stage]:
-    """A stage on it."""
-    made = Stage.on(forgetful_bed)
-    yield made
-    made.close()
+    with Testbed(TestbedOptions(kafka_properties=EXPIRY, jaeger=False, hpa=HpaTimes(sync_period="2s"))) as made:
+        install_crd(made)
+        yield made
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_a_sleep_longer_than_the_retention_of_offsets(forgetful_stage: Stage, protocol: str) -> None:
+def test_a_sleep_longer_than_the_retention_of_offsets(stage: Stage, protocol: str) -> None:
     """Classic and KIP-848, latest and earliest, with commits and without: each reads every record once."""
-    stage = forgetful_stage
     stage.wakegate().start()
     consumers = {kind: deploy(stage, kind) for kind in KINDS if kind.protocol == protocol}
     produced = dict.fromkeys(consumers, 0)

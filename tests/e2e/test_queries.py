@@ -67,7 +67,7 @@ def told(stage: Stage) -> Series:
     wakegate = stage.wakegate()
     wakegate.start()
     consumer = stage.consumer(cooldown_period="20", initial_cooldown_period="5", polling_interval="5")
-    until("it sleeps", lambda: consumer.replicas() == 0, 90)
+    until("it sleeps", consumer.asleep, 90)
     events, management = stage.bed.reserve_ports(2)
     servers = stage.bed.kafka.bootstrap_servers
     command = [sys.executable, "-m", "gateway", "--bootstrap-servers", servers, "--shutdown-delay", "0"]

@@ -29,7 +29,7 @@ def test_killed_while_asleep_while_waking_and_during_cooldown(stage: Stage) -> N
     wakegate = stage.wakegate()
     wakegate.start()
     consumer = stage.consumer(cooldown_period="12", polling_interval="5")
-    until("it sleeps", lambda: consumer.replicas() == 0, 60)
+    until("it sleeps", consumer.asleep, 60)
 
     killed_and_started(wakegate)
     stage.produce(consumer)
@@ -46,7 +46,7 @@ def test_killed_while_asleep_while_waking_and_during_cooldown(stage: Stage) -> N
     assert kept >= datetime.fromisoformat(active) - timedelta(seconds=1)
     started_again = consumer.entries()[-1].at
     until("it sleeps again", lambda: consumer.replicas() == 0, 60)
-    asleep_at = [at for at, count, _ in consumer.changes() if count == 0][-1]
+    asleep_at = consumer.put_to(0)
     assert asleep_at - started_again < timedelta(seconds=12 + 5 + 2), "a restart began the cooldown again"
     assert len(stage.hpas()) == 1
     assert ledger.missing(consumer.entries(), {0: 2, 1: 1, 2: 1, 3: 1, 4: 1}) == []
@@ -66,7 +66,7 @@ def test_without_the_crd_a_restart_begins_a_fresh_cooldown(without_crd: Stage) -
     wakegate = stage.wakegate()
     wakegate.start()
     consumer = stage.consumer(cooldown_period="8", polling_interval="5")
-    until("it sleeps", lambda: consumer.replicas() == 0, 60)
+    until("it sleeps", consumer.asleep, 60)
     killed_and_started(wakegate)
     stage.produce(consumer)
     until("woken after a restart while asleep", lambda: consumer.replicas() == 1, 5)
@@ -74,7 +74,7 @@ def test_without_the_crd_a_restart_begins_a_fresh_cooldown(without_crd: Stage) -
     before = consumer.entries()[-1].at
     killed_and_started(wakegate)
     until("it sleeps again", lambda: consumer.replicas() == 0, 60)
-    asleep_at = [at for at, count, _ in consumer.changes() if count == 0][-1]
+    asleep_at = consumer.put_to(0)
     assert asleep_at - before >= timedelta(seconds=8)
     assert len(stage.hpas()) == 1
 
@@ -86,7 +86,7 @@ def test_the_leader_is_killed_as_the_record_arrives(stage: Stage) -> None:
     consumer = stage.consumer(cooldown_period="4", polling_interval="300")
     follower = stage.wakegate("wakegate-b")
     follower.start()
-    until("it sleeps", lambda: consumer.replicas() == 0, 60)
+    until("it sleeps", consumer.asleep, 60)
     until("the follower watches its topic", lambda: follower.watched() == 5, 30)
     leader.process.kill()
     stage.produce(consumer)
@@ -102,7 +102,7 @@ def test_two_replicas_send_one_wake(stage: Stage) -> None:
     consumer = stage.consumer(cooldown_period="4", polling_interval="300")
     follower = stage.wakegate("wakegate-b")
     follower.start()
-    until("it sleeps", lambda: consumer.replicas() == 0, 60)
+    until("it sleeps", consumer.asleep, 60)
     until("the follower watches its topic", lambda: follower.watched() == 5, 30)
     stage.produce(consumer)
     until("consumed", lambda: consumer.consumed() == 1, 30)

@@ -31,7 +31,7 @@ def play_rounds(stage: Stage, rounds: int, hpa_seconds: float) -> Consumer:
     until("the first Pod is ready", consumer.ready, 30)
     produced = 0
     for _ in range(rounds):
-        until("it sleeps", lambda: consumer.replicas() == 0, 60)
+        until("it sleeps", consumer.asleep, 60)
         stage.produce(consumer)
         until("one record wakes it", lambda: consumer.replicas() == 1, 5)
         stage.produce(consumer, 500)
@@ -40,8 +40,7 @@ def play_rounds(stage: Stage, rounds: int, hpa_seconds: float) -> Consumer:
         until("everything is consumed", partial(_has_consumed, consumer, produced), 90)
         until("it sleeps again", lambda: consumer.replicas() == 0, COOLDOWN_SECONDS + POLLING_SECONDS + 30)
         last_commit = max(entry.at for entry in consumer.entries() if entry.event == "committed")
-        asleep_at = [at for at, count, _ in consumer.changes() if count == 0][-1]
-        took = (asleep_at - last_commit).total_seconds()
+        took = (consumer.put_to(0) - last_commit).total_seconds()
         assert took <= COOLDOWN_SECONDS + POLLING_SECONDS + 2, f"slept {took:.1f} s after the last commit"
     return consumer
 

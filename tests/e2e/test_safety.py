@@ -61,7 +61,7 @@ def test_a_typo_as_an_edit_while_asleep_keeps_the_last_valid_policy(stage: Stage
     """The edited target is marked Invalid and told, and a record still wakes it."""
     stage.wakegate().start()
     consumer = stage.consumer(cooldown_period="3", polling_interval="5")
-    until("it sleeps", lambda: consumer.replicas() == 0, 60)
+    until("it sleeps", consumer.asleep, 60)
     consumer.annotate(lag_treshold="5", min_replica_count="9", max_replica_count="3")
     until("it is told", consumer.told_invalid, 15)
     until("it is marked", lambda: consumer.scale_target().get("phase") == "Invalid", 15)
@@ -150,7 +150,7 @@ def _one_awake_one_asleep(stage: Stage) -> tuple[Wakegate, Consumer, Consumer]:
     asleep = stage.consumer("asleep", cooldown_period="5", polling_interval="5")
     until("its consumer runs", lambda: _assigned(awake, 5), 30)
     stage.produce(awake, 5)
-    until("the other sleeps", lambda: asleep.replicas() == 0, 60)
+    until("the other sleeps", asleep.asleep, 60)
     until("the HPA was served", lambda: _served_value(stage, awake) == 5, 30)
     return wakegate, awake, asleep
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import json
+import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from confluent_kafka import Producer
 
+from activator.kubernetes.scaled_objects import FINALIZER
 from testbed import workloads
 from testbed.errors import ApiError
 from testbed.stage import Consumer, Stage, holds, is_served, until
@@ -56,11 +60,9 @@ LEASE = "/apis/coordination.k8s.io/v1/namespaces/keda/leases"
 
 
 @pytest.fixture
-def stage(keda_bed: Testbed) -> Iterator[Stage]:
-    """A stage on the quick parts, with KEDA's CRDs."""
-    made = Stage.on(keda_bed)
-    yield made
-    made.close()
+def bed(keda_bed: Testbed) -> Testbed:
+    """With KEDA's CRDs."""
+    return keda_bed
 
 
 def scaled_object(consumer: Consumer, *triggers: dict[str, Any], **spec: Any) -> dict[str, Any]:
@@ -96,9 +98,18 @@ def kafka_trigger(consumer: Consumer) -> dict[str, Any]:
 
 def condition(stage: Stage, name: str, kind: str) -> dict[str, str]:
     """One condition of a ScaledObject; empty: not set yet."""
-    path = f"/apis/keda.sh/v1alpha1/namespaces/{stage.namespace}/scaledobjects/{name}"
-    conditions = stage.api.get(path).get("status", {}).get("conditions") or []
+    conditions = stage.api.get(stage.scaled_object_path(name)).get("status", {}).get("conditions") or []
     return next((entry for entry in conditions if entry["type"] == kind), {})
+
+
+def path_of(consumer: Consumer) -> str:
+    """Of its ScaledObject."""
+    return consumer.stage.scaled_object_path(consumer.name)
+
+
+def finalizers(consumer: Consumer) -> list[str]:
+    """Of its ScaledObject."""
+    return list(consumer.stage.api.get(path_of(consumer))["metadata"].get("finalizers", []))
 
 
 def quiet(stage: Stage, name: str) -> dict[str, Any]:
@@ -230,7 +241,10 @@ def live_keda(stage: Stage) -> Iterator[None]:
 
 @pytest.mark.usefixtures("live_keda")
 def test_beside_a_live_keda(stage: Stage) -> None:
-    """`auto` leaves its ScaledObjects alone and says so once; one that asks for wakegate is managed."""
+    """`auto` leaves its ScaledObjects alone and says so once; one that asks for wakegate is managed, and let go of.
+
+    `wakegate release` runs here as from a checkout, before an uninstall without the chart.
+    """
     left, adopted = stage.bare_consumer("left"), stage.bare_consumer("adopted")
     document = scaled_object(adopted)
     document["metadata"]["annotations"] = {"wakegate.dev/adopt": "true"}
@@ -243,15 +257,28 @@ def test_beside_a_live_keda(stage: Stage) -> None:
     assert [hpa["spec"]["scaleTargetRef"]["name"] for hpa in stage.hpas()] == ["adopted"]
     assert wakegate.process.log.read_text().count("KEDA is live here: ScaledObjects are left to it") == 1
 
+    stage.api.patch(path_of(left), {"metadata": {"finalizers": [FINALIZER]}})  # KEDA's own
+    assert finalizers(adopted) == [FINALIZER]
+    wakegate.process.stop()
+    command = [sys.executable, "-m", "activator", "release", "--within", "60s"]
+    with stage.bed.process(f"{stage.namespace}-release", command, env=wakegate.process.env) as release:
+        assert release.wait(90) == 0, release.log_tail()
+    assert (adopted.replicas(), finalizers(adopted), stage.hpas()) == (1, [], [])
+    assert (left.replicas(), finalizers(left)) == (1, [FINALIZER])
+    stage.api.patch(path_of(left), {"metadata": {"finalizers": None}})
+
 
 @pytest.mark.usefixtures("live_keda")
 def test_the_hpa_that_keda_left_and_one_that_it_makes_again(stage: Stage) -> None:
-    """Where wakegate moves 1..N itself it deletes the first, and leaves the target to the second while it is there."""
+    """Where wakegate moves 1..N itself it deletes the first, and leaves the target to the second while it is there.
+
+    The process that is told of the second is not the one that has deleted the first.
+    """
     consumer = stage.bare_consumer("moved")
     document = scaled_object(consumer)
     document["metadata"]["annotations"] = {"wakegate.dev/adopt": "true", "wakegate.dev/handoff": "direct"}
     stage.api.apply(document)
-    path = f"/apis/keda.sh/v1alpha1/namespaces/{stage.namespace}/scaledobjects/moved"
+    path = stage.scaled_object_path("moved")
     owner = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "name": "moved"}
     hpa = {
         "apiVersion": "autoscaling/v2",
@@ -267,9 +294,13 @@ def test_the_hpa_that_keda_left_and_one_that_it_makes_again(stage: Stage) -> Non
         },
     }
     stage.api.apply(hpa)
-    stage.wakegate(keda="auto").start()
+    wakegate = stage.wakegate(keda="auto")
+    wakegate.start()
     until("what KEDA left is gone", lambda: not stage.hpas(), 60)
+    until("since when it is managed is kept", lambda: consumer.scale_target().get("takenOverAt"), 30)
+    wakegate.process.stop()
     stage.api.apply(hpa)
+    wakegate.start()
     said = "keda-hpa-moved (made again after wakegate had deleted it"
     until("the second is told", lambda: said in condition(stage, "moved", "Ready").get("message", ""), 30)
     holds("the second is left alone", lambda: len(stage.hpas()) == 1, 5)
@@ -277,38 +308,74 @@ def test_the_hpa_that_keda_left_and_one_that_it_makes_again(stage: Stage) -> Non
     until("it sleeps", lambda: consumer.replicas() == 0, 60)
 
 
+def never_ready(consumer: Consumer) -> Consumer:
+    """Let no Pod of a consumer ever run from now on, so that its lag stays what it is."""
+    path = f"/apis/apps/v1/namespaces/{consumer.stage.namespace}/deployments/{consumer.name}"
+    (container,) = consumer.stage.api.get(path)["spec"]["template"]["spec"]["containers"]
+    container["image"] = workloads.NEVER_READY
+    consumer.stage.api.patch(path, {"spec": {"template": {"spec": {"containers": [container]}}}})
+    return consumer
+
+
+def has_condition(stage: Stage, name: str, kind: str, status: str) -> bool:
+    """Whether a condition of a ScaledObject has a status."""
+    return condition(stage, name, kind).get("status") == status
+
+
+def has_replicas(consumer: Consumer, count: int) -> bool:
+    """Whether it is to have so many."""
+    return consumer.replicas() == count
+
+
 def test_a_fallback_over_an_outage(stage: Stage) -> None:
-    """A broker that is away, also when wakegate starts, lifts a sleeper and one awake; both come back when it does."""
-    sleeper = stage.consumer(
-        "sleeper", fallback_replicas="3", fallback_after="10s", cooldown_period="4", polling_interval="3"
+    """A broker that is away lifts a target from any state, also when wakegate starts meanwhile; all come back with it.
+
+    Asleep, in the middle of a wake, awake at the minimum, awake below the fallback and above it, where KEDA's behavior
+    says that it stays; and one at zero that a process finds which has never read it.
+    """
+    behavior = {"scaleDown": {"stabilizationWindowSeconds": 0}}
+    hasty = partial(
+        stage.consumer, fallback_after="10s", cooldown_period="4", polling_interval="3", behavior=json.dumps(behavior)
     )
-    awake = stage.bare_consumer("awake")
-    document = scaled_object(
-        awake,
-        fallback={"failureThreshold": 2, "replicas": 4},
-        advanced={
-            "horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}}},
-        },
-    )
+    sleeper = hasty("sleeper", fallback_replicas="3")
+    waking = never_ready(hasty("waking", replicas=0, fallback_replicas="3"))
+    between = never_ready(hasty("between", replicas=0, fallback_replicas="4"))
+    late = never_ready(hasty("late", replicas=0, fallback_replicas="3", paused="true"))
+    awake, above = stage.bare_consumer("awake"), never_ready(stage.bare_consumer("above"))
+    at_once = {"horizontalPodAutoscalerConfig": {"behavior": behavior}}
+    document = scaled_object(awake, fallback={"failureThreshold": 2, "replicas": 4}, advanced=at_once)
     del document["spec"]["idleReplicaCount"]
-    stage.api.apply(document)
+    fallback = {"failureThreshold": 2, "replicas": 3, "behavior": "currentReplicasIfHigher"}
+    stage.api.apply(document, scaled_object(above, fallback=fallback, advanced=at_once))
     wakegate = stage.wakegate()
     wakegate.start()
     until("one sleeps", lambda: sleeper.replicas() == 0, 60)
     until("one is awake", lambda: condition(stage, "awake", "Ready").get("status") == "True", 30)
     assert awake.replicas() == 1
+    for consumer, records, count in ((waking, 1, 1), (between, 15, 2), (above, 50, 5)):
+        stage.produce(consumer, records)
+        until(f"{consumer.name} is at {count}", partial(has_replicas, consumer, count), 60)
+    assert waking.ready() == 0
     stage.bed.kafka.kill()
     try:
+        for consumer, count in ((sleeper, 3), (waking, 3), (between, 4), (awake, 4)):
+            until(f"{consumer.name} is lifted", partial(has_replicas, consumer, count), 120)
+        for name in ("awake", "above"):
+            until(f"it is said of {name}", partial(has_condition, stage, name, "Fallback", "True"), 30)
+        holds("the one above stays there", partial(has_replicas, above, 5), 5)
+        assert late.replicas() == 0
         wakegate.process.stop()
+        late.annotate(paused=None)
         wakegate.start()
-        until("the sleeper is lifted", lambda: sleeper.replicas() == 3, 120)
-        until("the other as well, by the HPA", lambda: awake.replicas() == 4, 120)
-        until("it is said", lambda: condition(stage, "awake", "Fallback").get("status") == "True", 30)
+        until("what it finds at zero is lifted", partial(has_replicas, late, 3), 120)
+        counts = [consumer.replicas() for consumer in (sleeper, waking, between, awake, above)]
+        assert counts == [3, 3, 4, 4, 5]
     finally:
         stage.bed.kafka.restart()
-    until("the sleeper sleeps again", lambda: sleeper.replicas() == 0, 150)
-    until("the other is at its minimum", lambda: awake.replicas() == 1, 150)
-    until("that is said", lambda: condition(stage, "awake", "Fallback").get("status") == "False", 30)
+    for consumer, count in ((sleeper, 0), (late, 0), (waking, 1), (between, 2), (awake, 1), (above, 5)):
+        until(f"{consumer.name} is back at {count}", partial(has_replicas, consumer, count), 150)
+    for name in ("awake", "above"):
+        until(f"that is said of {name}", partial(has_condition, stage, name, "Fallback", "False"), 30)
 
 
 def test_two_topics_named_by_the_environment(stage: Stage) -> None:

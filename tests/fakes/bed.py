@@ -13,7 +13,8 @@ from activator.core.model import GroupState, OffsetReset, TargetRef, TraceIds
 from activator.core.naming import ANNOTATION_PREFIX, metric_name
 from activator.errors import WakegateError
 from activator.loop import Activator, World
-from activator.specs.annotations import AnnotationDefaults, parse
+from activator.specs.annotations import parse
+from activator.specs.defaults import AnnotationDefaults
 from activator.web import selector as selectors
 from activator.web.metric_store import InMemoryMetricStore
 from tests.fakes.kafka import FakeGroupOffsets, FakeKafka, FakeLagReader, FakeWakeSource
@@ -159,6 +160,8 @@ class Bed:
         self.lingers: dict[TargetRef, float] = {}
         """Seconds that a target's members stay in their group after its last replica has gone."""
         self._gone_since: dict[TargetRef, float] = {}
+        self.consumes: dict[TargetRef, set[str]] = {}
+        """What a target's members are subscribed to, where it is not the topic of its name."""
 
     @property
     def replica(self) -> Replica:
@@ -241,7 +244,9 @@ class Bed:
         gone_since = now if ready else self._gone_since.get(target, now)
         self._gone_since[target] = gone_since
         if ready or now - gone_since < self.lingers.get(target, 0.0):
-            self.kafka.set_group(trigger.group, GroupState.STABLE, max(ready, 1))
+            self.kafka.set_group(
+                trigger.group, GroupState.STABLE, max(ready, 1), self.consumes.get(target, {trigger.topic})
+            )
         else:
             self.kafka.set_group(trigger.group, GroupState.EMPTY, 0)
 

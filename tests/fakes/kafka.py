@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from activator.core.group_topics import names_no_topic
 from activator.core.model import (
     Cluster,
     GroupState,
@@ -63,6 +64,8 @@ class FakeGroup:
     state: GroupState = GroupState.EMPTY
     members: int | None = 0
     commits: dict[TopicPartition, int] = field(default_factory=dict)
+    consumed: frozenset[str] | None = None
+    """Topics that its members are subscribed to; None: not told."""
 
 
 class FakeKafka:
@@ -155,10 +158,13 @@ class FakeKafka:
         """Forget a group's commits (offsets.retention.minutes)."""
         self.groups.setdefault(group, FakeGroup()).commits.clear()
 
-    def set_group(self, group: str, state: GroupState, members: int | None) -> None:
-        """Set what DescribeGroups tells of a group; members None: unknown."""
+    def set_group(
+        self, group: str, state: GroupState, members: int | None, consumed: Collection[str] | None = None
+    ) -> None:
+        """Set what DescribeGroups tells of a group and the topics that its members consume; None: unknown."""
         found = self.groups.setdefault(group, FakeGroup())
         found.state, found.members = state, members
+        found.consumed = None if consumed is None else frozenset(consumed)
 
     # -- faults
 
@@ -206,16 +212,27 @@ class FakeKafka:
         place = f"Kafka {self.bootstrap_servers}"
         if self.down is not None:
             return Unreadable(f"{place}: {self.down}", now)
+        if names_no_topic(trigger):
+            return self._group(trigger, now)
         if (error := self.topic_errors.get(trigger.topic)) is not None:
             return Unreadable(f"{place}: {error}: topic {trigger.topic!r}", now)
         if trigger.topic not in self.topics:
             missing = f"UNKNOWN_TOPIC_OR_PARTITION: topic {trigger.topic!r} does not exist"
-            return Unreadable(f"{place}: {missing}", now)
+            group = self.groups.get(trigger.group, FakeGroup(GroupState.DEAD, None))
+            return Unreadable(f"{place}: {missing}", now, missing=True, group_state=group.state)
         if (error := self.group_errors.get(trigger.group)) is not None:
             return Unreadable(f"{place}: {error}: group {trigger.group!r}", now)
         group = self.groups.get(trigger.group, FakeGroup(GroupState.DEAD, None))
         partitions = tuple(self._partition(trigger, group, number) for number in range(len(self.topics[trigger.topic])))
-        return TriggerOffsets(partitions, now, group.state, group.members, self.topic_ids[trigger.topic])
+        topic_id = self.topic_ids[trigger.topic]
+        return TriggerOffsets(partitions, now, group.state, group.members, topic_id, group.consumed)
+
+    def _group(self, trigger: Trigger, now: datetime) -> Reading:
+        if (error := self.group_errors.get(trigger.group)) is not None:
+            return Unreadable(f"Kafka {self.bootstrap_servers}: {error}: group {trigger.group!r}", now)
+        group = self.groups.get(trigger.group, FakeGroup(GroupState.DEAD, None))
+        topics = frozenset(topic for topic, _ in group.commits)
+        return TriggerOffsets((), now, group.state, group.members, consumed=group.consumed, topics=topics)
 
     def _partition(self, trigger: Trigger, group: FakeGroup, number: int) -> PartitionOffsets:
         if (error := self.partition_errors.get((trigger.topic, number))) is not None:

@@ -55,7 +55,7 @@ def too_many_requests(retry_after: timedelta = timedelta(seconds=1)) -> Wakegate
 
 def server_error() -> WakegateError:
     """HTTP 500."""
-    return UnavailableError("API server", "500 Internal Server Error")
+    return UnavailableError("API server", "500 Internal Server Error", maybe_done=True)
 
 
 def denied() -> WakegateError:
@@ -69,8 +69,18 @@ def invalid() -> WakegateError:
 
 
 def unreachable() -> WakegateError:
-    """No answer at all."""
+    """Nobody there: nothing was done."""
     return UnavailableError("API server", "connection refused")
+
+
+def unanswered() -> WakegateError:
+    """No answer in time: it may have been done all the same."""
+    return UnavailableError("API server", "no answer within 5 s", maybe_done=True)
+
+
+def conflict_with_ourselves() -> WakegateError:
+    """HTTP 409 to a request that was sent before and had no answer then."""
+    return ConflictError("the object has been modified", maybe_by_us=True)
 
 
 @dataclass(slots=True)

@@ -119,7 +119,7 @@ def serving(
     At the end of the block it is to end on SIGTERM with 0, and to have left no file.
     """
     with (
-        tempfile.TemporaryFile("w+") as output,
+        tempfile.NamedTemporaryFile("w") as output,
         tempfile.NamedTemporaryFile("w", suffix=".kubeconfig") as kubeconfig,
     ):
         yaml.safe_dump(KUBECONFIG, kubeconfig)
@@ -134,7 +134,7 @@ def serving(
             **(as_anybody() if identity is None else identity),
         )
         try:
-            yield process, listening_port(output, process, told)
+            yield process, listening_port(Path(output.name), process, told)
             process.send_signal(signal.SIGTERM)
             assert process.wait(START_SECONDS) == 0
         finally:
@@ -143,16 +143,14 @@ def serving(
     assert left_behind() == ""
 
 
-def listening_port(output: Any, process: subprocess.Popen[bytes], told: str) -> int:
-    """The port of /healthz, from the log."""
+def listening_port(output: Path, process: subprocess.Popen[bytes], told: str) -> int:
+    """The port of /healthz, from the log, which is opened anew: the process writes where its own file stands."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        output.seek(0)
-        if found := re.search(told, output.read()):
+        if found := re.search(f"{told}\\D", output.read_text()):  # a line that is being written may lack digits
             return int(found[1])
         time.sleep(0.1)
-    output.seek(0)
-    pytest.fail(f"it does not listen:\n{output.read()}")
+    pytest.fail(f"it does not listen:\n{output.read_text()}")
 
 
 def status(port: int, path: str) -> int:

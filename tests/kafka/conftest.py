@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.core.model import Cluster
+from activator.kafka import connection
 from activator.kafka.client import Connections
 from activator.local.broker.server import EmbeddedBroker
 from tests.contracts.kafka_fixtures import short_looks, utc_now
@@ -36,3 +37,12 @@ async def connections() -> AsyncIterator[Connections]:
     made = Connections(request_seconds=0.5)
     yield made
     await made.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait longer than in production: the first handshakes of a broker take seconds on a busy machine.
+
+    What is asked here is who gets in, not how soon.
+    """
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 30.0)

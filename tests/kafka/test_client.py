@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,8 +118,11 @@ async def test_refused_credentials_are_told_as_such_and_tried_seldom(monkeypatch
     assert tried == ["wrong", "another"]
 
 
-async def test_rotated_credentials_are_in_use_with_the_next_request(broker: EmbeddedBroker, cluster: Cluster) -> None:
+async def test_rotated_credentials_are_in_use_with_the_next_request(
+    broker: EmbeddedBroker, cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
     """The connection is made anew and no request is lost: what is under way is answered on the old one, then closed."""
+    caplog.set_level(logging.INFO)
     options = SecurityOptions(sasl_password="old")
     connections = Connections(lambda _: options)
     client = connections.client(cluster)
@@ -132,9 +136,11 @@ async def test_rotated_credentials_are_in_use_with_the_next_request(broker: Embe
         await asyncio.sleep(0)
     assert old._under_way
 
+    assert "credentials" not in caplog.text
     options = SecurityOptions(sasl_password="new")
     await ask(client)
 
+    assert caplog.text.count(", lag: connected with the new credentials") == 1
     assert link.connection is not old
     assert old.is_open()
     assert list(await under_way)

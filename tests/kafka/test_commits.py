@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from activator.core.model import Cluster
 from activator.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
@@ -17,9 +19,14 @@ from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.contracts.kafka_worlds import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from activator.local.broker.server import EmbeddedBroker
+
+ONE_MINUTE = {"offsets.retention.minutes": "1", "offsets.retention.check.interval.ms": "500"}
+CHECKED_FOR_SECONDS = 3.0
+"""Several times Kafka's look at what is past its retention, and what the groups were left apart."""
 
 PASSING = [
     pytest.param(Fault(ApiKey.OFFSET_COMMIT, Fail(ErrorCode.NOT_COORDINATOR), times=2), id="moved"),
@@ -106,6 +113,50 @@ async def test_a_topic_that_is_gone_is_told(offsets: KafkaGroupOffsets, cluster:
         await offsets.commit_missing(cluster, "workers", "gone", {0: 5}, topic_id="4ZGHnBRhQ3WDs4rcOSLrnQ")
 
 
+async def test_commits_again_keep_what_was_written_beside_them(offsets: KafkaGroupOffsets, cluster: Cluster) -> None:
+    """Kafka Streams has the time of the partition there, and would take late records for new ones without it."""
+    await asyncio.to_thread(commit, cluster, "workers", {0: (3, "streams, 17:05"), 1: (4, "")})
+    assert await offsets.commit_again(cluster, "workers", "orders", {0: 9, 1: 9}) == {0: 3, 1: 4}
+    assert await asyncio.to_thread(committed, cluster, "workers") == {0: (3, "streams, 17:05"), 1: (4, "")}
+
+
+async def test_a_broker_without_retention_in_its_requests_goes_by_its_own(
+    offsets: KafkaGroupOffsets, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that it does not offer is not sent; what there is to commit is committed all the same."""
+    monkeypatch.setattr(commits.LastingOffsetCommit, "VERSIONS", (1,))
+    assert await offsets.commit_again(cluster, "workers", "orders", {0: 9}) == {0: 9}
+
+
+@pytest.mark.real
+async def test_commits_again_outlast_the_retention_of_a_group(tmp_path: Path) -> None:
+    """On a real Kafka: a group that was left a while ago loses its offsets, and one that was committed again does not.
+
+    A commit without a retention of its own would not do for a classic group: it counts from when its last member left.
+    """
+    from testbed.kafka import KafkaCluster  # noqa: PLC0415 - the testbed is for the real tests alone
+
+    with KafkaCluster(tmp_path, properties=ONE_MINUTE) as kafka:
+        kafka.create_topic("orders")
+        cluster = Cluster(kafka.bootstrap_servers)
+        connections = Connections(lambda _: SecurityOptions())
+        offsets = KafkaGroupOffsets(connections)
+        for protocol in ("classic", "consumer"):
+            for group in (f"{protocol}-forgotten", f"{protocol}-again"):
+                await asyncio.to_thread(join_commit_and_leave, cluster, group, protocol)
+            assert await offsets.commit_again(cluster, f"{protocol}-again", "orders", {0: 9}) == {0: 5}
+
+        async def are_forgotten() -> bool:
+            groups = ("classic-forgotten", "consumer-forgotten")
+            return [await asyncio.to_thread(committed, cluster, group) for group in groups] == [{}, {}]
+
+        await eventually(are_forgotten, within_seconds=120)
+        await asyncio.sleep(CHECKED_FOR_SECONDS)
+        for group in ("classic-again", "consumer-again"):
+            assert await asyncio.to_thread(committed, cluster, group) == {0: (5, "mine")}, group
+        await connections.close()
+
+
 @pytest.mark.real
 async def test_the_acls_that_it_takes(tmp_path: Path) -> None:
     """On a real Kafka: Describe reads, Read on group and topic commits; each that is missing is named."""
@@ -141,13 +192,18 @@ async def test_the_acls_that_it_takes(tmp_path: Path) -> None:
         offsets = KafkaGroupOffsets(connections)
 
         async def becomes(missing: str) -> None:
-            """Wait until a check misses this: a broker knows of an ACL a little after the controller has it."""
+            """Wait until a check misses this: a broker knows of an ACL a little after the controller has it.
+
+            And one that has just started takes a while until it answers a login, and has coordinators.
+            """
 
             async def is_so() -> bool:
                 try:
                     await offsets.check(cluster, "workers", "orders")
                 except DeniedError as error:
                     return bool(missing) and missing in str(error)
+                except UnavailableError:
+                    return False
                 return not missing
 
             await eventually(is_so)
@@ -163,3 +219,29 @@ async def test_the_acls_that_it_takes(tmp_path: Path) -> None:
             assert await offsets.commit_missing(cluster, "workers", "orders", {0: 0}) == {0: 0}
         finally:
             await connections.close()
+
+
+def commit(cluster: Cluster, group: str, commits: Mapping[int, tuple[int, str]]) -> None:
+    """Commit offsets and what is written beside them, as nobody's member."""
+    consumer = Consumer({"bootstrap.servers": cluster.bootstrap_servers, "group.id": group})
+    places = [TopicPartition("orders", number, offset, metadata) for number, (offset, metadata) in commits.items()]
+    consumer.commit(offsets=places, asynchronous=False)
+    consumer.close()
+
+
+def committed(cluster: Cluster, group: str) -> dict[int, tuple[int, str]]:
+    """What a group has committed, by partition, and what is written beside it."""
+    consumer = Consumer({"bootstrap.servers": cluster.bootstrap_servers, "group.id": group})
+    places = consumer.committed([TopicPartition("orders", number) for number in range(2)], timeout=10)
+    consumer.close()
+    return {place.partition: (place.offset, place.metadata or "") for place in places if place.offset >= 0}
+
+
+def join_commit_and_leave(cluster: Cluster, group: str, protocol: str) -> None:
+    """Be a member of a group for as long as it takes to commit 5 on the first partition."""
+    consumer = Consumer({"bootstrap.servers": cluster.bootstrap_servers, "group.id": group, "group.protocol": protocol})
+    consumer.subscribe(["orders"])
+    while not consumer.assignment():
+        consumer.poll(0.1)
+    consumer.commit(offsets=[TopicPartition("orders", 0, 5, "mine")], asynchronous=False)
+    consumer.close()

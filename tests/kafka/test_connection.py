@@ -25,6 +25,8 @@ TRANSLATED = [
     pytest.param(AssertionError(), UnavailableError, "the connection was closed while in use", id="asserted"),
 ]
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 
 @pytest.mark.parametrize(("foreign", "ours", "text"), TRANSLATED)
 def test_foreign_errors_are_translated(foreign: Exception, ours: type[Exception], text: str) -> None:

@@ -40,7 +40,7 @@ def consumer(world: LiveWorld, group: str, protocol: str) -> Consumer:
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 async def test_members_of_either_protocol_are_counted(world: LiveWorld, protocol: str) -> None:
-    """A group with a member is Stable with one, also where DescribeGroups calls it Dead; then Empty with none."""
+    """A group with a member is Stable with one and its topics, also where DescribeGroups calls it Dead; then Empty."""
     topic = await world.create_topic()
     await world.produce(topic, 0, 3)
     group = f"{protocol}-{topic}"
@@ -61,6 +61,7 @@ async def test_members_of_either_protocol_are_counted(world: LiveWorld, protocol
         message = await asyncio.to_thread(member.poll, 20)
         assert message is not None
         await eventually(lambda: has(GroupState.STABLE, 1))
+        assert (await reading()).consumed == frozenset({topic})
         await asyncio.to_thread(lambda: member.commit(message=message, asynchronous=False))
     finally:
         await asyncio.to_thread(member.close)

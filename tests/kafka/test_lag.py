@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -229,11 +230,12 @@ async def test_an_older_broker_is_asked_in_its_own_words(
 ) -> None:
     """Where a broker does not offer the batched requests, the older ones give the same answers."""
     reader = KafkaLagReader(connections)
-    newest = await reader.read(triggers[0].cluster, triggers, NOW)
+    asked = [*triggers, replace(triggers[0], topic="", topics_of_group=True)]
+    newest = await reader.read(triggers[0].cluster, asked, NOW)
     for request, spoken in versions:
         monkeypatch.setattr(request, "VERSIONS", spoken)
 
-    assert await KafkaLagReader(connections).read(triggers[0].cluster, triggers, NOW) == newest
+    assert await KafkaLagReader(connections).read(triggers[0].cluster, asked, NOW) == newest
 
 
 async def test_many_triggers_take_a_handful_of_requests(
@@ -257,7 +259,10 @@ async def test_many_triggers_take_a_handful_of_requests(
 async def test_log_starts_are_not_asked_for_where_they_change_nothing(
     broker: EmbeddedBroker, cluster: Cluster, connections: Connections
 ) -> None:
-    """With every commit at the end, a read is one OffsetFetch, one DescribeGroups and one ListOffsets."""
+    """With every commit at the end, a read is one OffsetFetch, one DescribeGroups and one ListOffsets.
+
+    To be told of the group's topics beside that costs nothing more.
+    """
     broker.create_topic("orders", partitions=3)
     async with LiveWorld(broker.bootstrap_servers) as world:
         for partition in range(3):
@@ -269,3 +274,7 @@ async def test_log_starts_are_not_asked_for_where_they_change_nothing(
     await reader.read(cluster, [trigger], NOW)
 
     assert client.requests_sent - before == 3
+
+    await reader.read(cluster, [trigger, replace(trigger, topic="", topics_of_group=True)], NOW)
+
+    assert client.requests_sent - before == 6

@@ -8,6 +8,7 @@ reader, takes the group's place and counts. Where offsets are dense the lag is t
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,18 +18,30 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
+from activator.core.group_topics import MISSING_BELIEVED_AFTER
+from activator.core.joined import joined
 from activator.core.lag import remainders
-from activator.core.model import IsolationLevel, OffsetReset, Trigger, TriggerOffsets
-from activator.kafka.commits import NO_GENERATION, OffsetCommit
+from activator.core.model import (
+    IsolationLevel,
+    Memory,
+    OffsetReset,
+    Policy,
+    Scale,
+    TargetRef,
+    Trigger,
+    TriggerOffsets,
+    Workload,
+)
+from activator.kafka.commits import Commit, LastingOffsetCommit
 from activator.kafka.topology import Topology
-from activator.loop.target import Tracker
+from activator.loop.target import Target
+from activator.loop.tracker import Tracker
 from tests.contracts.kafka_worlds import NOW, SECONDS, LiveWorld, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from activator.core.model import Lag
-    from activator.kafka.wire import Writer
     from testbed.kafka import KafkaCluster
 
 pytestmark = pytest.mark.real
@@ -148,24 +161,10 @@ def _count(consumer: Consumer, unread: set[int]) -> int:
     return records
 
 
-class FleetingCommit(OffsetCommit):
+class FleetingCommit(LastingOffsetCommit):
     """A commit that expires at once: version 3 of the request says so itself."""
 
-    VERSIONS: ClassVar = (3, 3)
-
-    def encode(self, out: Writer, version: int) -> None:  # noqa: ARG002 - there is one
-        """Write the body."""
-        out.string(self.group)
-        out.int32(NO_GENERATION)
-        out.string("")  # member id
-        out.int64(1)  # retention time, in milliseconds
-        out.array(1)
-        out.string(self.topic)
-        out.array(len(self.offsets))
-        for partition, offset in self.offsets.items():
-            out.int32(partition)
-            out.int64(offset)
-            out.string("")  # metadata
+    RETENTION_MILLISECONDS: ClassVar = 1
 
 
 async def nothing(scene: Scene) -> None:
@@ -307,7 +306,7 @@ async def expired(scene: Scene) -> None:
     await records(scene)
     await scene.look()
     client = scene.world.connections.client(scene.world.cluster)
-    (answer,) = list(await client.rows(NODE, FleetingCommit(scene.group, scene.topic, {0: 5})))
+    (answer,) = list(await client.rows(NODE, FleetingCommit(scene.group, scene.topic, {0: Commit(5)})))
     assert answer.error == 0
     await eventually(scene.has_no_commit)
 
@@ -421,3 +420,43 @@ async def test_two_topics_of_one_group(world: LiveWorld, kafka: KafkaCluster) ->
     assert isinstance(readings[kept.trigger], TriggerOffsets)
     assert not isinstance(readings[lost.trigger], TriggerOffsets)
     assert (await kept.measured()).known == await asyncio.to_thread(kept.counted)
+
+
+async def test_no_topic(world: LiveWorld, kafka: KafkaCluster) -> None:
+    """The sum over the topics that the group has committed on; neither a deleted one nor the cluster's others count."""
+    one = Scene(world, kafka, await world.create_topic(), EARLIEST, UNCOMMITTED)
+    two, lost = [Scene(world, kafka, await world.create_topic(), EARLIEST, UNCOMMITTED, one.group) for _ in range(2)]
+    of_others = Scene(world, kafka, await world.create_topic(), EARLIEST, UNCOMMITTED)
+    await half_read(one)
+    for scene in (two, lost):
+        await reset_back(scene)
+    await records(of_others)
+    written = Trigger(world.cluster, "", one.group, offset_reset=EARLIEST, topics_of_group=True)
+    workload = Workload(TargetRef("shop", "Deployment", "orders"), Scale(1, "uid", "1"), 1)
+    target = Target(workload, Policy((written,)), {}, Memory(taken_over_at=NOW), original_replicas=1)
+    reader, looks = world.reader(), itertools.count(1)
+
+    async def look() -> Lag:
+        now = NOW + MISSING_BELIEVED_AFTER * next(looks)
+        for trigger, reading in (await reader.read(world.cluster, target.reads(), now)).items():
+            target.take(trigger, reading, guarded=False)
+        if target.has_other_topics():
+            target.follow_topics()
+        ((_, lag),) = joined(target.policy.triggers, target.lags())
+        return lag
+
+    async def is_complete() -> bool:
+        return (await look()).complete
+
+    assert not await is_complete(), "topics that were found just now are unread"
+    await eventually(is_complete)
+    counted = {scene.topic: await asyncio.to_thread(scene.counted) for scene in (one, two, lost)}
+    assert (await look()).known == sum(counted.values()) > 0
+
+    await world.delete_topic(lost.topic)
+
+    async def is_gone() -> bool:
+        return (await look()).known == counted[one.topic] + counted[two.topic]
+
+    await eventually(is_gone)
+    await eventually(is_complete)

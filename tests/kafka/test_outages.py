@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.core.model import Trigger, TriggerOffsets, Unreadable
+from activator.kafka import broker_tail, client
 from activator.kafka.lag import KafkaLagReader
 from tests.contracts.kafka_worlds import NOW, REF, LiveWorld, Pushes, eventually
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from testbed.kafka import KafkaCluster
 
 pytestmark = pytest.mark.real
+
+BACK_OFF_SECONDS = 1.2 * client.MAX_BACKOFF_SECONDS + broker_tail.MAX_BACKOFF_SECONDS
+"""How long a broker that is back may go unasked, at the worst: a connection's back-off, and then the tail's."""
+ELECTION_SECONDS = 40.0
+"""Kafka's own: the killed one may have been the active controller too, and three brokers share two cores."""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,7 @@ async def watched(kafka: KafkaCluster) -> AsyncIterator[tuple[LiveWorld, KafkaTa
 
 @pytest.mark.parametrize("stop", ["killed", "stopped-in-order", "paused"])
 async def test_a_record_after_the_broker_is_back_is_pushed(one_node: KafkaCluster, stop: str) -> None:
-    """A broker that was away pushes nothing by coming back, and the first record after it within a second or two."""
+    """A broker that was away pushes nothing by coming back, and the first record after it as soon as it is asked."""
     async with watched(one_node) as (world, tail, pushes):
         topic = await world.create_topic()
         await world.produce(topic, 0, 3)
@@ -83,7 +89,7 @@ async def test_a_record_after_the_broker_is_back_is_pushed(one_node: KafkaCluste
         assert pushes.all == []
         offset = await world.produce(topic)
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(BACK_OFF_SECONDS + 3):
             assert (await pushes.next()).offset == offset
         assert len(pushes.all) == 1
 
@@ -118,7 +124,8 @@ async def test_lag_is_unreadable_while_the_broker_is_away_and_soon_read_after(
 
         async def is_back() -> bool:
             reading = (await reader.read(world.cluster, [trigger], NOW))[trigger]
-            assert isinstance(reading, Unreadable) or reading == before
+            # While the coordinator loads its groups, their states may still be unknown where their offsets are not.
+            assert isinstance(reading, Unreadable) or reading.partitions == before.partitions
             return reading == before
 
         async with asyncio.timeout(10):
@@ -136,15 +143,15 @@ async def test_a_leader_that_moves_is_followed(three_nodes: KafkaCluster) -> Non
         await eventually(lambda: is_fetched(tail, world))
         trigger, reader = Trigger(world.cluster, topic, "g"), world.reader()
         before = (await reader.read(world.cluster, [trigger], NOW))[trigger]
+        assert isinstance(before, TriggerOffsets), before
 
         await asyncio.to_thread(three_nodes.node(2).kill)
 
         async def reads_again() -> bool:
             return (await reader.read(world.cluster, [trigger], NOW))[trigger] == before
 
-        async with asyncio.timeout(20):
-            await eventually(reads_again)
-            await eventually(lambda: is_fetched(tail, world))
+        await eventually(reads_again, ELECTION_SECONDS)
+        await eventually(lambda: is_fetched(tail, world))
         assert pushes.all == []
         for partition in range(6):
             offset = await world.produce(topic, partition)

@@ -31,7 +31,7 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
-from activator.kafka.commits import CommitAnswer, OffsetCommit, StableOffsetFetch
+from activator.kafka.commits import Commit, CommitAnswer, LastingOffsetCommit, OffsetCommit, StableOffsetFetch
 from activator.kafka.fetch import Fetch, FetchedPartition
 from activator.kafka.requests import (
     BrokerRow,
@@ -174,6 +174,10 @@ CONSUMER_DESCRIBE_V0 = Schema(
     TAGS,
 )
 UNKNOWN_TAG = {9: b"\x01x"}  # with its size before it, which aiokafka leaves out
+SUBSCRIBED = b"\0\3" + b"\0\0\0\2" + b"\0\1t" + b"\0\1u"
+"""ConsumerProtocolSubscription to t and u, up to the topics."""
+ASSIGNED = b"\0\3" + b"\0\0\0\1" + b"\0\1v" + b"\0\0\0\2" + bytes(8) + b"\xff\xff\xff\xff"
+"""ConsumerProtocolAssignment of two partitions of v."""
 MEMBER_V0: tuple[Any, ...] = (
     "m",
     None,
@@ -187,6 +191,8 @@ MEMBER_V0: tuple[Any, ...] = (
     ([], {}),
     {},
 )
+
+BY_PATTERN_V0 = (*MEMBER_V0[:6], [], "v|w", ([(3, 4, "v", [0], {})], {}), ([(5, 6, "w", [0], {})], {}), {})
 
 METADATA_V10 = Schema(
     ("throttle", Int32),
@@ -263,14 +269,14 @@ ANSWERS: list[Any] = [
         id="Metadata-v10",
     ),
     pytest.param(
-        OffsetCommit("g", "t", {0: 5, 1: 7}),
+        OffsetCommit("g", "t", {0: Commit(5), 1: Commit(7, "mine")}),
         3,
         OffsetCommitResponse_v3(0, [("t", [(0, 0), (1, 25)])]).encode(),
         [CommitAnswer("t", 0, 0), CommitAnswer("t", 1, 25)],
         id="OffsetCommit-v3",
     ),
     pytest.param(
-        OffsetCommit("g", "t", {0: 5, 1: 7}),
+        OffsetCommit("g", "t", {0: Commit(5), 1: Commit(7, "mine")}),
         8,
         COMMIT_ANSWER_V8.encode([0, [("t", [(0, 0, {}), (1, 25, UNKNOWN_TAG)], {})], {}]),
         [CommitAnswer("t", 0, 0), CommitAnswer("t", 1, 25)],
@@ -326,7 +332,7 @@ ANSWERS: list[Any] = [
         OffsetFetchGroups({"g": {"t": [0]}, "h": {}}),
         8,
         FETCH_V8.encode([0, [("g", [("t", [(0, 7, 1, "m", 0, {})], {})], 0, {}), ("h", [], 16, UNKNOWN_TAG)], {}]),
-        [CommitRow("g", "t", 0, 0, 7), GroupErrorRow("g", 0), GroupErrorRow("h", 16)],
+        [CommitRow("g", "t", 0, 0, 7, "m"), GroupErrorRow("g", 0), GroupErrorRow("h", 16)],
         id="OffsetFetch-v8",
     ),
     pytest.param(
@@ -335,11 +341,11 @@ ANSWERS: list[Any] = [
         DescribeGroupsResponse_v3(
             0,
             [
-                (0, "g", "Stable", "consumer", "range", [("m", "c", "h", b"meta", b"assigned")] * 2, -1),
+                (0, "g", "Stable", "consumer", "range", [("m", "c", "h", SUBSCRIBED, ASSIGNED)] * 2, -1),
                 (0, "h", "Empty", "", "", [], -1),
             ],
         ).encode(),
-        [GroupRow(0, "g", "Stable", 2), GroupRow(0, "h", "Empty", 0)],
+        [GroupRow(0, "g", "Stable", 2, None, frozenset("tuv")), GroupRow(0, "h", "Empty", 0)],
         id="DescribeGroups-v3",
     ),
     pytest.param(
@@ -373,6 +379,34 @@ ANSWERS: list[Any] = [
         ),
         [GroupRow(0, "g", "Reconciling", 2), GroupRow(69, "h", "", 0)],
         id="ConsumerGroupDescribe-v0",
+    ),
+    pytest.param(
+        ConsumerGroupDescribe(["g"]),
+        0,
+        CONSUMER_DESCRIBE_V0.encode(
+            [0, [(0, None, "g", "Stable", 4, 4, "uniform", [MEMBER_V0, BY_PATTERN_V0], 0, {})], {}]
+        ),
+        [GroupRow(0, "g", "Stable", 2, None, frozenset("tuvw"))],
+        id="topics-of-the-new-protocol",
+    ),
+    *(
+        pytest.param(
+            DescribeGroups(["g"]),
+            3,
+            DescribeGroupsResponse_v3(
+                0, [(0, "g", state, kind, "range", [("m", "c", "h", *member) for member in members], -1)]
+            ).encode(),
+            [GroupRow(0, "g", state, len(members), None, topics)],
+            id=f"topics-{id_}",
+        )
+        for id_, state, kind, members, topics in (
+            ("of-one-without-an-assignment", "Stable", "consumer", [(SUBSCRIBED, b"")], frozenset("tu")),
+            ("of-no-consumers", "Stable", "connect", [(SUBSCRIBED, ASSIGNED)], None),
+            ("in-a-rebalance", "CompletingRebalance", "consumer", [(b"", b"")], None),
+            ("in-a-form-of-its-own", "Stable", "consumer", [(SUBSCRIBED, ASSIGNED), (b"meta", b"")], None),
+            ("cut-short", "Stable", "consumer", [(SUBSCRIBED[:-1], ASSIGNED)], None),
+            ("of-a-length-that-lies", "Stable", "consumer", [(SUBSCRIBED, b"\0\0\x7f\xff\xff\xff")], None),
+        )
     ),
 ]
 
@@ -442,15 +476,21 @@ REQUESTS: list[Any] = [
         id="Metadata-v10",
     ),
     pytest.param(
-        OffsetCommit("g", "t", {0: 5, 1: 7}),
+        OffsetCommit("g", "t", {0: Commit(5), 1: Commit(7, "mine")}),
         3,
-        OffsetCommitRequest_v3("g", -1, "", -1, [("t", [(0, 5, ""), (1, 7, "")])]).encode(),
+        OffsetCommitRequest_v3("g", -1, "", -1, [("t", [(0, 5, ""), (1, 7, "mine")])]).encode(),
         id="OffsetCommit-v3",
     ),
     pytest.param(
-        OffsetCommit("g", "t", {0: 5, 1: 7}),
+        LastingOffsetCommit("g", "t", {0: Commit(5, "mine")}),
+        3,
+        OffsetCommitRequest_v3("g", -1, "", 30 * 24 * 3_600_000, [("t", [(0, 5, "mine")])]).encode(),
+        id="OffsetCommit-v3-lasting",
+    ),
+    pytest.param(
+        OffsetCommit("g", "t", {0: Commit(5), 1: Commit(7, "mine")}),
         8,
-        COMMIT_V8.encode(["g", -1, "", None, [("t", [(0, 5, -1, "", {}), (1, 7, -1, "", {})], {})], {}]),
+        COMMIT_V8.encode(["g", -1, "", None, [("t", [(0, 5, -1, "", {}), (1, 7, -1, "mine", {})], {})], {}]),
         id="OffsetCommit-v8",
     ),
     pytest.param(
@@ -469,6 +509,18 @@ REQUESTS: list[Any] = [
             TAGS,
         ).encode([[("g", [("t", [0, 1], {})], {})], True, {}]),
         id="OffsetFetch-v8-stable",
+    ),
+    pytest.param(
+        OffsetFetch("g", None),
+        3,
+        b"\0\1g" + b"\xff\xff\xff\xff",  # null: all topics; aiokafka's class writes no null
+        id="OffsetFetch-v3-everywhere",
+    ),
+    pytest.param(
+        OffsetFetchGroups({"g": None}),
+        8,
+        b"\2" + b"\2g" + b"\0" + b"\0" + b"\0" + b"\0",  # one group, its name, null, tags, not stable, tags
+        id="OffsetFetch-v8-everywhere",
     ),
     pytest.param(Metadata(["t", "u"]), 5, MetadataRequest_v5(["t", "u"], False).encode(), id="Metadata-v5"),
     pytest.param(FindCoordinator("g"), 1, FindCoordinatorRequest_v1("g", 0).encode(), id="FindCoordinator-v1"),

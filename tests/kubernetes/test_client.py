@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -165,6 +166,47 @@ async def test_nobody_there_is_unavailable(scripted: Scripted) -> None:
     async with scripted(hang_up) as (client, api):
         with pytest.raises(UnavailableError, match=api.url):
             await client.create(ORDERS, FOUND)
+
+
+@pytest.mark.parametrize(
+    ("answers", "maybe_by_us"),
+    [
+        ([refused(409)], False),
+        ([refused(429), refused(409)], False),
+        ([hang_up, refused(409)], True),
+        ([refused(504), refused(429), refused(409)], True),
+    ],
+)
+async def test_a_conflict_may_be_with_a_try_of_ours(
+    scripted: Scripted, answers: list[Answer], *, maybe_by_us: bool
+) -> None:
+    """A write that was cut off or timed out may have been made: sent again, it conflicts with itself."""
+    async with scripted(*answers) as (client, _):
+        with pytest.raises(ConflictError) as caught:
+            await client.apply(ORDERS, FOUND)
+        assert caught.value.maybe_by_us is maybe_by_us
+
+
+@pytest.mark.parametrize(("answer", "maybe_done"), [(refused(429), False), (refused(504), True), (hang_up, True)])
+async def test_a_write_without_an_answer_may_have_been_made(
+    scripted: Scripted, answer: Answer, *, maybe_done: bool
+) -> None:
+    """Whoever throttles has done nothing; whoever times out, or hangs up, may have."""
+    async with scripted(answer) as (client, _):
+        with pytest.raises(UnavailableError) as caught:
+            await client.create(ORDERS, FOUND)
+        assert caught.value.maybe_done is maybe_done
+
+
+async def test_where_nobody_listens_nothing_was_done(tmp_path: Path) -> None:
+    """A connection that was refused has carried no request."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    client = await server.client_of(tmp_path, f"http://127.0.0.1:{port}")
+    with pytest.raises(UnavailableError) as caught:
+        await client.create(ORDERS, FOUND)
+    await client.close()
+    assert not caught.value.maybe_done
 
 
 async def test_deleting_what_is_gone_is_no_error(scripted: Scripted) -> None:

@@ -13,7 +13,7 @@ from activator.kubernetes.catalog import KubernetesCatalog
 from activator.kubernetes.environment_objects import EnvironmentObjects
 from activator.kubernetes.resources import Resources
 from activator.kubernetes.scaled_objects import ScaledObjects
-from activator.specs.annotations import AnnotationDefaults
+from activator.specs.defaults import AnnotationDefaults
 from activator.specs.keda.scaled_object import objects_needed_by, pack, parse_packed
 from tests.kubernetes.memory_api import MemoryApi
 from tests.virtual_time import virtual
@@ -30,6 +30,8 @@ SCALED_OBJECT = "/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects/orders"
 DEPLOYMENT = "/apis/apps/v1/namespaces/shop/deployments/orders"
 CONFIG_MAP = "/api/v1/namespaces/shop/configmaps/kafka"
 SECRET = "/api/v1/namespaces/shop/secrets/kafka"
+IN_FORCE_SECONDS = 10
+"""What is promised of a change."""
 
 
 def config_map(topic: str) -> dict[str, Any]:
@@ -133,7 +135,7 @@ async def test_a_change_is_in_force_within_ten_seconds() -> None:
     async with followed(memory) as listener:
         memory.put(CONFIG_MAP, config_map("orders-2"))
         memory.put(SECRET, secret("other:9092"))
-        await asyncio.sleep(13)
+        await asyncio.sleep(IN_FORCE_SECONDS)
         assert trigger_of(listener.latest) == ("other:9092", "orders-2")
 
 
@@ -150,7 +152,7 @@ async def test_what_is_missing_is_named_and_heals() -> None:
             )
         ]
         memory.put(CONFIG_MAP, config_map("orders"))
-        await asyncio.sleep(13)
+        await asyncio.sleep(IN_FORCE_SECONDS)
         assert trigger_of(listener.latest) == ("kafka:9092", "orders")
 
 
@@ -163,7 +165,7 @@ async def test_an_outage_leaves_what_was_read() -> None:
         memory.down = UnavailableError("memory", "away")
         await asyncio.sleep(30)
         memory.down = None
-        await asyncio.sleep(13)
+        await asyncio.sleep(IN_FORCE_SECONDS)
         assert {trigger_of(managed) for managed in listener.told[told:]} <= {("kafka:9092", "orders")}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.core.model import (
+    FOUND_APPLIED,
     Applied,
     Decision,
     Evaluation,
@@ -65,6 +66,12 @@ def evaluation(
             None,
             ("Normal", "Woken", "from 0 to 2: a record arrived; the HPA does the rest"),
             id="a wake, by every step that said something",
+        ),
+        pytest.param(
+            evaluation(Outcome.APPLIED, replicas=(0, 2), status=FOUND_APPLIED),
+            None,
+            ("Normal", "Woken", "from 0 to 2 (applied, answer lost, found at the next look): why"),
+            id="a wake whose answer was lost",
         ),
         pytest.param(
             evaluation(Outcome.APPLIED, replicas=(5, 0), texts=("no lag for 300 s",)),

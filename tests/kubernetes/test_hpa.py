@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -235,6 +236,29 @@ async def test_a_watch_that_lags_behind_makes_no_rival_of_what_was_taken_away() 
             "HorizontalPodAutoscaler keda-hpa-orders "
             "(made again after wakegate had deleted it: does KEDA still watch this namespace?)"
         )
+
+
+AGES = {
+    "long before the takeover": (timedelta(days=-90), True),
+    "in the second of the takeover": (timedelta(0), True),
+    "made again at once": (timedelta(seconds=1), False),
+}
+
+
+@virtual
+@pytest.mark.parametrize(("age", "is_left"), AGES.values(), ids=AGES.keys())
+async def test_the_next_process_knows_by_its_age_whether_keda_lives(age: timedelta, is_left: bool) -> None:  # noqa: FBT001 - a row
+    """What KEDA left is older than the takeover; what is younger is a rival, not to be deleted again at each start."""
+    taken_over_at = datetime(2026, 1, 5, 9, tzinfo=UTC)
+    api = MemoryApi()
+    hpa = kedas()
+    hpa["metadata"]["creationTimestamp"] = (taken_over_at + age).strftime("%Y-%m-%dT%H:%M:%SZ")
+    api.put(path_of("keda-hpa-orders"), hpa)
+    async with handing_off(api) as handoff:
+        handoff.taken_over_at = lambda _: taken_over_at
+        assert (handoff.look(ORDERS, OF_KEDA).rival is None) is is_left
+        await handoff.remove(ORDERS, OF_KEDA)
+        assert (path_of("keda-hpa-orders") not in api.documents) is is_left
 
 
 @virtual

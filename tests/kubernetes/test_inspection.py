@@ -10,7 +10,8 @@ import pytest
 from activator.doctor.facts import FieldOwner, Permission, TopicOfTarget, Unknown
 from activator.errors import DeniedError, UnavailableError
 from activator.kubernetes import inspection
-from activator.specs.annotations import AnnotationDefaults, parse
+from activator.specs.annotations import parse
+from activator.specs.defaults import AnnotationDefaults
 from activator.specs.keda.scaled_object import parse_packed
 from tests.kubernetes.memory_api import MemoryApi
 from tests.kubernetes.scripted_server import refused, scripted

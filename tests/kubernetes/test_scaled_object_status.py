@@ -109,6 +109,16 @@ def test_a_warning_stands_beside_ready_and_is_news() -> None:
     assert not is_news(warned, warned)
 
 
+def test_the_next_trouble_takes_the_place_of_the_one_that_was_mended() -> None:
+    """Of the same reason, and yet news: a user who mends the CA must not read of it while the password is wrong."""
+    ca, password = (
+        status(evaluation(2, 2, Reason.UNREADABLE, lag=replace(BROKEN, problems=(problem,))), KNOWN)
+        for problem in ("Kafka kafka:9092: certificate verify failed", "Kafka kafka:9092: refused the credentials")
+    )
+    assert is_news(ca, password)
+    assert not is_news(password, password)
+
+
 AUTHENTICATIONS = {
     "none": ("", ""),
     "a TriggerAuthentication": ("TriggerAuthentication shop/kafka", "TriggerAuthentication"),

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from activator.core.model import TargetRef
-from activator.errors import DeniedError
+from activator.errors import ConflictError, DeniedError
 from activator.kubernetes import keda_presence
 from activator.kubernetes.api_service import PATH as API_SERVICE
+from activator.kubernetes.catalog import KubernetesCatalog
 from activator.kubernetes.keda_presence import KedaPresence
+from activator.kubernetes.resources import Resources
 from activator.kubernetes.scaled_objects import FINALIZER, ScaledObjects
+from activator.specs.defaults import AnnotationDefaults
+from activator.specs.keda.scaled_object import pack, parse_packed
+from tests.fakes.bed import Bed
 from tests.kubernetes.memory_api import MemoryApi
 from tests.virtual_time import virtual
 
@@ -22,9 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from activator.kubernetes.client import KubernetesClient
+    from activator.kubernetes.environment_objects import EnvironmentObjects
+    from activator.ports import CatalogListener
 
 ORDERS = TargetRef("shop", "Deployment", "orders")
 COLLECTION = "/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects"
+LABEL = {"scaledobject.keda.sh/name": "orders"}
+"""The one that KEDA puts on its own objects, and we on ours."""
 
 
 def path_of(name: str) -> str:
@@ -38,6 +47,15 @@ def document(name: str = "orders", created: str = "2026-01-05T09:00:00Z", **meta
         "metadata": {"name": name, "namespace": "shop", "uid": f"u-{name}", "creationTimestamp": created, **metadata},
         "spec": {"scaleTargetRef": {"name": "orders"}, "triggers": []},
     }
+
+
+def deploy(api: MemoryApi, name: str, *, most: int = 5, **metadata: Any) -> None:
+    """Put a Deployment and the ScaledObject that drives it, with a trigger on the topic of its name."""
+    api.put(f"/apis/apps/v1/namespaces/shop/deployments/{name}", {"metadata": {"name": name}, "spec": {}})
+    trigger = {"bootstrapServers": "kafka:9092", "consumerGroup": name, "topic": name}
+    spec = {"scaleTargetRef": {"name": name}, "maxReplicaCount": most}
+    triggers = [{"type": "kafka", "metadata": trigger}]
+    api.put(path_of(name), {**document(name, **metadata), "spec": {**spec, "triggers": triggers}})
 
 
 class Followed:
@@ -60,6 +78,30 @@ async def running(followed: Followed) -> AsyncIterator[None]:
     task = asyncio.create_task(followed.objects.run())
     try:
         await followed.objects.settled()
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def delivered(
+    api: MemoryApi, followed: Followed, listener: CatalogListener, environment: EnvironmentObjects | None = None
+) -> AsyncIterator[None]:
+    """Deliver what they drive until the end of the block."""
+    client = cast("KubernetesClient", api)
+    defaults = AnnotationDefaults()
+    catalog = KubernetesCatalog(
+        client,
+        Resources(client),
+        lambda packed, _: parse_packed(packed, defaults),
+        ["shop"],
+        followed.objects,
+        pack=pack,
+        environment=environment,
+    )
+    task = asyncio.create_task(catalog.run(listener))
+    try:
         yield
     finally:
         task.cancel()
@@ -111,7 +153,7 @@ async def test_the_finalizer_comes_with_the_management_and_goes_after_the_releas
         await asyncio.sleep(3)
         metadata = api.documents[path_of("orders")]["metadata"]
         assert metadata["finalizers"] == ["example.com/audit", FINALIZER]
-        assert metadata["labels"] == {"scaledobject.keda.sh/name": "orders"}
+        assert metadata["labels"] == LABEL
         gone = document(**{**metadata, "deletionTimestamp": "2026-01-05T11:00:00Z"})
         api.put(path_of("orders"), {**gone, "spec": document()["spec"]})
         await asyncio.sleep(3)
@@ -120,6 +162,122 @@ async def test_the_finalizer_comes_with_the_management_and_goes_after_the_releas
         followed.held.clear()
         await asyncio.sleep(3)
         assert api.documents[path_of("orders")]["metadata"]["finalizers"] == ["example.com/audit"]
+
+
+@virtual
+async def test_a_takeover_is_told_once() -> None:
+    """The label that we put on a ScaledObject is no other configuration, and nothing to announce again."""
+    api, bed = MemoryApi(), Bed(hpa=False)
+    deploy(api, "orders", labels={"team": "shop"})
+    bed.kafka.create_topic("orders", 5)
+    followed = Followed(api)
+    async with bed, running(followed), delivered(api, followed, bed.replica.activator):
+        await bed.until(20)
+    assert api.documents[path_of("orders")]["metadata"]["labels"] == {"team": "shop", **LABEL}
+    assert [notice.reason for notice in bed.recorder.notices] == ["TakenOver"]
+    [target] = bed.replica.activator.targets.values()
+    assert target.policy.scaled_object is not None
+    assert dict(target.policy.scaled_object.labels) == {"team": "shop", **LABEL}, "the HPA has it from the first on"
+
+
+@virtual
+async def test_what_changes_during_a_look_at_others_is_looked_at_right_after_it() -> None:
+    """One target is read after the other: who is behind another change need not wait for the next regular look."""
+    api, bed = MemoryApi(), Bed(hpa=False)
+    for name in ("mails", "orders"):
+        deploy(api, name)
+    followed = Followed(api)
+    async with bed, running(followed), delivered(api, followed, bed.replica.activator):
+        await bed.until(3)
+        api.latency = lambda: 0.5
+        deploy(api, "mails", most=7)
+        deploy(api, "orders", most=7)
+        await bed.until(3.7)  # mails has been read, and orders is being read
+        deploy(api, "mails", most=9)
+        await bed.until(5)
+        targets = bed.replica.activator.targets.items()
+        assert {ref.name: target.policy.max_replicas for ref, target in targets} == {"mails": 9, "orders": 7}
+
+
+class SlowEnvironments:
+    """What targets' variables come from, as slow as a Secret can be."""
+
+    def __init__(self) -> None:
+        self.asked, self.answered = asyncio.Event(), asyncio.Event()
+
+    def is_known(self, *_: object) -> bool:
+        """All is."""
+        return True
+
+    def forget(self, _: TargetRef) -> None:
+        """Nothing is kept."""
+
+    async def look(self) -> set[TargetRef]:
+        """Nothing changes."""
+        return set()
+
+    async def fetch(self, *_: object) -> None:
+        """Wait until the test lets it go on."""
+        self.asked.set()
+        await self.answered.wait()
+
+
+@virtual
+async def test_one_that_is_deleted_while_it_is_read_does_not_come_back() -> None:
+    """What the watch tells during a look is newer than what the look has read."""
+    api, bed, slow = MemoryApi(), Bed(hpa=False), SlowEnvironments()
+    deploy(api, "orders")
+    followed = Followed(api)
+    environment = cast("EnvironmentObjects", slow)
+    slow.answered.set()
+    async with bed, running(followed), delivered(api, followed, bed.replica.activator, environment):
+        await bed.until(10)
+        assert bed.replica.activator.targets
+        slow.asked.clear()
+        slow.answered.clear()
+        deploy(api, "orders", most=7, labels=LABEL, finalizers=[FINALIZER])
+        await slow.asked.wait()
+        api.remove("/apis/apps/v1/namespaces/shop/deployments/orders")
+        await bed.until(12)
+        slow.answered.set()
+        await bed.until(13)
+        assert not bed.replica.activator.targets
+
+
+@virtual
+async def test_the_finalizer_goes_before_an_uninstall() -> None:
+    """From ours whose target has been given back; other finalizers stay, and what failed is tried again."""
+    api = MemoryApi()
+    api.put(path_of("orders"), document(finalizers=["example.com/audit", FINALIZER]))
+    other = document("mails", finalizers=[FINALIZER])
+    api.put(path_of("mails"), {**other, "spec": {"scaleTargetRef": {"name": "mails"}, "triggers": []}})
+    followed = Followed(api)
+    followed.objects.leads = lambda: False  # nothing else is written meanwhile
+    async with running(followed):
+        await followed.objects.let_go({ORDERS})
+        await asyncio.sleep(1)
+        assert followed.objects.tied() == [("shop", "orders")], "its target is still to be given back"
+        api.faults.append(("PATCH", ConflictError("modified"), False))
+        await followed.objects.let_go(())
+        assert followed.objects.tied() == [("shop", "orders")]
+        await followed.objects.let_go(())
+        await asyncio.sleep(1)
+        assert followed.objects.tied() == []
+    assert api.documents[path_of("orders")]["metadata"]["finalizers"] == ["example.com/audit"]
+    assert api.documents[path_of("mails")]["metadata"]["finalizers"] == []
+
+
+@virtual
+async def test_a_live_keda_s_finalizers_are_left_to_it() -> None:
+    """It stays when wakegate goes, and gives the targets of its ScaledObjects back by itself."""
+    api = MemoryApi()
+    api.put(path_of("orders"), document(finalizers=[FINALIZER]))
+    followed = Followed(api, live=True)
+    async with running(followed):
+        await followed.objects.let_go(())
+        assert followed.objects.tied() == []
+    assert api.documents[path_of("orders")]["metadata"]["finalizers"] == [FINALIZER]
+    assert api.asked("PATCH") == []
 
 
 @virtual

@@ -120,6 +120,24 @@ async def test_no_storm() -> None:
 
 
 @virtual
+async def test_a_look_that_takes_long_leaves_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many Secrets, or an API server that does not answer, must not have it read without a pause."""
+    api, began = MemoryApi(), list[float]()
+    clock = asyncio.get_running_loop().time
+
+    async with running(api) as store:
+
+        async def look() -> None:
+            began.append(clock())
+            await asyncio.sleep(taken)
+
+        monkeypatch.setattr(store, "look", look)
+        for taken, pause in ((1.0, LOOK_SECONDS), (4.0, 8.0), (40.0, 40.0 + LOOK_SECONDS)):
+            await asyncio.sleep(200)
+            assert began[-1] - began[-2] == pytest.approx(pause), taken
+
+
+@virtual
 async def test_what_is_new_is_looked_at_at_once_and_alone() -> None:
     """A storm of new workloads does not have every other Secret read again for each of them."""
     api = MemoryApi()

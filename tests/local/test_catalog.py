@@ -17,7 +17,8 @@ from activator.local import catalog
 from activator.local.catalog import FolderCatalog
 from activator.local.process import Reaper
 from activator.local.processes import LocalReplicas
-from activator.specs.annotations import AnnotationDefaults, parse
+from activator.specs.annotations import parse
+from activator.specs.defaults import AnnotationDefaults
 from activator.specs.keda.scaled_object import is_packed, parse_packed
 
 if TYPE_CHECKING:

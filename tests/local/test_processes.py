@@ -24,11 +24,13 @@ from activator.local.processes import LocalReplicas
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
 SECONDS = 20.0
 PIZZA = TargetRef("shop", "Deployment", "pizza")
 # `$$` is one dollar sign in a manifest, as in Kubernetes.
-WAITS = 'echo "$POD pid $$$$"; trap "echo $POD bye; exit 0" TERM; while :; do sleep 0.02; done'
+# Who has told its number is ready for its end: what is to happen at SIGTERM is said before.
+WAITS = 'trap "echo $POD bye; exit 0" TERM; echo "$POD pid $$$$"; while :; do sleep 0.02; done'
 STUBBORN = 'trap "" TERM; sleep 60 & echo "$POD pid $! $$$$"; wait'
 
 
@@ -128,7 +130,7 @@ async def watch(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watch]:
 async def test_begins_as_many_as_asked_for_with_names_of_their_own(watch: Watch) -> None:
     """Each replica is a process with its own name, ready once it has run for a moment."""
     watch.replicas.apply(workload(WAITS, replicas=2))
-    await watch.until(lambda: watch.ready() == 2)
+    await watch.until(lambda: watch.ready() == 2 == len(watch.pids()))
     assert sorted(line.split()[0] for line in watch.lines) == ["pizza-0", "pizza-1"]
     assert len(set(watch.pids())) == 2
     assert watch.replicas.processes == 2
@@ -173,10 +175,12 @@ async def test_a_process_that_ends_begins_again_less_and_less_soon(watch: Watch)
     assert watch.ready() == 0
 
 
-async def test_output_comes_line_by_line(watch: Watch) -> None:
+async def test_output_comes_line_by_line(watch: Watch, tmp_path: Path) -> None:
     """Standard output and error, split at line ends, with the rest at the end; what is not UTF-8 is shown as such."""
-    watch.replicas.apply(workload("printf 'one\\ntwo\\r\\n\\377'; echo three >&2; printf four; sleep 60", grace=0.1))
-    await watch.until(lambda: len(watch.lines) >= 3)
+    written = tmp_path / "written"
+    script = f"printf 'one\\ntwo\\r\\n\\377'; echo three >&2; printf four; touch {written}; sleep 60"
+    watch.replicas.apply(workload(script, grace=0.1))
+    await watch.until(lambda: written.exists() and len(watch.lines) >= 3)
     await watch.set(0)
     await watch.until(lambda: watch.replicas.processes == 0)
     assert watch.lines == ["one", "two", "\ufffdthree", "four"]
@@ -186,7 +190,7 @@ async def test_a_changed_command_replaces_the_processes(watch: Watch) -> None:
     """A new template ends the old processes and begins new ones; the count stays as it was set meanwhile."""
     watch.replicas.apply(workload(WAITS))
     await watch.set(2)
-    await watch.until(lambda: watch.ready() == 2)
+    await watch.until(lambda: watch.ready() == 2 == len(watch.pids()))
     old = watch.pids()
     watch.replicas.apply(workload(f"echo new; {WAITS}"))
     await watch.until(lambda: watch.lines.count("new") == 2 and watch.replicas.processes == 2)
@@ -224,16 +228,20 @@ async def test_who_writes_must_have_seen_it(watch: Watch) -> None:
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("Deployment", "pizza-1"), ("StatefulSet", "pizza-0")])
-async def test_an_identity_is_never_there_twice(watch: Watch, kind: str, expected: str) -> None:
+async def test_an_identity_is_never_there_twice(watch: Watch, tmp_path: Path, kind: str, expected: str) -> None:
     """While a replica ends slowly, a Deployment begins another one; a StatefulSet waits for its name to be free."""
     ref = replace(PIZZA, kind=kind)
-    slowly = 'echo "$POD pid $$$$"; trap "sleep 0.3; exit 0" TERM; while :; do sleep 0.02; done'
-    watch.replicas.apply(workload(slowly, kind=kind))
+    over = tmp_path / "over"
+    slowly = f'trap "until test -e {over}; do sleep 0.02; done; exit 0" TERM; echo "$POD pid $$$$"'
+    watch.replicas.apply(workload(f"{slowly}; while :; do sleep 0.02; done", kind=kind))
     await watch.until(lambda: len(watch.pids()) == watch.ready(ref) == 1)
     await watch.set(0, ref)
     await watch.until(lambda: watch.ready(ref) == 0)
     await watch.set(1, ref)
+    if kind == "StatefulSet":
+        over.touch()
     await watch.until(lambda: len(watch.pids()) == 2)
+    over.touch()
     assert watch.lines[-1].split()[0] == expected
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
+import math
 import tracemalloc
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activator.loop.activator import COMPANY
+from activator.core.model import Evaluation
+from activator.loop.activator import ACTS_AT_ONCE, FOLLOW_UPS_AT_ONCE, LOOKS_A_TURN
+from activator.loop.next_look import COMPANY
 from tests.fakes.bed import Bed
 from tests.fakes.kubernetes import conflict, too_many_requests
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:
-    from activator.core.model import TargetRef
+    from activator.core.model import Fact, TargetRef
 
 POLLING_SECONDS = 30
 SETTLED_SECONDS = 150.0
@@ -75,6 +80,130 @@ async def test_a_storm_costs_one_patch_a_target_and_no_other_request_before_it()
             **dict.fromkeys(hit, 1),
             **dict.fromkeys(spared, 0),
         }
+
+
+@virtual
+async def test_the_next_wake_of_a_storm_waits_for_nothing_that_follows_the_last() -> None:
+    """Offsets that are committed again after a wake, slowly here, hold none of the PATCHes that may be under way."""
+    bed = Bed(hpa=False)
+    for number in range(2 * ACTS_AT_ONCE):
+        bed.deploy(f"t{number}", replicas=0, cooldown_period="3600", polling_interval=str(POLLING_SECONDS))
+    async with bed:
+        await bed.until(20)
+        bed.kafka.slow = 2.0
+        for ref in bed.replica.activator.targets:
+            bed.kafka.produce(ref.name)
+        await bed.until(bed.now_seconds() + 0.1)
+        assert len(bed.server.sent("scale.set")) == 2 * ACTS_AT_ONCE
+
+
+@virtual
+async def test_who_waits_to_be_followed_up_is_woken_meanwhile() -> None:
+    """While all HPAs of a start are made, slowly, a record on a sleeper that waits for that is a PATCH at once."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(replicas=0, cooldown_period="3600", polling_interval=str(POLLING_SECONDS))
+    async with bed:
+        await bed.until(SETTLED_SECONDS)
+        follow_ups = bed.replica.activator._follow_ups
+        for _ in range(FOLLOW_UPS_AT_ONCE):
+            await follow_ups.acquire()
+        await bed.until(SETTLED_SECONDS + 2 * POLLING_SECONDS)
+        bed.kafka.produce("orders")
+        await bed.until(bed.now_seconds() + 0.1)
+        assert bed.server.replicas(orders) == 1
+        assert not bed.replica.group_offsets.renewals
+        follow_ups.release()
+        await bed.until(bed.now_seconds() + 0.1)
+        assert len(bed.replica.group_offsets.renewals) == 1
+
+
+def calls(bed: Bed) -> Counter[str]:
+    """What was asked of the API server, by kind."""
+    return Counter(request.call for request in bed.server.requests)
+
+
+@virtual
+async def test_a_record_that_nobody_consumes_is_fetched_once_a_minute() -> None:
+    """A wake whose consumer has not come yet is looked at each second; that its lag is no marker is known by then."""
+    bed = Bed(hpa=False, records_per_second=0)
+    orders = bed.deploy("orders", cooldown_period="5", polling_interval="5")
+    async with bed:
+        await bed.until(SETTLED_SECONDS)
+        bed.kafka.produce("orders")
+        bed.replica.reader.reads.clear()
+        await bed.until(SETTLED_SECONDS + 59)
+        assert bed.server.replicas(orders) == 1
+        assert len(bed.replica.reader.probes) == 1
+        assert len(bed.replica.reader.reads) > 30
+        await bed.until(SETTLED_SECONDS + 90)
+        assert len(bed.replica.reader.probes) == 2
+        bed.kafka.produce("orders")
+        await bed.until(SETTLED_SECONDS + 110)
+        assert len(bed.replica.reader.probes) == 3
+
+
+@virtual
+async def test_a_new_leader_reads_all_targets_in_one_batch_and_writes_nothing() -> None:
+    """Of forty targets, half of them asleep, none waits for its turn: one batch, one list of what was kept."""
+    bed = Bed(hpa=False, replicas=2)
+    for number in range(40):
+        bed.deploy(f"t{number}", replicas=number % 2, cooldown_period="3600", polling_interval=str(POLLING_SECONDS))
+    async with bed:
+        await bed.until(SETTLED_SECONDS - 7)  # between two regular looks
+        old, new = bed.replicas_of_wakegate
+        await old.kill()
+        bed.server.requests.clear()
+        new.reader.reads.clear()
+        taken_over = bed.now_seconds()
+        await bed.until(taken_over + 1.1)
+        assert [len(triggers) for _, triggers in new.reader.reads] == [40]
+        assert calls(bed) == {"state.load": 1}
+        await bed.until(taken_over + POLLING_SECONDS + 1.1)
+        assert [len(triggers) for _, triggers in new.reader.reads[1:]] == [20, 40]
+        assert calls(bed) == {"state.load": 1}
+
+
+@virtual
+async def test_a_process_that_starts_reads_all_targets_together() -> None:
+    """As it finds them and as it leads; then sleepers at distances that double, until they are at the interval."""
+    bed = Bed(hpa=False)
+    for number in range(40):
+        bed.deploy(f"t{number}", replicas=0, cooldown_period="3600", polling_interval=str(POLLING_SECONDS))
+    async with bed:
+        await bed.until(1.1)
+        assert len(bed.replica.reader.reads) <= 4
+        await bed.until(POLLING_SECONDS)
+        assert len(bed.replica.reader.reads) <= 4 + math.log2(POLLING_SECONDS) + 1
+        assert {len(triggers) for _, triggers in bed.replica.reader.reads} == {40}
+
+
+@virtual
+async def test_many_looks_at_once_let_a_wake_through() -> None:
+    """However many targets are due at once, the event loop turns to what has come in after a few dozen decisions."""
+    bed = Bed(hpa=False)
+    for number in range(2 * LOOKS_A_TURN):
+        bed.deploy(f"t{number}", replicas=0, cooldown_period="3600", polling_interval=str(POLLING_SECONDS))
+    turns: list[int] = []
+    looks: list[int] = []
+    record = bed.recorder.record
+
+    def counted(fact: Fact) -> None:
+        record(fact)
+        if not isinstance(fact, Evaluation):
+            return
+        if not turns:
+            turns.append(0)
+            asyncio.get_running_loop().call_soon(close)
+        turns[-1] += 1
+
+    def close() -> None:
+        looks.append(turns.pop())
+
+    bed.recorder.record = counted  # type: ignore[method-assign]
+    async with bed:
+        await bed.until(POLLING_SECONDS)
+    assert sum(looks) >= 2 * LOOKS_A_TURN
+    assert max(looks) <= LOOKS_A_TURN
 
 
 @virtual

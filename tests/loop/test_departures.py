@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import TYPE_CHECKING
+
 import pytest
 
 from activator.core.model import Outcome
+from activator.errors import UnavailableError
 from tests.fakes.bed import Bed, orders
 from tests.virtual_time import virtual
+
+if TYPE_CHECKING:
+    from activator.core.model import Scale, TargetRef
 
 SLEEPS_AT_SECONDS = 20.0
 """The look that puts it to sleep begins here, and takes some fifteen milliseconds."""
 MOMENTS = [number / 1000 for number in range(0, 24, 2)]
+
+
+async def sleeps_and_is_given_back(bed: Bed, target: TargetRef) -> None:
+    """Its annotations are taken away half a second after it was put to sleep; in the end it is awake."""
+    await bed.until(SLEEPS_AT_SECONDS + 0.5)
+    assert bed.server.replicas(target) == 0
+    bed.server.annotate(target, dict.fromkeys(bed.server.workloads[target].annotations))
+    await bed.until(SLEEPS_AT_SECONDS + 10)
+    assert bed.server.replicas(target) == 1
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -49,3 +65,57 @@ async def test_without_its_annotations_in_the_middle_of_a_sleep_it_is_not_left_a
         put_to_zero = [r for r in bed.server.sent("scale.set", target) if r.replicas == 0 and not r.error]
         told = [e for e in bed.recorder.evaluations if e.decision.replicas == 0 and e.outcome is Outcome.APPLIED]
         assert len(told) == len(put_to_zero)
+
+
+@virtual
+async def test_a_give_back_whose_answer_is_lost_is_told_although_it_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answer to the sleep before it comes between its two tries: what the first has done is not forgotten."""
+    bed = Bed(hpa=False)
+    target = bed.deploy(cooldown_period="20", polling_interval="300")
+    scaler, tried = bed.replica.world.scaler, asyncio.Event()
+    set_ = scaler.set
+
+    async def answered_badly(ref: TargetRef, replicas: int, seen: Scale) -> Scale:
+        scale = await set_(ref, replicas, seen)
+        if replicas == 0:
+            await tried.wait()
+            await asyncio.sleep(1)
+        elif not tried.is_set():
+            tried.set()
+            raise UnavailableError("API server", "no answer within 5 s", maybe_done=True)
+        return scale
+
+    monkeypatch.setattr(scaler, "set", answered_badly)
+    async with bed:
+        await sleeps_and_is_given_back(bed, target)
+        assert len(bed.server.sent("scale.set", target)) == 2
+    told = [e.decision.replicas for e in bed.recorder.evaluations if e.outcome is Outcome.APPLIED]
+    assert told == [0, 1]
+
+
+@virtual
+async def test_a_sleep_that_is_answered_while_it_is_given_back_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is learnt of a target while it is being given back is not over with that: it sleeps by our hand."""
+    bed = Bed(hpa=False)
+    target = bed.deploy(cooldown_period="20", polling_interval="300")
+    scaler, states, forgetting = bed.replica.world.scaler, bed.replica.world.states, asyncio.Event()
+    set_, forget = scaler.set, states.forget
+
+    async def answered_late(ref: TargetRef, replicas: int, seen: Scale) -> Scale:
+        scale = await set_(ref, replicas, seen)
+        if replicas == 0:
+            await forgetting.wait()
+        return scale
+
+    async def forgotten_slowly(ref: TargetRef) -> None:
+        forgetting.set()
+        await asyncio.sleep(1)
+        await forget(ref)
+
+    monkeypatch.setattr(scaler, "set", answered_late)
+    monkeypatch.setattr(states, "forget", forgotten_slowly)
+    async with bed:
+        await sleeps_and_is_given_back(bed, target)
+        assert target not in bed.server.scale_targets

@@ -149,7 +149,7 @@ async def test_records_that_retention_took_are_told() -> None:
         assert bed.server.replicas(orders) == 0
         assert commits(bed) == {0: 7}
     assert told(bed) == ["OffsetsRestored", "RecordsExpired"]
-    assert "removed 7 records" in bed.recorder.notices[-1].message
+    assert "passed 7 offsets that it had not read, at most as many records" in bed.recorder.notices[-1].message
 
 
 @virtual
@@ -178,6 +178,44 @@ async def test_a_commit_that_retention_has_passed(policy: str, moved: dict[int, 
         bed.kafka.produce("orders", 0, 20)
         await bed.until(140)
         assert bed.consumed == {"orders": 22}
+    assert told(bed) == events
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("guard", "events"),
+    [
+        ("off", []),
+        ("observe", ["OffsetsWouldBeCommitted"]),
+        ("on", ["OffsetGuardDenied"]),  # and the permission is missing
+    ],
+)
+async def test_a_commit_that_retention_has_passed_and_nobody_may_move(guard: str, events: list[str]) -> None:
+    """It is woken before the record that its consumer would skip, held until that has committed, and sleeps again."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(
+        partitions=1,
+        cooldown_period="20",
+        polling_interval="30",
+        activation_lag_threshold="10",
+        offset_guard=guard,
+    )
+    async with bed:
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 0
+        bed.kafka.deny_commits("orders")
+        bed.kafka.produce("orders", 0, 9)
+        bed.kafka.trim("orders", 0, 7)
+        await bed.until(300)
+        assert bed.server.replicas(orders) == 1
+        last = bed.recorder.evaluations[-1].decision
+        assert last.reason is Reason.NO_COMMITTED_OFFSET
+        assert "retention has passed the offset" in last.text
+        bed.kafka.produce("orders", 0, 20)
+        await bed.until(400)
+        assert bed.consumed == {"orders": 20}
+        assert commits(bed) == {0: 29}
+        assert bed.server.replicas(orders) == 0
     assert told(bed) == events
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from activator.core.model import Outcome, Phase, Reason
-from activator.core.naming import ANNOTATION_PREFIX
+from activator.core.naming import ANNOTATION_PREFIX, FIELD_MANAGER
 from activator.errors import SpecError
 from tests.fakes.bed import Bed, ref
 from tests.fakes.kubernetes import conflict, server_error
 from tests.virtual_time import now, virtual
+
+if TYPE_CHECKING:
+    import pytest
+
+    from activator.core.model import Notice
 
 
 @virtual
@@ -73,6 +79,47 @@ async def test_one_poisoned_target_in_a_hundred_touches_no_other() -> None:
     assert max(late) < 20
     poisoned = bed.recorder.evaluations_of(ref("t7"))
     assert {e.decision.reason for e in poisoned} == {Reason.UNREADABLE}
+
+
+@virtual
+async def test_a_record_that_is_read_and_pushed_at_once_is_what_woke_its_target() -> None:
+    """Read a moment before its push, looked at as that comes: the decision links to the record all the same."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="30")
+    async with bed:
+        await bed.until(100)
+        assert bed.server.replicas(orders) == 0
+        bed.kafka.slow = 0.05
+        due = bed.replica.activator._agenda.next_deadline()
+        assert due is not None
+        await bed.until(bed.now_seconds() + (due - now()).total_seconds() + 0.0495)
+        bed.kafka.produce("orders", traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        await bed.until(bed.now_seconds() + 1)
+        [wake] = [one for one in bed.recorder.evaluations_of(orders) if one.outcome is Outcome.APPLIED][1:]
+        assert wake.seen.pushed is not None
+        assert wake.seen.pushed.traceparent
+
+
+@virtual
+async def test_what_breaks_in_following_a_decision_up_is_tried_again_with_the_next_look(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mistake of ours costs one line of the log and one try a look, and the target is looked at as ever."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="60", polling_interval="10")
+    tries: list[float] = []
+
+    def broken(*_: object) -> list[Notice]:
+        tries.append(bed.now_seconds())
+        raise RuntimeError("nobody foresaw this")
+
+    async with bed:
+        await bed.until(20)
+        before = len(bed.recorder.evaluations_of(orders))
+        monkeypatch.setattr("activator.loop.notices.not_consumed", broken)
+        await bed.until(58)
+        assert len(tries) == len(bed.recorder.evaluations_of(orders)) - before > 3
+        assert sum("nobody foresaw" in record.message for record in caplog.records) == len(tries)
 
 
 @virtual
@@ -206,6 +253,26 @@ async def test_annotations_removed_while_asleep_put_it_back() -> None:
 
 
 @virtual
+async def test_what_its_owner_put_to_zero_after_a_sleep_of_ours_stays_there() -> None:
+    """Scaled up by hand it sleeps by our hand no more: neither a rival nor the end of its management puts it back."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(replicas=3, cooldown_period="20", polling_interval="10")
+    async with bed:
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 0
+        bed.server.scale(orders, 2)
+        await bed.until(65)
+        bed.server.scale(orders, 0)
+        await bed.until(66)
+        bed.server.add_hpa("theirs", orders)
+        await bed.until(100)
+        assert bed.server.replicas(orders) == 0
+        bed.server.annotate(orders, dict.fromkeys(bed.server.workloads[orders].annotations))
+        await bed.until(120)
+        assert bed.server.replicas(orders) == 0
+
+
+@virtual
 async def test_annotations_removed_while_wakegate_is_down_put_it_back_too() -> None:
     """What was kept tells the next process what to give back, also where the API server fails at first."""
     from tests.fakes.bed import Replica  # noqa: PLC0415 - only here
@@ -321,6 +388,41 @@ async def test_paused_freezes_and_removes_the_hpa() -> None:
 
 
 @virtual
+async def test_a_record_consumed_right_before_a_threshold_changes_begins_a_cooldown() -> None:
+    """Another threshold is no other log: that it has grown since the last look is still seen."""
+    bed = Bed(hpa=False, records_per_second=100)
+    target = bed.deploy(cooldown_period="60", polling_interval="15")
+    async with bed:
+        await bed.until(47)
+        bed.kafka.produce("orders")
+        await bed.until(50)
+        assert bed.kafka.groups["orders"].commits["orders", 0] == 1
+        bed.server.annotate(target, {f"{ANNOTATION_PREFIX}lag-threshold": "7"})
+        await bed.until(100)
+        assert bed.server.replicas(target) == 1
+        await bed.until(125)
+        assert bed.server.replicas(target) == 0
+
+
+@virtual
+async def test_what_the_watch_tells_again_brings_no_old_configuration_back() -> None:
+    """A pause that was ended stays ended, and a count that was changed stays changed, whatever an old cache tells."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="300")
+    paused = f"{ANNOTATION_PREFIX}paused"
+    async with bed:
+        await bed.until(40)
+        assert bed.server.replicas(orders) == 0
+        bed.server.annotate(orders, {paused: "true"})
+        told = bed.replica.catalog.delivered(orders)
+        bed.server.annotate(orders, {paused: None})
+        bed.replica.activator.upsert(told)
+        bed.kafka.produce("orders")
+        await bed.until(41)
+        assert bed.server.replicas(orders) == 1
+
+
+@virtual
 async def test_paused_on_the_way_to_sleep_is_another_decision() -> None:
     """A policy that changes between the decision and its PATCH is no defect: nothing is sent, it is decided anew."""
     bed = Bed(hpa=False)
@@ -339,6 +441,21 @@ async def test_paused_on_the_way_to_sleep_is_another_decision() -> None:
         assert not bed.server.sent("scale.set", orders)
     assert Reason.INVARIANT_VIOLATED not in {e.decision.reason for e in bed.recorder.evaluations}
     assert bed.recorder.evaluations[-1].decision.reason is Reason.PAUSED
+
+
+@virtual
+async def test_woken_by_another_replica_it_has_its_cooldown_where_this_one_sees_no_lag() -> None:
+    """Two that see a lag otherwise (one knows which offsets are markers) do not wake and put to sleep in turn."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="5")
+    async with bed:
+        await bed.until(100)
+        assert bed.server.replicas(orders) == 0
+        bed.server.scale(orders, 1, manager=FIELD_MANAGER)
+        await bed.until(119)
+        assert bed.server.replicas(orders) == 1
+        await bed.until(126)
+        assert bed.server.replicas(orders) == 0
 
 
 @virtual
@@ -398,6 +515,37 @@ async def test_a_gitops_tool_that_writes_replicas_back_is_named() -> None:
     told = [notice for notice in bed.recorder.notices if notice.reason == "ForeignWrites"]
     assert told
     assert "argocd-controller" in told[0].message
+
+
+@virtual
+async def test_a_topic_that_nobody_of_its_group_consumes_is_named() -> None:
+    """Its lag keeps the target awake: after five minutes an Event and the status say so, until somebody consumes it."""
+    bed = Bed(hpa=False, records_per_second=0)
+    orders = bed.deploy(cooldown_period="20", polling_interval="5")
+    bed.kafka.create_topic("orders-v2")
+    bed.consumes[orders] = {"orders-v2"}
+    async with bed:
+        bed.kafka.produce("orders", 0, 7)
+        await bed.until(290)
+        assert bed.server.scale_targets[orders][1].warnings == ()
+        bed.kafka.group_errors["orders"] = "COORDINATOR_LOAD_IN_PROGRESS"  # what cannot be seen ends nothing
+        await bed.until(310)
+        bed.kafka.heal()
+        await bed.until(600)
+        assert bed.server.replicas(orders) == 1, "it is told, not acted on"
+        (warning,) = bed.server.scale_targets[orders][1].warnings
+        assert warning.startswith("no member of consumer group orders is subscribed to topic orders or assigned any")
+        assert "(they consume orders-v2)" in warning
+        assert "--group orders --topic orders --delete-offsets" in warning
+        writes = len(bed.server.sent("state.save", orders))
+        bed.kafka.produce("orders", 0, 7)
+        await bed.until(640)
+        assert len(bed.server.sent("state.save", orders)) <= writes + 2, "its words do not change with the lag"
+        bed.consumes[orders] = {"orders", "orders-v2"}
+        await bed.until(660)
+        assert bed.server.scale_targets[orders][1].warnings == ()
+    (told,) = [notice for notice in bed.recorder.notices if notice.reason == "TopicNotConsumed"]
+    assert told.message == warning
 
 
 @virtual

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from activator.core.lag import LagMemory, measure
 from activator.core.model import Cluster, GroupState, OffsetReset, PartitionOffsets, Trigger, TriggerOffsets
-from activator.loop.target import Tracker
+from activator.loop.tracker import Tracker
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 

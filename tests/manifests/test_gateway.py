@@ -54,7 +54,8 @@ def test_it_wakes_through_the_activators_own_service() -> None:
 def test_ports_are_those_that_are_listened_on() -> None:
     """Named ports are the settings' defaults; probes, Service and NetworkPolicy use names that there are."""
     ports = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
-    assert ports == {"events": settings.Settings().listen[1], "management": settings.Settings().management_listen[1]}
+    listen = settings.Settings().listen, settings.Settings().management_listen
+    assert listen == (("0.0.0.0", ports["events"]), ("0.0.0.0", ports["management"]))  # noqa: S104 - the defaults
     for probe, path in (("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")):
         assert CONTAINER[probe]["httpGet"] == {"path": path, "port": "management"}
     (service_port,) = the(OBJECTS, "Service", "wakegate-gateway")["spec"]["ports"]
@@ -118,6 +119,15 @@ def test_it_ends_within_its_grace() -> None:
     """The Pod's grace is longer than the delay and the grace of the process together."""
     given = settings.Settings()
     assert POD["spec"]["terminationGracePeriodSeconds"] > given.shutdown_delay + given.shutdown_grace
+
+
+def test_the_route_leads_to_its_service_by_https_alone() -> None:
+    """To the port's name in the Service; a token that was sent in the clear would be lost."""
+    (route,) = yaml.safe_load_all((MANIFESTS / "components" / "gateway-route" / "route.yaml").read_text())
+    service = the(OBJECTS, "Service", "wakegate-gateway")
+    assert route["spec"]["to"] == {"kind": "Service", "name": service["metadata"]["name"]}
+    assert route["spec"]["port"]["targetPort"] in [port["name"] for port in service["spec"]["ports"]]
+    assert route["spec"]["tls"] == {"termination": "edge", "insecureEdgeTerminationPolicy": "None"}
 
 
 @pytest.mark.real  # kustomize is part of kubectl

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from activator.kubernetes.secrets import READER_ROLE
+from activator.kubernetes.referenced_objects import READER_ROLE
 from tests.manifests.support import MANIFESTS, OVERLAYS, namespace_of, of_kind, rendered
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from activator.core.model import (
     Trigger,
 )
 from activator.core.naming import ANNOTATION_PREFIX
-from activator.specs.annotations import AnnotationDefaults, parse
+from activator.specs.annotations import parse
+from activator.specs.defaults import AnnotationDefaults
 
 DEFAULTS = AnnotationDefaults(bootstrap_servers="kafka:9092")
 TWO = """

@@ -24,7 +24,8 @@ from activator.core.model import (
     WakeTo,
 )
 from activator.core.naming import ANNOTATION_PREFIX
-from activator.specs.annotations import TABLE, AnnotationDefaults, config_hash, parse
+from activator.specs.annotations import TABLE, config_hash, parse
+from activator.specs.defaults import AnnotationDefaults
 
 DEFAULTS = AnnotationDefaults(bootstrap_servers="kafka:9092")
 LEAST = {"topic": "orders", "consumer-group": "orders-workers"}

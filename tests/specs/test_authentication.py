@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activator.core.model import Cluster
+from activator.core.model import Cluster, Policy, TargetRef, Trigger
 from activator.specs.authentication import (
     CLUSTER_TRIGGER_AUTHENTICATION,
     CONFIG_MAP,
@@ -19,6 +20,9 @@ from activator.specs.authentication import (
     AuthenticationSource,
     Plan,
     Reference,
+    Variable,
+    for_target,
+    may_take_variables,
     plan_for_trigger_authentication,
     plan_without_document,
     refusal,
@@ -29,6 +33,7 @@ from activator.specs.credentials import KafkaCredentials, SaslMechanism
 NAMES = st.from_regex(r"[a-z]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True)
 SECRET_SOURCE = AuthenticationSource(SECRET, "shop", "kafka")
 REF_SOURCE = AuthenticationSource(TRIGGER_AUTHENTICATION, "shop", "login")
+ORDERS = TargetRef("shop", "Deployment", "orders")
 USER = Reference(SECRET, "shop", "user")
 SETTINGS = Reference(CONFIG_MAP, "shop", "settings")
 
@@ -43,6 +48,11 @@ def test_a_key_leads_back_to_its_source(kind: str, namespace: str, name: str, me
     """What stands in `Cluster.credential` says where to look, whatever a trigger says itself."""
     source = AuthenticationSource(kind, namespace, name, tuple(sorted(metadata.items())))
     assert AuthenticationSource.of_key(source.key()) == source
+    worker = TargetRef(namespace, "Worker", "w", "example.com/v1")
+    for target, container in ((TargetRef(namespace, "Deployment", "orders"), "app"), (worker, "")):
+        of_target = replace(source, target=target, container=container)
+        assert AuthenticationSource.of_key(of_target.key()) == of_target
+        assert of_target.key() != source.key()
 
 
 def ref_to(*entries: tuple[str, Reference, str], **more: Any) -> dict[str, Any]:
@@ -96,7 +106,7 @@ def test_a_trigger_authentication_maps_keys_to_parameters() -> None:
     ("document", "message"),
     [
         pytest.param(
-            {}, "TriggerAuthentication shop/login: it names no parameters; allowed: configMapTargetRef", id="no"
+            {}, "TriggerAuthentication shop/login: it names no parameters; allowed: env, configMapTargetRef", id="no"
         ),
         pytest.param({"spec": "x"}, "it names no parameters", id="no spec"),
         pytest.param(
@@ -119,6 +129,47 @@ def test_mistakes_in_a_trigger_authentication(document: dict[str, Any], message:
     credentials, problems, _ = resolve(REF_SOURCE, plan, {})
     assert credentials is None
     assert [message in str(problem) for problem in problems] == [True]
+
+
+def environment_ref(*entries: dict[str, str], **more: Any) -> dict[str, Any]:
+    """A TriggerAuthentication whose parameters are variables."""
+    return {"spec": {"env": list(entries), **more}}
+
+
+def test_variables_are_the_weakest_source() -> None:
+    """As by KEDA, a ConfigMap's and a Secret's key win over them: such a variable need not even be there."""
+    document = environment_ref(
+        {"parameter": "username", "name": "KAFKA_USER", "containerName": "app"},
+        {"parameter": "password", "name": "KAFKA_PASSWORD"},
+        {"parameter": "sasl"},
+        secretTargetRef=[{"parameter": "password", "name": "user", "key": "pw"}],
+    )
+    plan = plan_for_trigger_authentication(REF_SOURCE, document, "shop")
+    assert plan.variables == (Variable("username", "KAFKA_USER", "app"),)
+    assert [str(problem) for problem in plan.problems] == [
+        "TriggerAuthentication shop/login, spec.env[2]: name is missing"
+    ]
+
+
+def credentials_of(policy: Policy) -> list[str]:
+    """The keys that its triggers have."""
+    return [trigger.cluster.credential for trigger in policy.triggers]
+
+
+def test_a_policy_names_its_target_where_variables_are_taken() -> None:
+    """And nowhere else, so that all other targets go on sharing connections."""
+    other = AuthenticationSource(TRIGGER_AUTHENTICATION, "shop", "other").key()
+    clusters = [Cluster("kafka:9092", key) for key in (REF_SOURCE.key(), other, "")]
+    policy = Policy(triggers=tuple(Trigger(cluster, "orders", "orders") for cluster in clusters))
+    bound = for_target(policy, ORDERS, "app", {REF_SOURCE.key()}.__contains__)
+    assert credentials_of(bound) == [
+        "TriggerAuthentication shop/login of apps/v1/Deployment/orders/app",
+        other,
+        "",
+    ]
+    assert for_target(policy, ORDERS, "app", lambda _: False) is policy
+    unread = for_target(policy, ORDERS, "", may_take_variables)
+    assert [key.endswith(" of apps/v1/Deployment/orders/") for key in credentials_of(unread)] == [True, True, False]
 
 
 def test_what_is_missing_is_told_by_name() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator import cli
-from activator.specs.annotations import AnnotationDefaults
+from activator.specs.defaults import AnnotationDefaults
 from activator.specs.files import check
 
 if TYPE_CHECKING:

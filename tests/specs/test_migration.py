@@ -9,7 +9,8 @@ from pathlib import Path
 import yaml
 
 from activator.core.model import Policy
-from activator.specs.annotations import TABLE, AnnotationDefaults, parse
+from activator.specs.annotations import TABLE, parse
+from activator.specs.defaults import AnnotationDefaults
 from activator.specs.files import check
 from activator.specs.keda.scaled_object import read_scaled_object
 

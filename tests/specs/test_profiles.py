@@ -9,7 +9,8 @@ import pytest
 
 from activator.core.model import Policy, WakeTo
 from activator.core.naming import ANNOTATION_PREFIX
-from activator.specs.annotations import TABLE, AnnotationDefaults, parse
+from activator.specs.annotations import TABLE, parse
+from activator.specs.defaults import AnnotationDefaults
 from activator.specs.profiles import MEANINGS, PROFILES, Profile
 
 DEFAULTS = AnnotationDefaults(bootstrap_servers="kafka:9092")

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, StatusCode
 
-from activator.core.model import Applied, Notice, Outcome, Reason, Severity, TraceIds
+from activator.core.model import FOUND_APPLIED, Applied, Notice, Outcome, Reason, Severity, TraceIds
 from activator.telemetry.holds import LONGEST, NONE, HoldMerger
 from activator.telemetry.spans import ReservedIds, SpanRecorder
 from tests.fakes.facts import ORDERS, START, at, batch_read, evaluation, hold, new_ids, push, stretch, wake
@@ -135,6 +135,13 @@ def test_a_failed_decision_is_an_error(world: World) -> None:
     for span in world.record(failed):
         assert span.status.status_code is StatusCode.ERROR
         assert span.status.description == "API server: no answer within 5 s"
+
+
+def test_a_wake_whose_answer_was_lost_is_no_error(world: World) -> None:
+    """It was applied: the span of the PATCH says so, and how that was known."""
+    spans = world.record(wake(1, applied=Applied(at(1), at(6), FOUND_APPLIED)))
+    assert {span.status.status_code for span in spans} == {StatusCode.UNSET}
+    assert {(span.attributes or {}).get("wakegate.apply.status") for span in spans} == {None, FOUND_APPLIED}
 
 
 def test_a_hold_is_one_span_with_the_number_of_its_evaluations(world: World) -> None:

@@ -72,7 +72,8 @@ async def test_facts_are_found_in_jaeger(bed: Testbed, monkeypatch: pytest.Monke
         exporting.recorder.record(fact)
     await exporting.close()
 
-    decide = (await found(bed, decided.ids)).named("wakegate.decide")[0]
+    woken = await found(bed, decided.ids, spans=2)
+    decide = woken.named("wakegate.decide")[0]
     assert decide.span_id == decided.ids.span_id
     assert decide.service == "wakegate"
     assert {(link.trace_id, link.span_id) for link in decide.links} == {
@@ -80,24 +81,24 @@ async def test_facts_are_found_in_jaeger(bed: Testbed, monkeypatch: pytest.Monke
         (read.ids.trace_id, read.ids.span_id),
     }
     assert decide.tags["wakegate.reason"] == "record-arrived"
-    [apply] = (await found(bed, decided.ids)).named("wakegate.apply")
+    [apply] = woken.named("wakegate.apply")
     assert apply.parent_id == decide.span_id
     [held] = (await found(bed, held_ids)).named("wakegate.decide")
     assert held.tags["wakegate.evaluations"] == 3
     assert held.duration.total_seconds() == pytest.approx(4)
-    episode = await found(bed, whole)
+    episode = await found(bed, whole, spans=2)
     [root], [ready] = episode.named("wakegate.wake"), episode.named("wakegate.wake.ready")
     assert (root.span_id, root.parent_id, ready.parent_id) == (whole.span_id, None, whole.span_id)
     assert [(link.trace_id, link.span_id) for link in root.links] == [(decided.ids.trace_id, decided.ids.span_id)]
     assert (await found(bed, read.ids)).named("wakegate.read_lag")[0].span_id == read.ids.span_id
 
 
-async def found(bed: Testbed, ids: TraceIds) -> Trace:
-    """Return a trace once Jaeger shows it."""
+async def found(bed: Testbed, ids: TraceIds, spans: int = 1) -> Trace:
+    """Return a trace once Jaeger shows it with all of its spans, which it stores one by one."""
     deadline = time.monotonic() + 10
     while True:
         trace = await asyncio.to_thread(bed.jaeger.trace, ids.trace_id)
-        if trace is not None:
+        if trace is not None and len(trace.spans) >= spans:
             return trace
-        assert time.monotonic() < deadline, f"trace {ids.trace_id} is not in Jaeger"
+        assert time.monotonic() < deadline, f"trace {ids.trace_id} is not whole in Jaeger: {trace}"
         await asyncio.sleep(0.1)

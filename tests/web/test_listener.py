@@ -177,6 +177,50 @@ async def test_dropping_connections_spares_the_request_under_way(serve: Serve) -
     busy_writer.close()
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_dropping_connections_at_any_turn_of_a_request(serve: Serve, turns: int) -> None:
+    """A request that is taken is answered, also where it falls between its arrival and its task's first step."""
+    taken = 0
+
+    async def count(_request: web.Request) -> web.Response:
+        nonlocal taken
+        taken += 1
+        return web.Response(text=str(taken))
+
+    made = await serve(handler=count)
+    reader, writer = await connect(made)
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    writer.write(request)
+    await reader.readuntil(b"\r\n\r\n1")
+    writer.write(request)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    made.drop_connections()
+    answer = b""
+    with suppress(ConnectionResetError):  # it came too late to be read
+        answer = await reader.read()
+    writer.close()
+    assert answer.endswith(b"2") == (taken == 2)
+
+
+async def test_dropping_connections_closes_one_that_has_just_been_made(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left open it would be deaf: what its client asks would never be answered."""
+    made = await serve()
+    accept = listener._Connection.connection_made
+
+    def drop_at_once(self: listener._Connection, transport: asyncio.BaseTransport) -> None:
+        accept(self, transport)
+        made.drop_connections()
+
+    monkeypatch.setattr(listener._Connection, "connection_made", drop_at_once)
+    reader, writer = await connect(made)
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+
+
 async def test_closing_twice_and_before_the_start_is_safe() -> None:
     """Whatever happened at the start, the end is clean."""
     made = Listener(web.Application(), ("127.0.0.1", 0))

@@ -10,7 +10,7 @@ import pytest
 from activator.core.model import Cluster, Policy, Trigger
 from activator.doctor.needs import of_secret
 from activator.settings import Settings
-from activator.specs.authentication import SECRET, AuthenticationSource
+from activator.specs.authentication import SECRET, TRIGGER_AUTHENTICATION, AuthenticationSource
 from activator.wiring.installation import Installation
 from activator.wiring.kafka_inspection import KafkaInspection
 from tests.kubernetes.test_inspection import Reviews
@@ -44,6 +44,20 @@ def api(secrets: dict[str, dict[str, str]], *allowed: Permission) -> Reviews:
         path = f"/api/v1/namespaces/{namespace}/secrets/{name}"
         made.put(path, {"kind": "Secret", "metadata": {"name": name}, "data": encoded})
     return made
+
+
+async def test_what_stands_for_something_else_of_each_target() -> None:
+    """A TriggerAuthentication that takes variables is found out first: what it gives is a target's own."""
+    server = api({"shop/kafka": {"sasl": "none"}})
+    spec = {"env": [{"parameter": "username", "name": "USER"}]}
+    path = "/apis/keda.sh/v1alpha1/namespaces/shop/triggerauthentications/login"
+    server.put(path, {"metadata": {"name": "login", "namespace": "shop"}, "spec": spec})
+    taking = AuthenticationSource(TRIGGER_AUTHENTICATION, "shop", "login").key()
+    policies = tuple(Policy(triggers=(Trigger(Cluster("a:1", key), "t", "g"),)) for key in (KEY, taking, ""))
+    inspection = KafkaInspection(
+        cast("KubernetesClient", server), Installation("ops", None, Settings()), "", in_pod=False
+    )
+    assert await inspection.taking_variables(policies) == {taking}
 
 
 async def looked(server: Reviews, settings: Settings, *clusters: Cluster) -> KafkaInspection:

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
-from tests.world.ablations import ABLATIONS, catching_seed, run_ablated
+from tests.world.ablations import ABLATIONS, catching_seed, plan_without, run_ablated
 from tests.world.caught import Catch, caught, write
 from tests.world.coverage import Coverage
 from tests.world.plan import plan_of
@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--start", type=int, default=0, help="the first one (0)")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side (1)")
     parser.add_argument("--no-shrink", action="store_true", help="print failing seeds as they are")
+    parser.add_argument("--topicless", action="store_true", help="the same worlds, with triggers that name no topic")
     parser.add_argument("--coverage", action="store_true", help="list every fault x phase pair and reason not seen")
     parser.add_argument("--ablate", choices=sorted(ABLATIONS), help="take one safeguard out")
     parser.add_argument("--ablations", action="store_true", help="take each safeguard out in turn until a seed tells")
@@ -69,7 +70,7 @@ def _numbers(text: str | None) -> list[int] | None:
 
 
 def _replay(asked: argparse.Namespace) -> int:
-    plan = plan_of(asked.seed, asked.ablate).narrowed(
+    plan = plan_of(asked.seed, asked.ablate, topicless=asked.topicless).narrowed(
         targets=_numbers(asked.targets), strikes=_numbers(asked.strikes), until=asked.until
     )
     result = run_ablated(plan, keep=asked.show is not None)
@@ -97,7 +98,8 @@ def _results(plans: list[Plan], jobs: int) -> Iterator[Result]:
 def _many(asked: argparse.Namespace) -> int:
     started, failing, broken = time.perf_counter(), [], Counter[str]()
     coverage = Coverage()
-    plans = [plan_of(seed, asked.ablate) for seed in range(asked.start, asked.start + asked.seeds)]
+    seeds = range(asked.start, asked.start + asked.seeds)
+    plans = [plan_of(seed, asked.ablate, topicless=asked.topicless) for seed in seeds]
     for number, result in enumerate(_results(plans, asked.jobs), 1):
         coverage.add(result)
         if result.violations:
@@ -147,7 +149,7 @@ def _ablations(asked: argparse.Namespace) -> int:
 def _rerun(asked: argparse.Namespace) -> int:
     """Run failing seeds again and again, in processes with different hash seeds."""
     early = [name for name, found in caught().items() if found.at_seconds < RERUN_SECONDS]
-    tried = (plan_of(seed, name).narrowed(until=RERUN_SECONDS) for seed in itertools.count() for name in early)
+    tried = (plan_without(name, seed).narrowed(until=RERUN_SECONDS) for seed in itertools.count() for name in early)
     plans = list(itertools.islice((plan for plan in tried if _run(plan).violations), FAILING_SEEDS))
     with ProcessPoolExecutor(max(2, asked.jobs), mp_context=get_context("spawn")) as pool:
         results = list(pool.map(run_ablated, [plan for plan in plans for _ in range(asked.reruns)]))

@@ -6,16 +6,17 @@ a second look at what the others keep, and is taken out with them: the oracle ha
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from activator.core import decide, kept_offsets, lag, naming
+from activator.core import decide, group_topics, kept_offsets, lag, naming
 from activator.core.steps import asking, limiting, restraining
 from activator.errors import NotFoundError
-from activator.loop import acting, activator, guarding, reading, releasing, roster, takeover
+from activator.loop import acting, activator, guarding, leading, reading, releasing, roster, takeover, tracker
 from activator.loop import target as targets
 from activator.loop import world as loop_world
 from tests.world import kubernetes
@@ -42,6 +43,8 @@ class Ablation:
     rules: frozenset[str]
     """What is broken without it."""
     without: Callable[[], AbstractContextManager[object]]
+    topicless: bool = False
+    """It is one of triggers that name no topic."""
 
 
 ABLATIONS: dict[str, Ablation] = {}
@@ -55,10 +58,15 @@ def run_ablated(plan: Plan, *, keep: bool = False, stops_at: frozenset[str] = fr
         return run(plan, keep=keep, stops_at=stops_at)
 
 
+def plan_without(name: str, seed: int) -> Plan:
+    """Return the plan of a seed with a safeguard taken out."""
+    return plan_of(seed, name, topicless=ABLATIONS[name].topicless)
+
+
 def catch(name: str, seed: int) -> Violation | None:
     """Return how a seed notices that a safeguard is missing; None: it does not."""
     rules = ABLATIONS[name].rules
-    result = run_ablated(plan_of(seed, name), stops_at=rules)
+    result = run_ablated(plan_without(name, seed), stops_at=rules)
     return next((violation for violation in result.violations if violation.rule in rules), None)
 
 
@@ -70,11 +78,11 @@ def catching_seed(name: str, start: int, seeds: int) -> tuple[int, Violation] | 
     return None
 
 
-def _ablation(*rules: str) -> Callable[[Callable[[], AbstractContextManager[object]]], None]:
+def _ablation(*rules: str, topicless: bool = False) -> Callable[[Callable[[], AbstractContextManager[object]]], None]:
     def add(without: Callable[[], AbstractContextManager[object]]) -> None:
         name = without.__name__.strip("_").replace("_", "-")
         text = (without.__doc__ or "").strip()
-        ABLATIONS[name] = Ablation(name, text, frozenset(rules), without)
+        ABLATIONS[name] = Ablation(name, text, frozenset(rules), without, topicless)
 
     return add
 
@@ -167,9 +175,9 @@ def _latest_without_a_commit() -> AbstractContextManager[object]:
 
     def measure(*arguments: Any, **keywords: Any) -> Any:
         found, partitions, memory = lag.measure(*arguments, **keywords)
-        return replace(found, uncommitted=False), partitions, memory
+        return replace(found, uncommitted=False, passed=False), partitions, memory
 
-    return mock.patch.object(targets, "measure", measure)
+    return mock.patch.object(tracker, "measure", measure)
 
 
 @_ablation("never-slept")
@@ -260,7 +268,20 @@ def _lease() -> AbstractContextManager[object]:
 @_ablation("slept-without-lease", "changed-unled")
 def _lease_for_as_long_as_a_write_takes() -> AbstractContextManager[object]:
     """A write is sent only while the Lease has more left than the write's deadline."""
-    return mock.patch.object(loop_world, "WRITE_DEADLINE", timedelta(0))
+    both = ExitStack()
+    for module in (loop_world, leading):
+        both.enter_context(mock.patch.object(module, "WRITE_DEADLINE", timedelta(0)))
+    return both
+
+
+@_ablation("given-back-short", "skipped", "read-again", "slept-too-soon", "woke-unready")
+def _leading_after_reading() -> AbstractContextManager[object]:
+    """Who holds the Lease leads only after it has read what the last leader kept."""
+
+    def at_once(self: leading.InformedLeadership) -> timedelta:
+        return self._lease.remaining()
+
+    return mock.patch.object(leading.InformedLeadership, "remaining", at_once)
 
 
 @_ablation("not-awake", "missed-wake")
@@ -379,3 +400,24 @@ def _departures() -> AbstractContextManager[object]:
             target.departed = False
 
     return mock.patch.object(roster.Roster, "remove", unnoticed)
+
+
+# ------------------------------------------------------------------------------------ triggers that name no topic
+
+
+@_ablation("not-awake", "missed-wake", topicless=True)
+def _topics_that_stay() -> AbstractContextManager[object]:
+    """A topic whose commits expire while its group sleeps stays one of its group's."""
+    return mock.patch.object(group_topics, "follow", lambda _, told, **__: told.topics or frozenset())
+
+
+@_ablation("not-awake", "missed-wake", topicless=True)
+def _kept_topics_outlive_a_restart() -> AbstractContextManager[object]:
+    """A successor takes over which topics a group has."""
+    take_kept = targets.Target.take_kept
+
+    def of_known_topics(self: targets.Target, stored: Any) -> None:
+        known = {trigger.topic for trigger in self.policy.triggers}
+        take_kept(self, {place: kept for place, kept in stored.items() if place.topic in known})
+
+    return mock.patch.object(targets.Target, "take_kept", of_known_topics)

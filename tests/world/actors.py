@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from activator.core.model import TargetRef, Trigger, Workload
     from activator.ports import TopicPartition
-    from tests.fakes.kafka import FakeGroup
+    from tests.fakes.kafka import FakeGroup, FakePartition
     from tests.fakes.kubernetes import StoredHpa
     from tests.world.kafka import Logs
     from tests.world.plan import TargetPlan
@@ -48,6 +48,8 @@ class Consumers:
     """How long the group still counts a member that is gone."""
     empty_since: float = 0.0
     """Since when its group has had no members."""
+    starts_at: float = 0.0
+    """When the processes that start, or the last that did, are ready."""
     _epoch: int = 0
     _ticking: bool = False
     _starting: bool = False
@@ -73,7 +75,9 @@ class Consumers:
             self._join(wanted)
         if wanted > self.members and not self._starting and not self.never_ready:
             self._starting = True
-            seeded_loop().later(self.plan.start_seconds * self.dice.uniform(0.7, 1.3), self._started)
+            seconds = self.plan.start_seconds * self.dice.uniform(0.7, 1.3)
+            self.starts_at = seeded_loop().time() + seconds
+            seeded_loop().later(seconds, self._started)
 
     def crash(self) -> None:
         """All of them die at once; the Deployment starts them again."""
@@ -134,6 +138,8 @@ class Consumers:
 
     def _group(self, state: GroupState, members: int) -> None:
         self.group.state, self.group.members = state, members
+        if self.trigger.topics_of_group:
+            self.group.consumed = frozenset({self.trigger.topic}) if state is GroupState.STABLE else None
         self.world.journal.note("group", self.trigger.group, state, members)
         if state is GroupState.EMPTY:
             self.positions.clear()
@@ -177,17 +183,24 @@ class Consumers:
                 self.positions[where] = at + taken
                 self.progress[where] = at + taken
                 if not self.never_commits:
-                    self._commit(where, at + taken)
+                    self._commit(where, self._commit_at(log, at + taken))
             elif (
                 not self.never_commits
-                and self.group.commits.get(where) != at
+                and self.group.commits.get(where) != self._commit_at(log, at)
                 and (where in self.progress or self.plan.commits_idle)
             ):
                 self.positions[where] = at
-                self._commit(where, at)
+                self._commit(where, self._commit_at(log, at))
         self.world.oracle.touch(self.ref)
         if self._has_more():
             self.wake()
+
+    def _commit_at(self, log: FakePartition, position: int) -> int:
+        """Return what is committed at a position; who commits the record that he has read never commits a marker."""
+        if not self.plan.commits_idle:
+            while position - 1 in log.invisible and position > log.log_start:
+                position -= 1
+        return position
 
     def _has_more(self) -> bool:
         logs = self.logs.topics.get(self.trigger.topic, ())

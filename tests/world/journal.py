@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tests.world.rules import RULES
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,7 +18,7 @@ class Violation:
     """One thing that must not have happened."""
 
     rule: str
-    """Name of the rule, from the table in `oracle.py`."""
+    """Name of the rule, from the table in `rules.py`."""
     at: float
     """Seconds of virtual time."""
     text: str
@@ -65,6 +67,7 @@ class Journal:
 
     def violation(self, rule: str, text: str) -> None:
         """Take note of something that must not happen."""
+        assert rule in RULES, rule
         if self.closed:
             return
         self.violations.append(Violation(rule, self.time(), text))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from activator.core.group_topics import names_no_topic
 from activator.core.model import (
     GroupState,
     IsolationLevel,
@@ -34,17 +35,18 @@ if TYPE_CHECKING:
 
     from activator.core.model import Cluster, TargetRef, Trigger
     from activator.ports import PushListener, TopicPartition
-    from tests.world.oracle import Oracle
+    from tests.world.evidence import Witness
     from tests.world.scheduler import Process
 
 FIRST_OFFSET = 5000
 """Where every log stands at the beginning, so that it has room to be wrong about."""
 DEADLINE_SECONDS = 5.0
 """After so long a read is given up."""
+READ_SECONDS = (0.002, 0.02)
+"""How long each half of a read takes, while nothing is broken."""
 TAIL_SECONDS = 0.02
 """How long a record takes at most from the log to a push, while nothing is broken."""
 TAIL_RECONNECTS_SECONDS = 0.5
-REBALANCING = frozenset({GroupState.PREPARING_REBALANCE, GroupState.COMPLETING_REBALANCE})
 
 
 class Logs(FakeKafka):
@@ -61,8 +63,8 @@ class Logs(FakeKafka):
         """Topics whose lies nobody can tell from the truth by looking at offsets."""
         self.tail_broken_until = 0.0
         """The tail has no connection until then."""
-        self.read_seconds = (0.002, 0.02)
-        """How long each half of a read takes."""
+        self.read_seconds = READ_SECONDS
+        """How long each half of a read takes now."""
         self.down_at_once = False
         """It answers with an error instead of not at all."""
         self.answers_lost: set[str] = set()
@@ -93,7 +95,7 @@ class Logs(FakeKafka):
         found = self.groups.get(group)
         if found is None:
             return FakeGroup(GroupState.DEAD, None)
-        return FakeGroup(found.state, found.members, dict(found.commits))
+        return FakeGroup(found.state, found.members, dict(found.commits), found.consumed)
 
     def told_end(self, where: TopicPartition, isolation: IsolationLevel) -> int | None:
         """Return what a broker answers for the end of a log; None: an error."""
@@ -126,54 +128,13 @@ def count(logs: Logs, trigger: Trigger, commits: Mapping[TopicPartition, int]) -
     return total
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What one process was told of one trigger, and what was true then."""
-
-    trigger: Trigger
-    reading: Reading
-    asked_at: float
-    answered_at: float
-    records: int
-    """Consumable records by the very commits and logs that the answer was made of."""
-    undetectable: bool
-    """The answer was a lie that looks like the truth."""
-
-    @property
-    def partitions(self) -> tuple[PartitionOffsets, ...]:
-        """What was told of them."""
-        return self.reading.partitions if isinstance(self.reading, TriggerOffsets) else ()
-
-    @property
-    def complete(self) -> bool:
-        """All of it was told."""
-        return isinstance(self.reading, TriggerOffsets) and not any(p.error for p in self.partitions)
-
-    @property
-    def rebalancing(self) -> bool:
-        """The group was told to be in rebalance."""
-        return isinstance(self.reading, TriggerOffsets) and self.reading.group_state in REBALANCING
-
-    @property
-    def uncommitted(self) -> bool:
-        """Some partition has no usable commit, and the consumer starts at latest."""
-        return self.trigger.offset_reset is OffsetReset.LATEST and any(
-            p.committed is None or (p.end is not None and p.committed > p.end) for p in self.partitions if not p.error
-        )
-
-    @property
-    def ends(self) -> dict[TopicPartition, int]:
-        """End offsets, as told."""
-        return {(p.topic, p.partition): p.end for p in self.partitions if p.end is not None}
-
-
 class Reader:
     """`ports.LagReader` of one process."""
 
-    def __init__(self, process: Process, clusters: Mapping[str, Logs], oracle: Oracle) -> None:
+    def __init__(self, process: Process, clusters: Mapping[str, Logs], witness: Witness) -> None:
         self._process = process
         self._clusters = clusters
-        self._oracle = oracle
+        self._witness = witness
 
     async def read(self, cluster: Cluster, triggers: Sequence[Trigger], now: datetime) -> Mapping[Trigger, Reading]:
         """Answer from the commits of one moment and the ends of a later one."""
@@ -186,14 +147,14 @@ class Reader:
             reason = f"Kafka {cluster.bootstrap_servers}: {logs.down}"
             readings: dict[Trigger, Reading] = {trigger: Unreadable(reason, now) for trigger in triggers}
             for trigger, reading in readings.items():
-                self._oracle.was_told(self._process, trigger, reading, {}, asked_at)
+                self._witness.was_told(self._process, trigger, reading, {}, asked_at)
             return readings
         groups = [logs.copy_of(trigger.group) for trigger in triggers]
         await asyncio.sleep(logs.later())
         readings = {}
         for trigger, group in zip(triggers, groups, strict=True):
             readings[trigger] = reading = self._answer(logs, trigger, group, now)
-            self._oracle.was_told(self._process, trigger, reading, group.commits, asked_at)
+            self._witness.was_told(self._process, trigger, reading, group.commits, asked_at)
         return readings
 
     async def probe(self, trigger: Trigger, partition: TopicPartition, start: int, end: int) -> bool | None:
@@ -206,8 +167,13 @@ class Reader:
         place = f"Kafka {logs.bootstrap_servers}"
         if logs.down is not None:
             return Unreadable(f"{place}: {logs.down}", now)
+        if names_no_topic(trigger):
+            return self._topics(logs, trigger, group, now)
         if trigger.topic not in logs.topics:
-            return Unreadable(f"{place}: UNKNOWN_TOPIC_OR_PARTITION: topic {trigger.topic!r}", now)
+            why = f"{place}: UNKNOWN_TOPIC_OR_PARTITION: topic {trigger.topic!r}"
+            by_group = trigger.topics_of_group  # nobody asks for the rest where a topic is named
+            state = group.state if by_group else GroupState.UNKNOWN
+            return Unreadable(why, now, missing=by_group, group_state=state)
         for what, faults, name in (
             ("topic", logs.topic_errors, trigger.topic),
             ("group", logs.group_errors, trigger.group),
@@ -219,7 +185,16 @@ class Reader:
         )
         if all(partition.error for partition in partitions):
             return Unreadable(f"{place}: topic {trigger.topic!r}: {partitions[0].error}", now)
-        return TriggerOffsets(partitions, now, group.state, group.members, logs.topic_ids[trigger.topic])
+        topic_id = logs.topic_ids[trigger.topic]
+        return TriggerOffsets(partitions, now, group.state, group.members, topic_id, group.consumed)
+
+    @staticmethod
+    def _topics(logs: Logs, trigger: Trigger, group: FakeGroup, now: datetime) -> Reading:
+        """Answer which topics a group has committed on: those that may be described."""
+        if (error := logs.group_errors.get(trigger.group)) is not None:
+            return Unreadable(f"Kafka {logs.bootstrap_servers}: {error}: group {trigger.group!r}", now)
+        committed = frozenset(topic for topic, _ in group.commits if topic not in logs.topic_errors)
+        return TriggerOffsets((), now, group.state, group.members, consumed=group.consumed, topics=committed)
 
     @staticmethod
     def _partition(logs: Logs, trigger: Trigger, group: FakeGroup, number: int) -> PartitionOffsets:
@@ -243,18 +218,18 @@ class GroupOffsets(FakeGroupOffsets):
     operator between the two is not promised to survive (docs/safety.md), so it is not struck.
     """
 
-    def __init__(self, process: Process, clusters: Mapping[str, Logs], oracle: Oracle) -> None:
+    def __init__(self, process: Process, clusters: Mapping[str, Logs], witness: Witness) -> None:
         super().__init__(*clusters.values())
         self._process = process
         self._clusters = clusters
-        self._oracle = oracle
+        self._witness = witness
 
     async def check(self, cluster: Cluster, group: str, topic: str) -> None:  # noqa: ARG002 - the port's
         """Find out whether we may commit."""
         logs = await self._reach(cluster)
         self._may_commit(logs, group)
         await asyncio.sleep(logs.later())
-        self._oracle.may_commit(self._process, group)
+        self._witness.may_commit(self._process, group)
 
     async def commit_missing(
         self,

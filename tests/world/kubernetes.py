@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 from activator.core import naming
 from activator.errors import ConflictError, UnavailableError, WakegateError
 from activator.ports import HandoffView, ManagedWorkload
-from activator.specs.annotations import AnnotationDefaults, parse
+from activator.specs.annotations import parse
+from activator.specs.defaults import AnnotationDefaults
 from tests.fakes.kubernetes import FakeApiServer, FakeHandoff, FakeScaler, StoredHpa, StoredWorkload
 from tests.world.scheduler import PROCESS, seeded_loop
 
@@ -56,6 +57,10 @@ class Trouble:
     process: str | None = None
     share: float = 1.0
     """How many of them meet it."""
+    there_seconds: tuple[float, float] = (0.5, 4.0)
+    """How long a ``slow`` one takes to arrive."""
+    back_seconds: tuple[float, float] = (0.1, 3.0)
+    """And its answer."""
 
     def concerns(self, call: str, ref: TargetRef | None, by: str) -> bool:
         """Tell whether it is about a call."""
@@ -105,8 +110,8 @@ class ApiServer(FakeApiServer):
         there, back = self.dice.uniform(0.001, 0.012), self.dice.uniform(0.001, 0.012)
         trouble = next((t for t in self.troubles if t.concerns(call, ref, by) and self.dice.random() < t.share), None)
         meets = "refused" if self.down else trouble.meets if trouble else ""
-        if meets == "slow":
-            there, back = self.dice.uniform(0.5, 4.0), self.dice.uniform(0.1, 3.0)
+        if meets == "slow" and trouble is not None:
+            there, back = self.dice.uniform(*trouble.there_seconds), self.dice.uniform(*trouble.back_seconds)
         process = PROCESS.get()  # of the asker
 
         def arrive() -> None:
@@ -164,7 +169,7 @@ def _settle(answered: asyncio.Future[T], answer: T) -> None:
 
 
 def _unanswered(call: str, ref: TargetRef | None) -> WakegateError:
-    return UnavailableError(f"API server, {call} of {ref}", f"no answer within {DEADLINE_SECONDS:g} s")
+    return UnavailableError(f"API server, {call} of {ref}", f"no answer within {DEADLINE_SECONDS:g} s", maybe_done=True)
 
 
 @dataclass
@@ -243,7 +248,7 @@ class Scaler(FakeScaler):
         """Read the count as it is."""
         self._oracle.asked_scale(ref)
         scale = await super().get(ref)
-        self._oracle.got_scale(self._process, ref)
+        self._oracle.witness.got_scale(self._process, ref)
         return scale
 
     async def set(self, ref: TargetRef, replicas: int, seen: Scale) -> Scale:
@@ -263,6 +268,7 @@ class Stream:
     """What one watch delivers, in order; and what goes wrong with it, per target."""
 
     next_at: float = 0.0
+    sent: deque[Callable[[], None]] = field(default_factory=deque)
     lost: set[TargetRef] = field(default_factory=set)
     late_seconds: defaultdict[TargetRef, float] = field(default_factory=lambda: defaultdict(float))
     doubled: set[TargetRef] = field(default_factory=set)
@@ -375,7 +381,12 @@ class Catalog:
         loop = seeded_loop()
         at = max(loop.time() + self._dice.uniform(0.001, 0.03) + late_seconds, self.stream.next_at + 1e-6)
         self.stream.next_at = at
-        loop.call_at(at, call, *args, context=self._process.context)
+        self.stream.sent.append(partial(call, *args))
+        loop.call_at(at, self._deliver, context=self._process.context)
+
+    def _deliver(self) -> None:
+        """Deliver the next event, whichever moment this is: after a stall all that have come are drawn in any order."""
+        self.stream.sent.popleft()()
 
 
 def view_of(server: ApiServer, ref: TargetRef) -> HandoffView:

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tests.world.faults import FAULTS, Phase
+from tests.world.faults import FAULTS, Fault, Phase
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +17,8 @@ CALM_SECONDS = 45 * 60.0
 """Nothing strikes any more for so long before the end: everything must become normal and stay so."""
 TARGETS = 10
 STRIKES = 30
+AIMED_STRIKES = 6
+"""Of faults that make one situation each: a new one of them moves no other strike."""
 CLUSTERS = ("kafka-a:9092", "kafka-b:9092")
 
 
@@ -47,7 +49,8 @@ class TargetPlan:
     records_per_second: int
     """What one pod works off."""
     commits_idle: bool
-    """It commits the position of every partition, also of those it has read nothing from (Kafka's auto-commit)."""
+    """It commits the position of every partition, also of those it has read nothing from (Kafka's auto-commit); else
+    the record that it has read: the markers of transactions behind that are never committed."""
     bursts: tuple[Burst, ...]
 
     @property
@@ -82,6 +85,8 @@ class Plan:
     until: float = END_SECONDS
     ablation: str | None = None
     """The safeguard that is taken out."""
+    topicless: bool = False
+    """No target's trigger names its topic; all else is as without."""
 
     def narrowed(
         self,
@@ -104,8 +109,10 @@ class Plan:
     @property
     def command(self) -> str:
         """What replays it."""
-        whole = plan_of(self.seed)
+        whole = plan_of(self.seed, topicless=self.topicless)
         parts = [f"python -m tests.world --seed {self.seed}"]
+        if self.topicless:
+            parts.append("--topicless")
         if self.targets != whole.targets:
             parts.append(f"--targets {','.join(str(target.index) for target in self.targets)}")
         if self.strikes != whole.strikes:
@@ -117,17 +124,32 @@ class Plan:
         return " ".join(parts)
 
 
-def plan_of(seed: int, ablation: str | None = None) -> Plan:
-    """Draw everything from a seed."""
+def plan_of(seed: int, ablation: str | None = None, *, topicless: bool = False) -> Plan:
+    """Draw everything from a seed; without topics it is the same world, told otherwise."""
     dice = random.Random(f"{seed}/plan")  # noqa: S311 - replayed, not secret
+    targets = tuple(_target(random.Random(f"{seed}/target/{index}"), index) for index in range(TARGETS))  # noqa: S311
+    strikes = [_strike(random.Random(f"{seed}/strike/{index}"), index) for index in range(STRIKES)]  # noqa: S311
+    for index in range(AIMED_STRIKES):
+        aim = random.Random(f"{seed}/aimed/{index}")  # noqa: S311
+        strikes.append(_aimed_strike(aim, STRIKES + index, targets))
     return Plan(
         seed=seed,
-        targets=tuple(_target(random.Random(f"{seed}/target/{index}"), index) for index in range(TARGETS)),  # noqa: S311
-        strikes=tuple(_strike(random.Random(f"{seed}/strike/{index}"), index) for index in range(STRIKES)),  # noqa: S311
+        targets=tuple(map(_without_topic, targets)) if topicless else targets,
+        strikes=tuple(strikes),
         replicas=dice.choice((1, 1, 1, 2)),
         crd_installed=dice.random() > 0.1,
         ablation=ablation,
+        topicless=topicless,
     )
+
+
+def _without_topic(target: TargetPlan) -> TargetPlan:
+    """Return a target whose trigger names no topic: which one it is, its group's commits and members tell."""
+    written = dict(target.annotations)
+    for name in ("topic", "limit-to-partitions-with-lag"):  # the second asks for the first
+        written.pop(f"wakegate.dev/{name}", None)
+    written["wakegate.dev/triggers"] = "[{type: kafka}]"
+    return replace(target, annotations=tuple(written.items()))
 
 
 def _target(dice: random.Random, index: int) -> TargetPlan:
@@ -195,10 +217,20 @@ def _bursts(dice: random.Random, partitions: int) -> Iterable[Burst]:
 
 def _strike(dice: random.Random, index: int) -> Strike:
     fault = FAULTS[dice.choice(_NAMES)]
+    return _drawn(dice, index, fault, dice.randrange(TARGETS))
+
+
+def _aimed_strike(dice: random.Random, index: int, targets: tuple[TargetPlan, ...]) -> Strike:
+    fault = FAULTS[dice.choice(_AIMED)]
+    fitting = [target.index for target in targets if fault.aimed_at is None or fault.aimed_at(target)]
+    return _drawn(dice, index, fault, dice.choice(fitting or range(TARGETS)))
+
+
+def _drawn(dice: random.Random, index: int, fault: Fault, target: int) -> Strike:
     return Strike(
         index=index,
         fault=fault.name,
-        target=dice.randrange(TARGETS),
+        target=target,
         phase=dice.choice(sorted(fault.phases)),
         at=dice.uniform(60, END_SECONDS - CALM_SECONDS - 600),
         delay_seconds=dice.uniform(0.0, 1.0),
@@ -206,4 +238,5 @@ def _strike(dice: random.Random, index: int) -> Strike:
     )
 
 
-_NAMES = sorted(FAULTS)
+_NAMES = sorted(name for name, fault in FAULTS.items() if fault.aimed_at is None)
+_AIMED = sorted(FAULTS.keys() - set(_NAMES))

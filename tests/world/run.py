@@ -7,7 +7,7 @@ import contextlib
 import gc
 import logging
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
@@ -24,9 +24,10 @@ from tests.world.faults import FAULTS, Phase, Scope
 from tests.world.journal import Journal, Violation
 from tests.world.kafka import FIRST_OFFSET, GroupOffsets, Logs, Reader, Tail
 from tests.world.kubernetes import ApiServer, Catalog, Election, Handoff, Scaler, parsed
-from tests.world.oracle import Oracle, Truth
+from tests.world.oracle import Oracle
 from tests.world.plan import CALM_SECONDS, CLUSTERS, END_SECONDS, Plan, Strike, TargetPlan
 from tests.world.scheduler import START, Process, SeededLoop, seeded_loop
+from tests.world.truth import Truth
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -77,7 +78,7 @@ class Wakegate:
         self.activator = Activator(
             LoopWorld(
                 catalog=self.catalog,
-                reader=Reader(self.process, world.clusters, world.oracle),
+                reader=Reader(self.process, world.clusters, world.oracle.witness),
                 wakes=self.tail,
                 scaler=Scaler(world.server, self.process),
                 handoff=Handoff(world.server, self.process, self.catalog),
@@ -85,7 +86,7 @@ class Wakegate:
                 metrics=self.metrics,
                 states=FakeStateStore(world.server, name),
                 recorder=self,
-                group_offsets=GroupOffsets(self.process, world.clusters, world.oracle),
+                group_offsets=GroupOffsets(self.process, world.clusters, world.oracle.witness),
                 now=self.now,
                 new_ids=world.new_ids,
                 parse=lambda annotations, _: parsed(annotations),
@@ -162,10 +163,23 @@ class Hit:
         troubles.append(trouble)
         return lambda: troubles.remove(trouble)
 
-    def moved_commits(self) -> None:
+    def hides_work(self) -> None:
         """There may be work now without a record that arrives: only a poll finds it."""
-        self.world.oracle.truths[self.ref].moved_commits_at = seeded_loop().time()
+        self.world.oracle.truths[self.ref].hidden_work_at = seeded_loop().time()
         self.world.oracle.touch(self.ref)
+
+    def tempt(self, share: float) -> None:
+        """Give it work after a share of its time: that nothing may be done shows where there is something to do."""
+        records = 1 + self.consumers.trigger.activation_lag_threshold
+        after = share * self.strike.lasts_seconds
+        seeded_loop().later(after, self.world.produce, self.ref, self.partition()[1], records)
+
+    def tempt_a_sleeper(self) -> None:
+        """Let a record come for some target that sleeps."""
+        truths = self.world.oracle.truths.items()
+        if sleepers := [ref for ref, truth in truths if truth.phase is Phase.ASLEEP]:
+            ref = self.dice.choice(sleepers)
+            self.world.produce(ref, 0, 1 + self.world.consumers[ref].trigger.activation_lag_threshold)
 
     def write(self, replicas: int, manager: str) -> None:
         """Write spec.replicas as somebody."""
@@ -199,8 +213,7 @@ class World:
         self._over = asyncio.Event()
         self.journal = Journal(loop.time, keep=keep, stops_at=stops_at, stop=self._over.set)
         loop.on_error = lambda error: self.journal.violation("broke", repr(error))
-        self.oracle = Oracle(self.journal)
-        self.oracle.world = self
+        self.oracle = Oracle(self)
         self.server = ApiServer(random.Random(f"{plan.seed}/api"), self.oracle)  # noqa: S311
         self.server.crd_installed = plan.crd_installed
         self.server.on_scaled = lambda ref: self.consumers[ref].scaled()
@@ -233,7 +246,7 @@ class World:
         annotations = dict(target.annotations)
         policy, problems = parsed(annotations)
         assert policy is not None, problems
-        trigger, logs = policy.triggers[0], self.clusters[target.cluster]
+        trigger, logs = replace(policy.triggers[0], topic=target.name), self.clusters[target.cluster]
         logs.create_topic(target.name, target.partitions)
         logs.set_group(target.name, GroupState.EMPTY, 0)
         for number, log in enumerate(logs.topics[target.name]):
@@ -293,7 +306,9 @@ class World:
         consumers.scaled()
         self.server.add(ref, replicas=consumers.plan.replicas, ready=0, annotations=stored.annotations)
         truth = self.oracle.truths[ref]
-        truth.raised_at, truth.original = self.loop.time(), consumers.plan.replicas
+        truth.raised_at = truth.woken_at = self.loop.time()
+        truth.asleep_when_left = False  # the one that did is gone
+        truth.original = consumers.plan.replicas
         truth.standing.forget_missing()
         consumers.scaled()
         self.oracle.touch(ref)
@@ -423,7 +438,7 @@ class World:
         self.journal.strikes[strike.fault, phase] += 1
         concerned = self._concerned(fault.scope, ref)
         for other in concerned:
-            self.oracle.disturb(other)
+            self.oracle.disturb(other, fault.scope)
         end = fault.begin(Hit(self, strike, ref, consumers, armed.dice))
         self.loop.later(strike.lasts_seconds if end is not None else 0.0, self._end, armed, end, concerned)
 
@@ -432,10 +447,10 @@ class World:
         if end is not None:
             end()
         for ref in concerned:
-            self.oracle.calm(ref)
+            self.oracle.calm(ref, FAULTS[armed.strike.fault].scope)
 
     def _concerned(self, scope: Scope, ref: TargetRef) -> list[TargetRef]:
-        if scope is Scope.ALL:
+        if scope in {Scope.ALL, Scope.LEASE}:
             return list(self.consumers)
         if scope is Scope.CLUSTER:
             return [other for other, found in self.consumers.items() if found.logs is self.consumers[ref].logs]

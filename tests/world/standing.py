@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from activator.core.model import OffsetGuard, OffsetReset
+from tests.world.rules import GRACE_SECONDS
 from tests.world.scheduler import seeded_loop
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from activator.ports import TopicPartition
     from tests.world.actors import Consumers
 
-GRACE_SECONDS = 10.0
-"""So long after the last fault everything is as usual."""
 NEVER = -1e9
 CHECKED_AGAIN_AFTER_SECONDS = 300.0 + GRACE_SECONDS
 """So long a permission that was missed is taken to be missing still."""

@@ -16,8 +16,8 @@ import pytest
 from tests.world.__main__ import main
 from tests.world.ablations import ABLATIONS, catch, run_ablated
 from tests.world.caught import BEGIN, DOCS, END, caught, table
-from tests.world.faults import Phase
-from tests.world.plan import Strike, plan_of
+from tests.world.faults import FAULTS, Phase
+from tests.world.plan import AIMED_STRIKES, STRIKES, Strike, plan_of
 from tests.world.shrink import shrink
 
 if TYPE_CHECKING:
@@ -34,6 +34,16 @@ def test_a_world_breaks_no_rule(seed: int) -> None:
     """Nothing sleeps with work to do, nothing is lost, and once the faults stop everything becomes normal."""
     result = run_ablated(plan_of(seed))
     assert not result.violations, result.plan.command
+
+
+@pytest.mark.parametrize("seed", range(max(1, SEEDS // 4)))
+def test_a_world_whose_triggers_name_no_topic_breaks_no_rule(seed: int) -> None:
+    """The same workloads, traffic and strikes; which topic each group reads, its commits and members tell."""
+    named, plan = plan_of(seed), plan_of(seed, topicless=True)
+    assert plan.strikes == named.strikes
+    assert [target.bursts for target in plan.targets] == [target.bursts for target in named.targets]
+    result = run_ablated(plan)
+    assert not result.violations, plan.command
 
 
 @pytest.mark.parametrize("name", [name for name, found in caught().items() if found.at_seconds < SOON_SECONDS])
@@ -102,6 +112,22 @@ def test_of_two_strikes_that_write_the_same_the_last_one_ends_it(fault: str) -> 
     result = run_ablated(plan)
     assert sum(result.strikes.values()) >= 2
     assert not result.violations
+
+
+def test_what_is_written_beside_a_mistake_is_not_in_force() -> None:
+    """While annotations hold a typo the last valid ones count: a pause that was saved with it freezes nothing."""
+    typo = Strike(0, "typo", 5, Phase.BUSY, at=60.0, delay_seconds=0.0, lasts_seconds=1500.0)
+    paused = replace(typo, index=1, fault="paused", at=61.0, lasts_seconds=1200.0)
+    result = run_ablated(replace(plan_of(0).narrowed(targets=[5], until=1800.0), strikes=(typo, paused)))
+    assert sum(result.strikes.values()) == 2
+    assert not result.violations
+
+
+def test_a_fault_that_is_aimed_moves_no_other_strike() -> None:
+    """What strikes by chance is drawn without the faults that are aimed at a situation, and those have their share."""
+    for seed in range(20):
+        aimed = [FAULTS[strike.fault].aimed_at is not None for strike in plan_of(seed).strikes]
+        assert aimed == [False] * STRIKES + [True] * AIMED_STRIKES
 
 
 def test_no_target_need_sleep_while_nothing_can_be_kept() -> None:

@@ -42,6 +42,8 @@ from activator.core.model.decided import (
     Step,
 )
 from activator.core.model.recorded import (
+    APPLIED_OK,
+    FOUND_APPLIED,
     Applied,
     BatchRead,
     Departed,
@@ -69,6 +71,8 @@ from activator.core.model.seen import (
 )
 
 __all__ = [
+    "APPLIED_OK",
+    "FOUND_APPLIED",
     "Applied",
     "BatchRead",
     "Behavior",

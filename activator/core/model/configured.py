@@ -85,6 +85,16 @@ class Trigger:
     metric_type: MetricType = MetricType.AVERAGE_VALUE
     topics: tuple[str, ...] = ()
     """Every topic of a trigger that has several, this one among them: together they count as one (`core.joined`)."""
+    topics_of_group: bool = False
+    """It names no topic: those that its group has commits on, or consumes, count as one (`core.group_topics`).
+
+    `topic` is one of them, or empty in the trigger as it was written.
+    """
+
+    @property
+    def place(self) -> str:
+        """Whose lag it is, and where, for a person."""
+        return f"group {self.group} on {self.topic or 'its topics'}"
 
 
 @dataclass(frozen=True, slots=True)

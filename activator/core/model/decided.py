@@ -53,6 +53,8 @@ class Lag:
     """Offsets by which the ends have moved since the read before: work that may be done already."""
     uncommitted: bool = False
     """Some partition has no commit and the policy is `latest`: the record that wakes it would be skipped."""
+    passed: bool = False
+    """Retention has passed some commit, the policy is `latest` and nobody will move it: as above."""
     problems: tuple[str, ...] = ()
     """Why partitions are unreadable, one clause each, no more than a handful."""
     read_at: datetime | None = None
@@ -78,7 +80,7 @@ class Reason(StrEnum):
     BELOW_ACTIVATION = "below-activation-threshold", "There is lag, but no more than activation-lag-threshold."
     NO_COMMITTED_OFFSET = (
         "no-committed-offset",
-        "The group has not committed everywhere and starts at latest: asleep it would skip the record that wakes it.",
+        "It starts at latest with no commit, or one that retention has passed: asleep it would skip what wakes it.",
     )
     NEVER_READ = "never-read", "Nothing has been read yet: it holds what is."
     UNREADABLE = "unreadable", "The lag could not be read, or not all of it: it holds what is."
@@ -152,8 +154,6 @@ class Observation:
     """Who brought this look forward; None: it was due."""
     push_is_proof: bool = False
     """The push alone proves work (see `core.decide.push_is_proof`); otherwise the lag that was read decides."""
-    by_us: bool = True
-    """The count that is there was written by us (or by the HPA that we handed off to)."""
     rival: str | None = None
     """Another autoscaler that drives the same target, by kind and name."""
     handed_off: bool = False

@@ -33,6 +33,11 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
+APPLIED_OK = "ok"
+FOUND_APPLIED = "applied, answer lost, found at the next look"
+"""The status of a PATCH that was applied, although its answer never came."""
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """One PATCH of a scale subresource."""
@@ -40,7 +45,7 @@ class Applied:
     started_at: datetime
     ended_at: datetime
     status: str
-    """``ok``, or what went wrong in one clause."""
+    """``ok``, `FOUND_APPLIED`, or what went wrong in one clause."""
     attempts: int = 1
     """How often it was sent: more than once where somebody else wrote in between."""
 

@@ -53,6 +53,10 @@ class TriggerOffsets:
     """Members of the group; None: unknown, never "none"."""
     topic_id: str | None = None
     """Kafka's id of the topic (KIP-516): another id is another topic of the same name; None: not known."""
+    consumed: frozenset[str] | None = None
+    """Topics that members of the group are subscribed to or assigned; None: not known, never "none"."""
+    topics: frozenset[str] | None = None
+    """Topics that the group has commits on; None: not asked, because the trigger names its topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,9 @@ class Unreadable:
     reason: str
     """One clause for a person, naming Kafka's error and the place."""
     since: datetime
+    missing: bool = False
+    """The broker says that there is no such topic."""
+    group_state: GroupState = GroupState.UNKNOWN
 
 
 Reading = TriggerOffsets | Unreadable

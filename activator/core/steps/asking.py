@@ -84,7 +84,7 @@ def _trigger_wants(trigger: Trigger, lag: Lag, replicas: int) -> tuple[int, bool
     `replicas` are there, or would be: with metric type Value the count asked for is in proportion to them.
     """
     scale = replicas if trigger.metric_type is MetricType.VALUE else 1
-    place = f"group {trigger.group} on {trigger.topic}"
+    place = trigger.place
     if lag.uncommitted:
         text = (
             f"{place} has no committed offset to start from and offset-reset-policy is latest: a consumer that starts "
@@ -106,6 +106,13 @@ def _trigger_wants(trigger: Trigger, lag: Lag, replicas: int) -> tuple[int, bool
         per = "a replica" if trigger.metric_type is MetricType.AVERAGE_VALUE else "in all"
         text = f"{place} lags {at_least}{lag.known}{limits}, {trigger.lag_threshold} {per}: asks for {wants}"
         return wants, True, Reason.LAG, text
+    if lag.passed:
+        text = (
+            f"retention has passed the offset that {place} has committed and offset-reset-policy is latest: a consumer "
+            "that starts finds it out of range and skips what woke it, so one is kept running until it has committed "
+            "again"
+        )
+        return max(1, -(-lag.scalable * scale // trigger.lag_threshold)), True, Reason.NO_COMMITTED_OFFSET, text
     if lag.known > 0:
         least = trigger.activation_lag_threshold
         text = f"{place} lags {at_least}{lag.known}, which is not above activation-lag-threshold {least}"

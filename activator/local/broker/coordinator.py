@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from activator.local.broker.group import Group, GroupState, Member
 from activator.local.broker.offsets import Committed, CommittedOffsets
-from activator.local.broker.protocol import NODE_ID, ApiError, ApiKey, Body, ErrorCode, Outcome, Request
+from activator.local.broker.protocol import NO_RETENTION, NODE_ID, ApiError, ApiKey, Body, ErrorCode, Outcome, Request
 from activator.local.broker.wire import ALL, INT16, STRING, Array, Field, Message
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Coordinator:
                 "partitions": [
                     {
                         "partition": one["partition"],
-                        "error_code": refused or self._commit_one(body["group_id"], topic["name"], one, now_ms),
+                        "error_code": refused or self._commit_one(body, topic["name"], one, now_ms),
                     }
                     for one in topic["partitions"]
                 ],
@@ -179,7 +179,8 @@ class Coordinator:
             raise ApiError(ErrorCode.ILLEGAL_GENERATION)
         self._group_or_new(group_id, now_ms).check_commit(body, now_ms)
 
-    def _commit_one(self, group_id: str, topic: str, wanted: Body, now_ms: float) -> ErrorCode:
+    def _commit_one(self, body: Body, topic: str, wanted: Body, now_ms: float) -> ErrorCode:
+        group_id, retention_ms = body["group_id"], body["retention_time_ms"]
         partition, metadata = wanted["partition"], wanted["committed_metadata"] or ""
         error = self._faults.error(ApiKey.OFFSET_COMMIT, topic=topic, partition=partition, group=group_id)
         if error is not None:
@@ -190,7 +191,10 @@ class Coordinator:
             return unknown.code
         if len(metadata.encode()) > self._config.offset_metadata_max_bytes:
             return ErrorCode.OFFSET_METADATA_TOO_LARGE
-        committed = Committed(wanted["committed_offset"], wanted["committed_leader_epoch"], metadata, now_ms)
+        expires_ms = None if retention_ms == NO_RETENTION else now_ms + retention_ms
+        committed = Committed(
+            wanted["committed_offset"], wanted["committed_leader_epoch"], metadata, now_ms, expires_ms
+        )
         self._offsets[group_id].commit(topic, partition, committed)
         return ErrorCode.NONE
 
@@ -255,12 +259,11 @@ class Coordinator:
 
     def expire(self, now_ms: float) -> None:
         """Forget offsets that outlived their group's last member, and groups of which nothing is left."""
-        before_ms = now_ms - self._config.offsets_retention_ms
         for group_id, group in tuple(self._groups.items()):
             if group.state == GroupState.EMPTY:
                 offsets = self._offsets[group_id]
-                if group.empty_since_ms < before_ms:
-                    offsets.expire(before_ms)
+                empty_since_ms = None if group.protocol_type is None else group.empty_since_ms
+                offsets.expire(now_ms, self._config.offsets_retention_ms, empty_since_ms)
                 if not offsets.by_topic:
                     self._drop(group_id)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from activator.local.broker.protocol import LEADER_EPOCH, NO_OFFSET, NO_TIMESTAMP, ApiKey
+from activator.local.broker.protocol import LEADER_EPOCH, NO_OFFSET, NO_RETENTION, NO_TIMESTAMP, ApiKey
 from activator.local.broker.wire import (
     ALL,
     BOOLEAN,
@@ -254,7 +254,7 @@ _APIS = (
             Field("generation_id", INT32, default=-1),
             _MEMBER,
             _instance(7),
-            Field("retention_time_ms", INT64, 2, 4, default=-1),
+            Field("retention_time_ms", INT64, 2, 4, default=NO_RETENTION),
             _topics(
                 _PARTITION,
                 Field("committed_offset", INT64),

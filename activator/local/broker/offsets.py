@@ -15,6 +15,8 @@ class Committed:
     leader_epoch: int
     metadata: str
     committed_ms: float
+    expires_ms: float | None = None
+    """Where the commit came with a retention of its own (OffsetCommit v2 to v4); None: as the group's go."""
 
 
 @dataclass(slots=True)
@@ -61,9 +63,14 @@ class CommittedOffsets:
         """Forget a topic that is gone."""
         self.by_topic.pop(topic, None)
 
-    def expire(self, before_ms: float) -> None:
-        """Forget what was committed before this time."""
+    def expire(self, now_ms: float, retention_ms: float, empty_since_ms: float | None) -> None:
+        """Forget what is due of a group without members (KIP-211).
+
+        `empty_since_ms` is when its last member left; None: it never had one, and its commits count from themselves.
+        """
         for topic in tuple(self.by_topic):
             for partition, committed in tuple(self.by_topic[topic].items()):
-                if committed.committed_ms < before_ms:
+                since_ms = committed.committed_ms if empty_since_ms is None else empty_since_ms
+                due_ms = since_ms + retention_ms if committed.expires_ms is None else committed.expires_ms
+                if due_ms <= now_ms:
                     self.delete(topic, partition)

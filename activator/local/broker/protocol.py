@@ -19,6 +19,8 @@ LEADER_EPOCH = 0
 """The only broker never loses an election."""
 
 NO_OFFSET = -1
+NO_RETENTION = -1
+"""Of its own: a commit goes as its group's do."""
 NO_TIMESTAMP = -1
 
 

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from activator.local.broker.config import BrokerConfig, TopicConfig
@@ -210,17 +211,8 @@ class Topics:
 
     def create_topics(self, request: Request, _now_ms: float) -> Body:
         """CreateTopics: each topic succeeds or fails by itself."""
-        named = Counter(topic["name"] for topic in request.body["topics"])
-        answers = []
-        for wanted in {topic["name"]: topic for topic in request.body["topics"]}.values():
-            if named[wanted["name"]] > 1:
-                answers.append(_duplicate(wanted["name"]))
-                continue
-            try:
-                answers.append(self._create_wanted(wanted, validate_only=request.body["validate_only"]))
-            except ApiError as error:
-                answers.append({"name": wanted["name"], "error_code": error.code, "error_message": error.message})
-        return {"topics": answers}
+        create = partial(self._create_wanted, validate_only=request.body["validate_only"])
+        return {"topics": _each(request.body["topics"], create)}
 
     def _create_wanted(self, wanted: Body, *, validate_only: bool) -> Body:
         name = wanted["name"]
@@ -259,21 +251,10 @@ class Topics:
 
     def create_partitions(self, request: Request, _now_ms: float) -> Body:
         """CreatePartitions: topics only ever grow."""
-        named = Counter(topic["name"] for topic in request.body["topics"])
-        answers = []
-        for wanted in {topic["name"]: topic for topic in request.body["topics"]}.values():
-            if named[wanted["name"]] > 1:
-                answers.append(_duplicate(wanted["name"]))
-                continue
-            answer: Body = {"name": wanted["name"]}
-            try:
-                self._grow(wanted, validate_only=request.body["validate_only"])
-            except ApiError as error:
-                answer |= {"error_code": error.code, "error_message": error.message}
-            answers.append(answer)
-        return {"results": answers}
+        grow = partial(self._grow, validate_only=request.body["validate_only"])
+        return {"results": _each(request.body["topics"], grow)}
 
-    def _grow(self, wanted: Body, *, validate_only: bool) -> None:
+    def _grow(self, wanted: Body, *, validate_only: bool) -> Body:
         topic = self[wanted["name"]]
         have, count = len(topic.partitions), wanted["count"]
         if count == have:
@@ -296,26 +277,34 @@ class Topics:
             topic.partitions.extend(PartitionLog() for _ in range(count - have))
             self._partition_count += count - have
             self._announce(topic, range(have, count))
+        return {"name": topic.name}
 
     def delete_topics(self, request: Request, _now_ms: float) -> Body:
         """DeleteTopics: each topic succeeds or fails by itself."""
-        answers = []
-        names: Counter[str] = Counter(request.body["topic_names"])
-        for name, times in names.items():
-            if times > 1:
-                answers.append(_duplicate(name))
-                continue
-            answer: Body = {"name": name}
-            try:
-                self.delete(name)
-            except ApiError as error:
-                answer |= {"error_code": error.code, "error_message": "This server does not host this topic-partition."}
-            answers.append(answer)
-        return {"responses": answers}
+        return {"responses": _each([{"name": name} for name in request.body["topic_names"]], self._delete_wanted)}
+
+    def _delete_wanted(self, wanted: Body) -> Body:
+        try:
+            self.delete(wanted["name"])
+        except ApiError as error:
+            raise ApiError(error.code, "This server does not host this topic-partition.") from None
+        return wanted
 
 
-def _duplicate(name: str) -> Body:
-    return {"name": name, "error_code": ErrorCode.INVALID_REQUEST, "error_message": "Duplicate topic name."}
+def _each(topics: Sequence[Body], answer: Callable[[Body], Body]) -> list[Body]:
+    """Answer for each topic by itself; one that is named twice is refused."""
+    named = Counter(topic["name"] for topic in topics)
+    answers = []
+    for name, wanted in {topic["name"]: topic for topic in topics}.items():
+        if named[name] > 1:
+            code, message = ErrorCode.INVALID_REQUEST, "Duplicate topic name."
+            answers.append({"name": name, "error_code": code, "error_message": message})
+            continue
+        try:
+            answers.append(answer(wanted))
+        except ApiError as error:
+            answers.append({"name": name, "error_code": error.code, "error_message": error.message})
+    return answers
 
 
 def _metric_name(name: str) -> str:

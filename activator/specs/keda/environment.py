@@ -55,6 +55,11 @@ def environment_of(
     return {name: value for name, value in found.items() if value is not None}
 
 
+def container_names(workload: Mapping[str, Any]) -> list[str]:
+    """Return the names of a workload's containers, in order."""
+    return [str(container.get("name", "")) for container in _containers(workload)]
+
+
 def objects_needed(workload: Mapping[str, Any], container: str, wanted: Iterable[str]) -> frozenset[Reference]:
     """Return each Secret and ConfigMap that bears on some variables, and no other: it may hold what is not for us."""
     needed: set[Reference] = set()
@@ -166,12 +171,15 @@ def _checked(value: str, place: str) -> str:
 
 
 def _variables_of(workload: Mapping[str, Any], container: str, data: Data) -> _Variables:
-    pod = _mapping(_mapping(_mapping(workload.get("spec")).get("template")).get("spec"))
-    containers = [_mapping(entry) for entry in _list(pod.get("containers"))]
-    chosen = next((entry for entry in containers if not container or entry.get("name") == container), {})
+    chosen = next((entry for entry in _containers(workload) if not container or entry.get("name") == container), {})
     namespace = str(_mapping(workload.get("metadata")).get("namespace") or "default")
     env, env_from = ([_mapping(entry) for entry in _list(chosen.get(key))] for key in ("env", "envFrom"))
     return _Variables(namespace, env, env_from, data)
+
+
+def _containers(workload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    pod = _mapping(_mapping(_mapping(workload.get("spec")).get("template")).get("spec"))
+    return [_mapping(entry) for entry in _list(pod.get("containers"))]
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from activator.core.model import (
     SelectPolicy,
     TargetRef,
 )
-from activator.core.naming import ANNOTATION_PREFIX
+from activator.core.naming import ANNOTATION_PREFIX, SCALED_OBJECT_LABEL
 from activator.errors import SpecError
 from activator.specs import annotations as annotated
 from activator.specs.keda.environment import environment_of, objects_needed, unread
@@ -28,8 +28,8 @@ from activator.specs.keda.table import ANNOTATIONS, SPEC, short_name
 from activator.specs.keda.triggers import FROM_ENVIRONMENT, Surroundings, Triggers, read_triggers
 
 if TYPE_CHECKING:
-    from activator.specs.annotations import AnnotationDefaults
     from activator.specs.authentication import Reference
+    from activator.specs.defaults import AnnotationDefaults
     from activator.specs.keda.environment import Data
 
 API_VERSION = "keda.sh/v1alpha1"
@@ -199,8 +199,10 @@ def _fallback(read: Mapping[str, Any], said: Mapping[str, Any], polling: timedel
 
 def _named(read: Mapping[str, Any], said: Mapping[str, Any], metadata: Mapping[str, Any]) -> ScaledObject:
     excluded = {key.strip() for key in said.get("scaledobject.keda.sh/hpa-excluded-labels", "").split(",")}
-    labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key not in excluded}
     name = str(metadata["name"])
+    # Its own label is put on it once it is ours: there or not yet, what it asks for is the same.
+    labeled = {**(metadata.get("labels") or {}), SCALED_OBJECT_LABEL: name}
+    labels = {key: value for key, value in labeled.items() if key not in excluded}
     return ScaledObject(
         name=name,
         uid=str(metadata.get("uid", "")),
@@ -251,6 +253,11 @@ def container_of(document: Mapping[str, Any]) -> str:
     spec = document.get("spec")
     target = spec.get("scaleTargetRef") if isinstance(spec, Mapping) else None
     return str((target.get("envSourceContainerName") if isinstance(target, Mapping) else None) or "")
+
+
+def container_of_packed(annotations: Mapping[str, str]) -> str:
+    """Return the same of what stands in the place of annotations, or of annotations, which name none."""
+    return container_of(unpack(annotations)) if is_packed(annotations) else ""
 
 
 def is_packed(annotations: Mapping[str, str]) -> bool:

@@ -48,8 +48,8 @@ SPEC: tuple[Field, ...] = (
     Field("scaleTargetRef.kind", text, "Deployment", "", SAME, "Any kind that has /scale."),
     Field(
         "scaleTargetRef.envSourceContainerName", text, "the first", "", SAME,
-        "Whose `env` and `envFrom` give parameters that end in `FromEnv`, out of Secrets and ConfigMaps too: these are "
-        "reread every ten seconds.",
+        "Whose `env` and `envFrom` give parameters that end in `FromEnv` and those of a TriggerAuthentication's `env`, "
+        "out of Secrets and ConfigMaps too: these are reread every ten seconds.",
     ),
     Field(
         "pollingInterval", integer(1), "30", "seconds, at least 1", BETTER,

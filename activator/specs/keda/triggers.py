@@ -36,9 +36,9 @@ from activator.specs.keda.fields import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from activator.specs.annotations import AnnotationDefaults
+    from activator.specs.defaults import AnnotationDefaults
 
-SAME, BETTER, NO_EFFECT, REFUSED = Treatment.SAME, Treatment.BETTER, Treatment.NO_EFFECT, Treatment.REFUSED
+SAME, BETTER, NO_EFFECT = Treatment.SAME, Treatment.BETTER, Treatment.NO_EFFECT
 _FROM_ENVIRONMENT = "FromEnv"
 _LARGEST_PARTITION = 100_000
 _RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
@@ -92,8 +92,9 @@ def _topics(value: str) -> tuple[str, ...]:
 _SWITCH = written(_go_boolean)
 _OFFSET_RESET = written(values.one_of(OffsetReset))
 _WITHOUT_TOPIC = (
-    "Without one, KEDA counts the topics that the group has committed on, or, where it has none or they have expired, "
-    "the whole cluster: refused by name."
+    "Without one, those that the group has committed on or consumes, as one sum: kept while it sleeps, when commits "
+    "expire; one that does not exist counts for nothing, where KEDA fails the trigger. While none is known it is held "
+    "awake; KEDA counts the whole cluster."
 )
 _KAFKA_IN_COMMON: tuple[Field, ...] = (
     Field("bootstrapServers", written(values.bootstrap_servers), "", "required", SAME, "HOST:PORT, comma-separated.",
@@ -120,7 +121,7 @@ _KAFKA_IN_COMMON: tuple[Field, ...] = (
 
 KAFKA: tuple[Field, ...] = (
     *_KAFKA_IN_COMMON,
-    Field("topic", written(_one_topic), "", "required", REFUSED,
+    Field("topic", written(_one_topic), "those of the group's commits", "", BETTER,
           f"One topic; a trigger of type apache-kafka takes several. {_WITHOUT_TOPIC}", from_environment=True),
     Field("unsafeSsl", _SWITCH, "false", "", SAME, "With tls: the broker's certificate is not verified."),
     Field("saslTokenProvider", _one_word("bearer"), "bearer", "bearer", SAME, "aws_msk_iam is refused by name."),
@@ -129,7 +130,7 @@ KAFKA: tuple[Field, ...] = (
 )  # fmt: skip
 APACHE_KAFKA: tuple[Field, ...] = (
     *_KAFKA_IN_COMMON,
-    Field("topic", written(_topics), "", "required", BETTER,
+    Field("topic", written(_topics), "those of the group's commits", "", BETTER,
           "One topic, or several with commas between them: their lag is one sum, and a topic that is missing is told, "
           f"where KEDA counts it as no lag. {_WITHOUT_TOPIC}", from_environment=True),
 )  # fmt: skip
@@ -155,7 +156,9 @@ ENTRY: tuple[Field, ...] = (
           "Utilization for cpu and memory alone; Value for Kafka."),
     Field("useCachedMetrics", boolean, "false", "", BETTER,
           "The HPA is always served the last reading, 15 s old at most. Refused for cpu, memory and cron, as by KEDA."),
-    Field("authenticationRef.name", text, "", "", SAME, "Reread every ten seconds; KEDA reads it once."),
+    Field("authenticationRef.name", text, "", "", SAME,
+          "Reread every ten seconds; KEDA reads it once. Its sources: env, configMapTargetRef, secretTargetRef, "
+          "boundServiceAccountToken and filePath; every other is refused by name."),
     Field("authenticationRef.kind", one_of(TRIGGER_AUTHENTICATION, CLUSTER_TRIGGER_AUTHENTICATION),
           TRIGGER_AUTHENTICATION, "", SAME, ""),
 )  # fmt: skip
@@ -294,21 +297,14 @@ def _metadata(
         problem.did_you_mean or "" for problem in problems
     }
     problems += [
-        SpecError(f"{where}.{row.path}", None, f"it is required{_WHY_REQUIRED.get(row.path, '')}")
+        SpecError(f"{where}.{row.path}", None, "it is required")
         for row in table
         if row.path in _REQUIRED and row.path not in read and not misspelt & {row.path, f"{row.path}FromEnv"}
     ]
     return read, problems
 
 
-_REQUIRED = frozenset(
-    {"bootstrapServers", "consumerGroup", "topic", "timezone", "start", "end", "desiredReplicas", "value"}
-)
-_WHY_REQUIRED = {
-    # A sleeping group's commits expire: whoever asks for its topics then hears of none, and takes that for no lag.
-    "topic": ": the topics of the group's commits are not looked up; name one, or several with a trigger of type "
-    "apache-kafka",
-}
+_REQUIRED = frozenset({"bootstrapServers", "consumerGroup", "timezone", "start", "end", "desiredReplicas", "value"})
 
 
 def _kafka(
@@ -328,7 +324,11 @@ def _kafka(
     for row in TYPES[kind]:
         if row.treatment is NO_EFFECT and row.path in metadata:
             found.notes.append(f"{where}.{row.path} has no effect: {row.doc[0].lower()}{row.doc[1:].rstrip('.')}")
-    topics = metadata["topic"]
+    topics: tuple[str, ...] = metadata.get("topic", ("",))
+    limitation: frozenset[int] = metadata.get("partitionLimitation", frozenset())
+    if topics == ("",) and limitation:  # by KEDA's rule
+        limitation = frozenset()
+        found.notes.append(f"{where}.partitionLimitation has no effect: no topic is named")
     found.kafka.extend(
         Trigger(
             cluster=Cluster(metadata["bootstrapServers"], _credential(read, metadata, around.namespace, around.named)),
@@ -342,10 +342,11 @@ def _kafka(
             limit_to_partitions_with_lag=metadata.get("limitToPartitionsWithLag", False),
             exclude_persistent_lag=metadata.get("excludePersistentLag", False),
             ensure_even_distribution=metadata.get("ensureEvenDistributionOfPartitions", False),
-            partition_limitation=metadata.get("partitionLimitation", frozenset()),
+            partition_limitation=limitation,
             scale_to_zero_on_invalid_offset=metadata.get("scaleToZeroOnInvalidOffset", False),
             metric_type=MetricType(read.get("metricType", MetricType.AVERAGE_VALUE)),
             topics=topics if len(topics) > 1 else (),
+            topics_of_group=topic == "",
         )
         for topic in topics
     )
@@ -356,6 +357,8 @@ _CONFLICTS = (
     ("limitToPartitionsWithLag", "ensureEvenDistributionOfPartitions"),
 )
 """Of these only one may be true."""
+_OF_A_TOPIC = ("limitToPartitionsWithLag", "ensureEvenDistributionOfPartitions")
+"""These are about the partitions of topics that are named."""
 
 
 def _kafka_together(
@@ -371,6 +374,12 @@ def _kafka_together(
         for one, other in _CONFLICTS
         if metadata.get(one) and metadata.get(other)
     ]
+    if "topic" not in metadata:
+        problems += [
+            SpecError(f"{where}.{name}", "true", "false where no topic is named")
+            for name in _OF_A_TOPIC
+            if metadata.get(name)
+        ]
     if read.get("metricType") == MetricType.UTILIZATION:
         problems.append(SpecError(f"{place}.metricType", "Utilization", "AverageValue or Value for a Kafka trigger"))
     if refused := defaults.refused(metadata["bootstrapServers"]):

@@ -136,11 +136,19 @@ class Driver:
         body = {"topics": [{"name": topic, "partitions": [{"partition": partition, "timestamp": -1}]}]}
         return sole_partition(self.ask(ApiKey.LIST_OFFSETS, body))
 
-    def commit(self, offset: int, group: str = "group", topic: str = "orders", **member: Any) -> ErrorCode:
+    def commit(
+        self,
+        offset: int,
+        group: str = "group",
+        topic: str = "orders",
+        *,
+        version: int | None = None,
+        **more: Any,
+    ) -> ErrorCode:
         """Commit for partition 0, as an administrator unless told otherwise."""
         partitions = [{"partition": 0, "committed_offset": offset}]
-        body = {"group_id": group, "topics": [{"name": topic, "partitions": partitions}], **member}
-        return ErrorCode(sole_partition(self.ask(ApiKey.OFFSET_COMMIT, body))["error_code"])
+        body = {"group_id": group, "topics": [{"name": topic, "partitions": partitions}], **more}
+        return ErrorCode(sole_partition(self.ask(ApiKey.OFFSET_COMMIT, body, version))["error_code"])
 
     def committed(self, group: str = "group", topic: str = "orders") -> int:
         """The committed offset of partition 0; -1 is none."""

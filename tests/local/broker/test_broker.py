@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.record.default_records import DefaultRecordBatch
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -296,6 +296,4 @@ def records_of(batches: list[bytes]) -> Iterator[tuple[int, Any]]:
 
 
 TestBroker = BrokerMachine.TestCase
-TestBroker.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+TestBroker.settings = settings(max_examples=60, stateful_step_count=40)

@@ -40,7 +40,7 @@ def member_of(driver: Driver, group: str = "group") -> str:
 def test_offsets_of_a_group_without_members_expire(driver: Driver) -> None:
     """An hour after the commit, and the group with them."""
     driver.commit(5)
-    driver.advance(HOUR_MS)
+    driver.advance(HOUR_MS - 60_000)
     assert driver.committed() == 5
     driver.advance(120_000)
     assert driver.committed() == -1
@@ -56,7 +56,7 @@ def test_offsets_outlive_their_age_while_the_group_has_members(driver: Driver) -
         driver.ask(ApiKey.HEARTBEAT, {"group_id": "group", "generation_id": 1, "member_id": member})
     assert driver.committed() == 5
     driver.ask(ApiKey.LEAVE_GROUP, {"group_id": "group", "members": [{"member_id": member}]})
-    driver.advance(HOUR_MS)
+    driver.advance(HOUR_MS - 60_000)
     assert driver.committed() == 5
     driver.advance(120_000)
     assert driver.committed() == -1
@@ -71,6 +71,22 @@ def test_an_administrators_commit_begins_the_hour_anew(driver: Driver) -> None:
     driver.commit(6)
     driver.advance(HOUR_MS * 0.5)
     assert (driver.committed(), driver.committed(topic="payments")) == (6, -1)
+
+
+@pytest.mark.parametrize(("retention_time_ms", "after"), [(-1, -1), (3 * HOUR_MS, 6)])
+def test_of_a_group_that_had_members_only_a_commit_with_its_own_retention_outlasts_the_hour(
+    driver: Driver, retention_time_ms: int, after: int
+) -> None:
+    """The hour counts from when its last member left, whatever is committed since (KIP-211)."""
+    member = member_of(driver)
+    driver.commit(5, generation_id=1, member_id=member)
+    driver.ask(ApiKey.LEAVE_GROUP, {"group_id": "group", "members": [{"member_id": member}]})
+    driver.advance(HOUR_MS * 0.9)
+    driver.commit(6, version=3, retention_time_ms=retention_time_ms)
+    driver.advance(HOUR_MS * 0.5)
+    assert driver.committed() == after
+    driver.advance(HOUR_MS * 3)
+    assert driver.committed() == -1
 
 
 def test_offsets_expire_on_command(driver: Driver) -> None:

@@ -99,7 +99,7 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize(("message", "version"), MESSAGES)
-@settings(max_examples=5, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_is_written_is_read_again(message: Message, version: int, data: st.DataObject) -> None:
     """Every message in every version, with any values, to the last byte."""
@@ -112,7 +112,7 @@ def test_what_is_written_is_read_again(message: Message, version: int, data: st.
     assert (plain(found), end) == (value, len(frame))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(list(APIS.values())), st.binary(max_size=80), st.data())
 def test_any_bytes_are_read_or_refused(api: Any, frame: bytes, data: st.DataObject) -> None:
     """No other exception, and no reading beyond the end, whatever comes from outside."""

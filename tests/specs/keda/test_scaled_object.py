@@ -21,9 +21,10 @@ from activator.core.model import (
     SelectPolicy,
     Trigger,
 )
+from activator.core.naming import metric_name
 from activator.specs import authentication
-from activator.specs.annotations import AnnotationDefaults
 from activator.specs.credentials import KafkaCredentials
+from activator.specs.defaults import AnnotationDefaults
 from activator.specs.keda.environment import environment_of
 from activator.specs.keda.fields import Treatment
 from activator.specs.keda.scaled_object import pack, parse_packed, read_scaled_object
@@ -55,6 +56,25 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     else:
         node[last] = value
     return document
+
+
+def without_topic(*switches: str) -> dict[str, Any]:
+    """The first document with no topic and with these parameters on."""
+    document = changed(f"{PARAMETERS}/topic", None)
+    document["spec"]["triggers"][0]["metadata"].update(dict.fromkeys(switches, "true"))
+    return document
+
+
+def test_without_a_topic_those_of_the_group_s_commits_count() -> None:
+    """The trigger names none, its metric is called after the group as KEDA does, and partitionLimitation is told."""
+    document = without_topic()
+    document["spec"]["triggers"][0]["metadata"]["partitionLimitation"] = "1,2"
+    policy = read(document)
+    (trigger,) = policy.triggers
+    assert (trigger.topic, trigger.topics, trigger.topics_of_group) == ("", (), True)
+    assert trigger.partition_limitation == frozenset()
+    assert metric_name(trigger) == "s0-kafka-streams-pipeline-app-topics"
+    assert "spec.triggers[0].metadata.partitionLimitation has no effect: no topic is named" in policy.notes
 
 
 def test_the_first_document_as_it_is_printed() -> None:
@@ -305,9 +325,9 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         changed(f"{PARAMETERS}/lagThreshold", 10),
         "spec.triggers[0].metadata.lagThreshold is '10'; allowed: a string: write \"10\" in quotes",
     ),
-    "no topic": (
-        changed(f"{PARAMETERS}/topic", None),
-        "spec.triggers[0].metadata.topic: it is required: the topics of the group's commits are not looked up",
+    "no topic for a parameter of topics": (
+        without_topic("limitToPartitionsWithLag"),
+        "spec.triggers[0].metadata.limitToPartitionsWithLag is 'true'; allowed: false where no topic is named",
     ),
     "two topics": (
         changed(f"{PARAMETERS}/topic", "a,b"),

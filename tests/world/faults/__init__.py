@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.world.faults import api_server, kafka, processes, workloads
+from tests.world.faults import aimed, api_server, kafka, processes, workloads
 from tests.world.faults.table import FAULTS, Fault, Phase, Scope
 
-__all__ = ["FAULTS", "Fault", "Phase", "Scope", "api_server", "kafka", "processes", "workloads"]
+__all__ = ["FAULTS", "Fault", "Phase", "Scope", "aimed", "api_server", "kafka", "processes", "workloads"]

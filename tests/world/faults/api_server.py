@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tests.fakes.kubernetes import server_error, too_many_requests, unreachable
+from tests.fakes.kubernetes import server_error, too_many_requests, unanswered
 from tests.world.faults.table import End, Scope, fault
 from tests.world.kubernetes import Trouble, conflict_of
 from tests.world.scheduler import seeded_loop
@@ -36,13 +36,13 @@ def _api_server_throttles(hit: Hit) -> End:
 @fault("api", Scope.ALL, lasts=(5, 60))
 def _api_server_is_slow(hit: Hit) -> End:
     """Requests take seconds, and the slowest are given up before their answer."""
-    return hit.trouble(Trouble(frozenset(), "slow", unreachable))
+    return hit.trouble(Trouble(frozenset(), "slow", unanswered))
 
 
 @fault("api", Scope.TARGET, lasts=(2, 60))
 def _answers_are_lost(hit: Hit) -> End:
     """A PATCH is made, and its answer never comes."""
-    return hit.trouble(Trouble(frozenset({"scale.set"}), "lost", unreachable, hit.ref))
+    return hit.trouble(Trouble(frozenset({"scale.set"}), "lost", unanswered, hit.ref))
 
 
 @fault("api", Scope.TARGET, lasts=(2, 60))
@@ -113,9 +113,9 @@ def _watch_event_is_late(hit: Hit) -> End:
     return end
 
 
-@fault("api", Scope.TARGET, lasts=(2, 120))
+@fault("api", Scope.NOBODY, lasts=(2, 120))
 def _watch_event_is_doubled(hit: Hit) -> End:
-    """Every change is told twice."""
+    """Every change is told twice; that excuses nothing."""
     struck = hit.world.running()
     for process in struck:
         process.catalog.stream.doubled.add(hit.ref)
@@ -127,9 +127,14 @@ def _watch_event_is_doubled(hit: Hit) -> End:
     return over
 
 
-@fault("api", Scope.TARGET, lasts=(2, 120))
+@fault("api", Scope.NOBODY, lasts=(2, 120))
 def _watch_goes_back_in_time(hit: Hit) -> End:
-    """After each change the state before it is told again: an API server with an old cache took over."""
+    """After each change the state before it is told again, as from an old cache; that excuses nothing."""
+    return back_in_time(hit)
+
+
+def back_in_time(hit: Hit) -> End:
+    """Let watches tell the state before each change again; returns how to end it."""
     struck = hit.world.running()
     for process in struck:
         process.catalog.stream.back_in_time.add(hit.ref)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.fakes.kubernetes import unreachable
 from tests.world.faults.table import AWAKE, EMPTY_GROUP, FALLING_ASLEEP, End, Phase, Scope, fault
+from tests.world.kafka import READ_SECONDS
 from tests.world.kubernetes import Trouble
 from tests.world.scheduler import seeded_loop
 
@@ -21,7 +22,8 @@ def _drop(errors: dict[Any, str], key: object) -> None:
     errors.pop(key, None)
 
 
-def _kafka_error(hit: Hit, begin: Callable[[], None], end: Callable[[], None]) -> End:
+def kafka_error(hit: Hit, begin: Callable[[], None], end: Callable[[], None]) -> End:
+    """Begin what a cluster does wrong; returns how to end it."""
     logs = hit.logs
     logs.faults += 1
     begin()
@@ -43,7 +45,7 @@ def _cluster_times_out(hit: Hit) -> End:
     def begin() -> None:
         logs.down, logs.down_at_once = "no broker answered within 5 s", False
 
-    return _kafka_error(hit, begin, lambda: setattr(logs, "down", None))
+    return kafka_error(hit, begin, lambda: setattr(logs, "down", None))
 
 
 @fault("kafka", Scope.CLUSTER, lasts=(5, 200))
@@ -54,7 +56,7 @@ def _authentication_expires(hit: Hit) -> End:
     def begin() -> None:
         logs.down, logs.down_at_once = "SASL_AUTHENTICATION_FAILED", True
 
-    return _kafka_error(hit, begin, lambda: setattr(logs, "down", None))
+    return kafka_error(hit, begin, lambda: setattr(logs, "down", None))
 
 
 @fault("kafka", Scope.TARGET, lasts=(20, 400))
@@ -62,14 +64,14 @@ def _partition_errors(hit: Hit) -> End:
     """One partition has no leader; the others answer."""
     where = hit.partition()
     errors = hit.logs.partition_errors
-    return _kafka_error(hit, lambda: errors.__setitem__(where, "LEADER_NOT_AVAILABLE"), lambda: _drop(errors, where))
+    return kafka_error(hit, lambda: errors.__setitem__(where, "LEADER_NOT_AVAILABLE"), lambda: _drop(errors, where))
 
 
 @fault("kafka", Scope.TARGET, lasts=(5, 400))
 def _coordinator_moves(hit: Hit) -> End:
     """The group's coordinator is loading."""
     group, errors = hit.consumers.trigger.group, hit.logs.group_errors
-    return _kafka_error(
+    return kafka_error(
         hit, lambda: errors.__setitem__(group, "COORDINATOR_LOAD_IN_PROGRESS"), lambda: _drop(errors, group)
     )
 
@@ -78,7 +80,7 @@ def _coordinator_moves(hit: Hit) -> End:
 def _topic_is_denied(hit: Hit) -> End:
     """Somebody takes the permission to describe the topic away, and gives it back."""
     topic, errors = hit.consumers.trigger.topic, hit.logs.topic_errors
-    return _kafka_error(
+    return kafka_error(
         hit, lambda: errors.__setitem__(topic, "TOPIC_AUTHORIZATION_FAILED"), lambda: _drop(errors, topic)
     )
 
@@ -97,7 +99,7 @@ def _leader_moves(hit: Hit) -> End:
         for where in places:
             logs.partition_errors.pop(where, None)
 
-    return _kafka_error(hit, begin, end)
+    return kafka_error(hit, begin, end)
 
 
 @fault("kafka", Scope.CLUSTER, lasts=(1, 60))
@@ -108,7 +110,7 @@ def _tail_is_cut(hit: Hit) -> End:
     def begin() -> None:
         logs.tail_broken_until = seeded_loop().time() + hit.strike.lasts_seconds
 
-    return _kafka_error(hit, begin, lambda: None)
+    return kafka_error(hit, begin, lambda: None)
 
 
 @fault("kafka", Scope.CLUSTER, lasts=(5, 120))
@@ -119,7 +121,7 @@ def _reads_are_slow(hit: Hit) -> End:
     def begin() -> None:
         logs.read_seconds = (0.3, 2.4)
 
-    return _kafka_error(hit, begin, lambda: setattr(logs, "read_seconds", (0.002, 0.02)))
+    return kafka_error(hit, begin, lambda: setattr(logs, "read_seconds", READ_SECONDS))
 
 
 @fault("kafka", Scope.TARGET, lasts=(5, 120))
@@ -132,7 +134,7 @@ def _end_is_stale(hit: Hit) -> End:
         logs.lies[topic] = lambda where, end: min(end, frozen.get(where[1], end))
         logs.undetectable.add(topic)
 
-    return _kafka_error(hit, begin, lambda: _truth_again(hit))
+    return kafka_error(hit, begin, lambda: truth_again(hit))
 
 
 @fault("kafka", Scope.TARGET, lasts=(30, 400))
@@ -148,7 +150,7 @@ def _end_falls(hit: Hit) -> End:
         fallen += hit.dice.randint(1, 3)
         return max(1, end - 500 - fallen) if end > 1000 else None
 
-    return _kafka_error(hit, lambda: logs.lies.__setitem__(topic, lie), lambda: _truth_again(hit))
+    return kafka_error(hit, lambda: logs.lies.__setitem__(topic, lie), lambda: truth_again(hit))
 
 
 @fault("kafka", Scope.TARGET, lasts=(30, 300))
@@ -168,13 +170,16 @@ def _end_is_zero(hit: Hit) -> End:
             else end
         )
 
-    return _kafka_error(hit, lambda: logs.lies.__setitem__(topic, lie), lambda: _truth_again(hit))
+    return kafka_error(hit, lambda: logs.lies.__setitem__(topic, lie), lambda: truth_again(hit))
 
 
-def _truth_again(hit: Hit) -> None:
+def truth_again(hit: Hit) -> None:
+    """Tell true ends from now on."""
     topic = hit.consumers.trigger.topic
     hit.logs.lies.pop(topic, None)
-    hit.logs.undetectable.discard(topic)
+    if topic in hit.logs.undetectable:
+        hit.logs.undetectable.discard(topic)
+        hit.hides_work()  # a record that was pushed may have been looked for where the end was an old one
 
 
 @fault("kafka", Scope.TARGET, lasts=(1, 30))
@@ -196,7 +201,7 @@ def _topic_is_recreated(hit: Hit) -> End | None:
         logs.delete_topic(topic)
         hit.excuse("recreated")
 
-    return _kafka_error(hit, begin, end)
+    return kafka_error(hit, begin, end)
 
 
 @fault("kafka", Scope.TARGET)
@@ -210,7 +215,7 @@ def _partitions_are_added(hit: Hit) -> None:
     hit.world.oracle.partitions_changed(hit.ref, partitions)
     hit.world.oracle.truths[hit.ref].standing.grew((topic, partitions - 1), seeded_loop().time())
     hit.consumers.rebalance()
-    hit.moved_commits()
+    hit.hides_work()
 
 
 @fault("kafka", Scope.TARGET)
@@ -223,7 +228,7 @@ def _log_is_truncated(hit: Hit) -> None:
         log.end = max(log.log_start, log.end - hit.dice.randint(1, 40))
         log.open_since = None
         hit.excuse("truncated")
-        hit.moved_commits()
+        hit.hides_work()
 
 
 @fault("kafka", Scope.TARGET)
@@ -234,7 +239,7 @@ def _retention_passes_the_commit(hit: Hit) -> None:
     if where[1] < len(logs):
         hit.logs.trim(*where, logs[where[1]].end - hit.dice.randint(0, 2))
         hit.excuse("trimmed")
-        hit.moved_commits()
+        hit.hides_work()
 
 
 @fault("kafka", Scope.TARGET, EMPTY_GROUP)
@@ -245,36 +250,37 @@ def _offsets_are_reset(hit: Hit) -> None:
     for where, offset in hit.consumers.group.commits.items():
         hit.consumers.group.commits[where] = max(0, offset - hit.dice.randint(0, 30))
     hit.excuse("reset")
-    hit.moved_commits()
+    hit.hides_work()
 
 
 @fault("kafka", Scope.NOBODY, EMPTY_GROUP)
 def _offsets_expire(hit: Hit) -> None:
     """The group has been empty for longer than offsets.retention.minutes; that excuses nothing."""
-    _expire(hit)
+    expire(hit)
 
 
 @fault("kafka", Scope.NOBODY, EMPTY_GROUP)
 def _offsets_expire_and_a_record_arrives(hit: Hit) -> None:
     """The same, and a record comes before any look has found it."""
-    _expire(hit)
+    expire(hit)
     hit.world.produce(hit.ref, hit.partition()[1], 1 + hit.consumers.trigger.activation_lag_threshold)
 
 
-def _expire(hit: Hit) -> None:
+def expire(hit: Hit) -> None:
+    """Let Kafka forget the offsets of a group without members."""
     truth, now = hit.world.oracle.truths[hit.ref], seeded_loop().time()
     if hit.consumers.members:
         return
     if truth.phase is Phase.WAKING:
-        # Within a second of the wake nothing can have been done about it (docs/safety.md); and once the offsets have
-        # been committed again after it, their retention has begun anew.
-        if now - truth.raised_at < 1.0:
+        # Within a second of the wake nothing can have been done about it (docs/safety.md); and offsets that have
+        # been committed again after it have a retention of their own.
+        if now - truth.woken_at < 1.0:
             return
-        if hit.logs.renewed_at.get(hit.consumers.trigger.group, -1.0) >= truth.raised_at:
+        if hit.logs.renewed_at.get(hit.consumers.trigger.group, -1.0) >= truth.woken_at:
             return
     hit.consumers.group.commits.clear()
     truth.standing.expired(now)
-    hit.moved_commits()
+    hit.hides_work()
 
 
 @fault("kafka", Scope.TARGET, lasts=(20, 600))
@@ -291,14 +297,14 @@ def _commits_are_denied(hit: Hit) -> End:
         denied.discard(group)
         truth.standing.denied_until = seeded_loop().time()
 
-    return _kafka_error(hit, begin, end)
+    return kafka_error(hit, begin, end)
 
 
 @fault("kafka", Scope.TARGET, lasts=(5, 200))
 def _answers_to_commits_are_lost(hit: Hit) -> End:
     """What we commit for a group is committed, and nobody says so."""
     group, lost = hit.consumers.trigger.group, hit.logs.answers_lost
-    return _kafka_error(hit, lambda: lost.add(group), lambda: lost.discard(group))
+    return kafka_error(hit, lambda: lost.add(group), lambda: lost.discard(group))
 
 
 @fault("kafka", Scope.TARGET, lasts=(5, 200))
@@ -320,7 +326,7 @@ def _transaction_is_open(hit: Hit) -> End | None:
             logs.end_transaction(*where, commit=hit.dice.random() < 0.5)
             logs.arrivals[where].clear()
             logs.arrived(where)
-            hit.moved_commits()
+            hit.hides_work()
             hit.consumers.wake()
 
     return end
@@ -353,7 +359,7 @@ def _offsets_expire_while_wakegate_is_away(hit: Hit) -> End:
     gone = hit.world.running()
     for wakegate in gone:
         wakegate.process.dies()
-    _expire(hit)
+    expire(hit)
 
     def end() -> None:
         for wakegate in gone:

@@ -50,10 +50,11 @@ def _stalls(hit: Hit) -> End:
     return lambda: None
 
 
-@fault("process", Scope.ALL, lasts=(10, 60))
+@fault("process", Scope.LEASE, lasts=(10, 60))
 def _lease_is_lost(hit: Hit) -> End:
-    """The holder cannot renew its Lease, while everything else goes through: another replica takes over."""
+    """The holder cannot renew its Lease, while everything else goes through, and a record comes for a sleeper."""
     holder = hit.world.server.lease.holder or hit.world.processes[0].process.name
+    seeded_loop().later(0.8 * hit.strike.lasts_seconds, hit.tempt_a_sleeper)
     return hit.trouble(Trouble(frozenset({"lease"}), "refused", unreachable, process=holder))
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tests.world.plan import TargetPlan
     from tests.world.run import Hit
 
 
@@ -31,6 +32,8 @@ class Scope(StrEnum):
     TARGET = "target"
     CLUSTER = "cluster"
     ALL = "all"
+    LEASE = "lease"
+    """Every target; but nobody needs the Lease to wake one."""
     NOBODY = "nobody"
     """It is no excuse for anything."""
 
@@ -55,20 +58,31 @@ class Fault:
     """Seconds, at least and at most."""
     begin: Callable[[Hit], End | None]
     text: str
+    aimed_at: Callable[[TargetPlan], bool] | None = None
+    """Of which targets it makes a situation that chance makes too seldom: drawn from a stream of its own."""
 
 
 FAULTS: dict[str, Fault] = {}
 
 
+def anyone(_: TargetPlan) -> bool:
+    """Aim at any target."""
+    return True
+
+
 def fault(
-    family: str, scope: Scope, phases: frozenset[Phase] = ANY, lasts: tuple[float, float] = (0.0, 0.0)
+    family: str,
+    scope: Scope,
+    phases: frozenset[Phase] = ANY,
+    lasts: tuple[float, float] = (0.0, 0.0),
+    aimed_at: Callable[[TargetPlan], bool] | None = None,
 ) -> Callable[[Callable[[Hit], End | None]], Callable[[Hit], End | None]]:
     """Add a fault to the table: its name is the function's, with hyphens, and its text the docstring."""
 
     def add(begin: Callable[[Hit], End | None]) -> Callable[[Hit], End | None]:
         name = begin.__name__.strip("_").replace("_", "-")
         text = (begin.__doc__ or "").strip()
-        FAULTS[name] = Fault(name, family, scope, phases, lasts, begin, text)
+        FAULTS[name] = Fault(name, family, scope, phases, lasts, begin, text, aimed_at)
         return begin
 
     return add

@@ -110,19 +110,13 @@ def _frozen(hit: Hit, name: str) -> End:
     truth = hit.world.oracle.truths[hit.ref]
     truth.freeze(name, seeded_loop().time())
     over = _annotation(hit, name, "true")
-    _tempt(hit)
+    hit.tempt(0.8)
 
     def end() -> None:
         truth.thaw(name)
         over()
 
     return end
-
-
-def _tempt(hit: Hit) -> None:
-    """Give it work after a while: that nothing may be done shows only where there is something to do."""
-    records = 1 + hit.consumers.trigger.activation_lag_threshold
-    seeded_loop().later(0.8 * hit.strike.lasts_seconds, hit.world.produce, hit.ref, hit.partition()[1], records)
 
 
 @fault("user", Scope.TARGET, lasts=(20, 200))
@@ -155,7 +149,14 @@ def _kept_awake(hit: Hit) -> End:
 @fault("user", Scope.TARGET, lasts=(20, 200))
 def _typo(hit: Hit) -> End:
     """Somebody saves a wrong annotation, and corrects it."""
-    return _user_edit(hit, "lag-treshold", "5")
+    truth, over = hit.world.oracle.truths[hit.ref], _user_edit(hit, "lag-treshold", "5")
+    truth.mistake(+1, seeded_loop().time())
+
+    def end() -> None:
+        over()
+        truth.mistake(-1, seeded_loop().time())
+
+    return end
 
 
 @fault("user", Scope.TARGET, lasts=(20, 400))
@@ -164,14 +165,15 @@ def _configuration_changes(hit: Hit) -> End:
     return _user_edit(hit, "lag-threshold", "7")
 
 
-@fault("user", Scope.TARGET, lasts=(20, 200))
+@fault("user", Scope.TARGET, lasts=(100, 500))
 def _rival(hit: Hit) -> End:
-    """Somebody else's HPA targets the same workload."""
+    """Somebody else's HPA targets the same workload, for longer than most cooldowns."""
     server, name = hit.world.server, f"theirs-{hit.ref.name}-{hit.strike.index}"
     truth = hit.world.oracle.truths[hit.ref]
     server.add_hpa(name, hit.ref)
     truth.freeze("rival", seeded_loop().time())
-    _tempt(hit)
+    hit.tempt(0.1)
+    hit.tempt(0.8)
 
     def end() -> None:
         truth.thaw("rival")
