@@ -210,7 +210,7 @@ class ManagedProcess:
 
 
 def _stands_still(pid: int) -> bool:
-    """Say whether each thread of a process is stopped (state T of proc(5)); a thread that ends meanwhile runs no more."""
+    """Say whether each thread of a process is stopped, state T of proc(5), or has ended."""
     for thread in Path(f"/proc/{pid}/task").glob("*"):
         try:
             state = (thread / "stat").read_text().rpartition(")")[2].split()[0]

@@ -39,11 +39,13 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 BUSY = [
     sys.executable,
     "-c",
-    "import hashlib, threading, time\n"
-    "def work():\n"
-    "    while True: hashlib.sha256(bytes(1 << 20))\n"  # a long stretch without the GIL
-    "for _ in range(16): threading.Thread(target=work, daemon=True).start()\n"
-    "print('ready', flush=True); time.sleep(60)",
+    textwrap.dedent("""
+        import hashlib, threading, time
+        def work():
+            while True: hashlib.sha256(bytes(1 << 20))  # a long stretch without the GIL
+        for _ in range(16): threading.Thread(target=work, daemon=True).start()
+        print('ready', flush=True); time.sleep(60)
+    """),
 ]
 
 
