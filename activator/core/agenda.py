@@ -28,22 +28,31 @@ class Agenda:
 
     def __init__(self) -> None:
         self._deadlines: dict[TargetRef, datetime] = {}
-        self._heap: list[tuple[datetime, TargetRef]] = []
+        self._heap: list[tuple[datetime, datetime, TargetRef]] = []
+        """When a target's look is begun, and the deadline that this belongs to."""
         self._ahead: list[tuple[datetime, datetime, TargetRef]] = []
         """From when on a target may be looked at in company, and the deadline that this belongs to."""
         self._pushes: dict[TargetRef, Push] = {}
 
-    def schedule(self, ref: TargetRef, at: datetime, *, in_company_from: datetime | None = None) -> None:
+    def schedule(
+        self,
+        ref: TargetRef,
+        at: datetime,
+        *,
+        begin_at: datetime | None = None,
+        in_company_from: datetime | None = None,
+    ) -> None:
         """Look at a target at a moment, instead of at the moment that was set before.
 
         Args:
             ref: the target.
-            at: when.
+            at: when it is due.
+            begin_at: when to begin, so that it is decided about when it is due; None: at `at`.
             in_company_from: from when on it may be looked at together with others that are due; None: not before `at`.
         """
         if self._deadlines.get(ref) != at:
             self._deadlines[ref] = at
-            heapq.heappush(self._heap, (at, ref))
+            heapq.heappush(self._heap, (begin_at or at, at, ref))
             if in_company_from is not None:
                 heapq.heappush(self._ahead, (in_company_from, at, ref))
 
@@ -67,15 +76,15 @@ class Agenda:
         self._deadlines.pop(ref, None)
         self._pushes.pop(ref, None)
 
-    def next_deadline(self) -> datetime | None:
-        """Return the earliest deadline; None: nothing is due ever."""
+    def next_begin(self) -> datetime | None:
+        """Return when the next look is to be begun; None: nothing is due ever."""
         self._drop_superseded()
         return self._heap[0][0] if self._heap else None
 
     def take_due(self, now: datetime) -> Iterator[Due]:
-        """Take every target that is due, the longest waiting first; each has no deadline until it gets a new one."""
+        """Take every target to begin with, the longest waiting first; each has no deadline until it gets a new one."""
         while self._drop_superseded() and self._heap[0][0] <= now:
-            at, ref = heapq.heappop(self._heap)
+            _, at, ref = heapq.heappop(self._heap)
             del self._deadlines[ref]
             yield Due(ref, at, self._pushes.pop(ref, None))
 
@@ -95,6 +104,6 @@ class Agenda:
 
     def _drop_superseded(self) -> bool:
         """Drop entries at the front that are no target's deadline any more; tell whether any entry is left."""
-        while self._heap and self._deadlines.get(self._heap[0][1]) != self._heap[0][0]:
+        while self._heap and self._deadlines.get(self._heap[0][2]) != self._heap[0][1]:
             heapq.heappop(self._heap)
         return bool(self._heap)

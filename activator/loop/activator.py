@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from dataclasses import replace
@@ -14,6 +15,7 @@ from activator.core.model import Outcome, Reason
 from activator.loop import acting, following_up, guarding, next_look, putting_back, reading, telling, unanswered
 from activator.loop.keeping import Keeper
 from activator.loop.leading import InformedLeadership, Leading
+from activator.loop.pressing import Pressing
 from activator.loop.releasing import Releasing
 from activator.loop.roster import Roster, is_old
 
@@ -50,13 +52,14 @@ class Activator:
         informed = InformedLeadership(world.leadership)
         self._world = world = replace(world, leadership=informed)
         self._agenda = Agenda()
+        self._news = asyncio.Event()
+        self._pressing = Pressing(self._news.set)
         self._keeper = Keeper(world)
         self._releasing = Releasing(world, self._keeper)
         self._roster = Roster(world, self._keeper, self._releasing, self._agenda.bring_forward)
         self._leading = Leading(informed, self._roster, self._releasing, self)
         self._reading: set[tuple[Cluster, ...]] = set()
         self._waiting: defaultdict[tuple[Cluster, ...], dict[TargetRef, Push | None]] = defaultdict(dict)
-        self._news = asyncio.Event()
         self._acts = asyncio.Semaphore(ACTS_AT_ONCE)
         self._follow_ups = asyncio.Semaphore(FOLLOW_UPS_AT_ONCE)
 
@@ -116,7 +119,7 @@ class Activator:
     async def run(self) -> None:
         """Look, decide and act until cancelled. `restore` comes first, whether or not it succeeds."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keeper.run())
+            tasks.create_task(self._keeper.run(self._pressing.give_way))
             tasks.create_task(self._leading.run())
             tasks.create_task(self._leading.catch_up())
             while True:
@@ -124,9 +127,9 @@ class Activator:
                 await self._wait()
 
     async def _wait(self) -> None:
-        deadline, alarm = self._agenda.next_deadline(), None
-        if deadline is not None:
-            wait = max(0.0, (deadline - self._world.now()).total_seconds())
+        begin_at, alarm = self._agenda.next_begin(), None
+        if begin_at is not None:
+            wait = max(0.0, (begin_at - self._world.now()).total_seconds())
             alarm = asyncio.get_running_loop().call_later(wait, self._news.set)
         try:
             await self._news.wait()
@@ -148,14 +151,20 @@ class Activator:
                 waiting = self._waiting[reading.clusters_of(target)]
                 waiting[due.ref] = waiting.get(due.ref) or due.push
         for clusters in list(self._waiting):
-            if clusters not in self._reading:
+            if clusters not in self._reading and (batch := self._next_batch(clusters)):
                 self._reading.add(clusters)
-                tasks.create_task(self._read(tasks, clusters, self._next_batch(clusters)))
+                tasks.create_task(self._read(tasks, clusters, batch))
+        self._pressing.backlog(exists=any(len(waiting) > READ_TOGETHER for waiting in self._waiting.values()))
 
     def _next_batch(self, clusters: tuple[Cluster, ...]) -> dict[TargetRef, Push | None]:
-        """Take those that wait the longest for a read of these clusters; whom a push has brought goes before."""
+        """Take those that wait the longest for a read of these clusters; whom a push has brought goes before.
+
+        In a storm only they go at all: of the woken each is due within a second, and they would be half of the work.
+        """
         waiting = self._waiting.pop(clusters)
         size = max(READ_TOGETHER, len(waiting) // BATCH_SHARE)
+        if self._pressing.is_storm:
+            size = min(size, sum(push is not None for push in waiting.values()))
         if len(waiting) <= size:
             return waiting
         order = sorted(waiting, key=lambda ref: waiting[ref] is None)
@@ -207,9 +216,10 @@ class Activator:
         """Look at one target; whatever comes of it, it is looked at again."""
         waiting = None
         try:
-            async with self._acts:
-                done = await self._decide_and_act(target, push, links)
-            if self._follow_ups.locked():
+            with self._pressing.wake() if push is not None else contextlib.nullcontext():
+                async with self._acts:
+                    done = await self._decide_and_act(target, push, links)
+            if self._follow_ups.locked() or self._pressing.is_on:
                 waiting = done
             elif done is not None:
                 target.to_follow_up = None
@@ -225,6 +235,8 @@ class Activator:
     async def _follow_up_later(self, target: Target, done: tuple[acting.Act, datetime]) -> None:
         """Follow a decision up once there is room: until then the target may be woken, and decided about anew."""
         target.to_follow_up = done
+        if not target.to_renew:  # commits that expire now are gone when the first process of the woken asks for them
+            await self._pressing.give_way()
         async with self._follow_ups:
             if target.to_follow_up is not done or target.busy:  # a newer look is followed up instead
                 return
@@ -349,7 +361,8 @@ class Activator:
         if applied and target.woken and guarding.is_guarded(self._world, target):
             look_again_at = now  # offsets that expired since the last look are committed before a consumer asks
         at = next_look.while_a_wake_is_fresh(target, look_again_at, self._world.now())
-        self._agenda.schedule(target.ref, at, in_company_from=next_look.in_company_from(target, at, now))
+        begin_at, company_from = next_look.sooner(target, at, now)
+        self._agenda.schedule(target.ref, at, begin_at=begin_at, in_company_from=company_from)
         self._keeper.offer(target.ref, target.workload.scale.uid, target.state(now))
 
     def _try_again(self, target: Target, push: Push | None, failed: acting.Act) -> None:

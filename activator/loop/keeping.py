@@ -13,6 +13,8 @@ from activator.core.model import TargetState
 from activator.errors import WakegateError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from activator.core.model import TargetRef
     from activator.loop.world import World
 
@@ -64,8 +66,8 @@ class Keeper:
         self.drop(ref)
         await self._world.states.forget(ref)
 
-    async def run(self) -> None:
-        """Write what waits, until cancelled."""
+    async def run(self, give_way: Callable[[], Awaitable[None]]) -> None:
+        """Write what waits, until cancelled; `give_way` returns when there is nothing more pressing to do."""
         while True:
             await self._work.wait()
             self._work.clear()
@@ -73,6 +75,7 @@ class Keeper:
                 self._waiting.clear()
                 continue
             while self._waiting:
+                await give_way()
                 batch = [self._waiting.popitem() for _ in range(min(AT_ONCE, len(self._waiting)))]
                 failed = await asyncio.gather(*(self._write(ref, uid, state) for ref, (uid, state) in batch))
                 if any(failed):

@@ -20,6 +20,9 @@ CLOSE_LOOKS = ((timedelta(seconds=30), timedelta(seconds=1)), (timedelta(minutes
 """While a wake has no commit yet: for how long after it, and how often, its target is looked at."""
 COMPANY = 0.2
 """By which share of its interval a regular look may come sooner, in company."""
+AHEAD, LONGEST_AHEAD = 0.02, timedelta(milliseconds=100)
+"""By which share of its interval, and at most by how much, a regular look is begun sooner: it is due when it decides,
+and reading comes before."""
 NON_LEADER_LOOK = timedelta(seconds=15)
 
 
@@ -39,13 +42,16 @@ def while_a_wake_is_fresh(target: Target, at: datetime, now: datetime) -> dateti
     return min(at, now + often) if often is not None else at
 
 
-def in_company_from(target: Target, at: datetime, now: datetime) -> datetime | None:
-    """Say from when on a regular look may come, together with others; None: this one has a moment of its own.
+def sooner(target: Target, at: datetime, now: datetime) -> tuple[datetime, datetime | None]:
+    """Say when a look that is due at `at` is begun, and from when on it may come together with others.
 
-    Where we move 1..N ourselves, looks keep the HPA's rhythm.
+    None: not in company. Only regular looks come sooner: a cooldown's end, say, is a moment of its own, and where we
+    move 1..N ourselves looks keep the HPA's rhythm.
     """
     if not target.asleep and target.handoff is Handover.DIRECT:
-        return None
+        return at, None
     polling = target.policy.polling_interval
     regular = polling if target.asleep else min(polling, HPA_SYNC_PERIOD)
-    return at - regular * COMPANY if at - now >= regular else None
+    if at - now < regular:
+        return at, None
+    return at - min(regular * AHEAD, LONGEST_AHEAD), at - regular * COMPANY

@@ -29,7 +29,7 @@ def record(seconds: float, offset: int = 0) -> Push:
 def test_nothing_is_due_on_an_empty_agenda() -> None:
     """Without deadlines there is nothing to wait for."""
     agenda = Agenda()
-    assert agenda.next_deadline() is None
+    assert agenda.next_begin() is None
     assert list(agenda.take_due(at(0))) == []
 
 
@@ -39,10 +39,10 @@ def test_the_longest_waiting_comes_first_and_each_once() -> None:
     agenda.schedule(ORDERS, at(30))
     agenda.schedule(MAILS, at(10))
     agenda.schedule(BILLS, at(31))
-    assert agenda.next_deadline() == at(10)
+    assert agenda.next_begin() == at(10)
     assert list(agenda.take_due(at(30))) == [Due(MAILS, at(10)), Due(ORDERS, at(30))]
     assert list(agenda.take_due(at(30))) == []
-    assert agenda.next_deadline() == at(31)
+    assert agenda.next_begin() == at(31)
 
 
 def test_a_later_deadline_replaces_the_earlier_one() -> None:
@@ -50,10 +50,10 @@ def test_a_later_deadline_replaces_the_earlier_one() -> None:
     agenda = Agenda()
     agenda.schedule(ORDERS, at(10))
     agenda.schedule(ORDERS, at(40))
-    assert agenda.next_deadline() == at(40)
+    assert agenda.next_begin() == at(40)
     agenda.schedule(ORDERS, at(10))
     assert list(agenda.take_due(at(60))) == [Due(ORDERS, at(10))]
-    assert agenda.next_deadline() is None
+    assert agenda.next_begin() is None
 
 
 def test_bringing_forward_never_postpones() -> None:
@@ -61,9 +61,9 @@ def test_bringing_forward_never_postpones() -> None:
     agenda = Agenda()
     agenda.schedule(ORDERS, at(10))
     agenda.bring_forward(ORDERS, at(20))
-    assert agenda.next_deadline() == at(10)
+    assert agenda.next_begin() == at(10)
     agenda.bring_forward(ORDERS, at(5))
-    assert agenda.next_deadline() == at(5)
+    assert agenda.next_begin() == at(5)
     agenda.bring_forward(MAILS, at(7))
     assert list(agenda.take_due(at(7))) == [Due(ORDERS, at(5)), Due(MAILS, at(7))]
 
@@ -75,7 +75,7 @@ def test_of_a_burst_the_first_record_is_the_one_that_woke_it() -> None:
     for offset in range(200):
         agenda.wake(ORDERS, record(100 + offset / 1000, offset))
     assert list(agenda.take_due(at(101))) == [Due(ORDERS, at(100), record(100, 0))]
-    assert agenda.next_deadline() is None
+    assert agenda.next_begin() is None
 
 
 def test_a_push_is_told_once() -> None:
@@ -111,7 +111,7 @@ def test_what_is_forgotten_is_never_due() -> None:
     agenda.wake(ORDERS, record(1))
     agenda.forget(ORDERS)
     agenda.forget(MAILS)
-    assert agenda.next_deadline() is None
+    assert agenda.next_begin() is None
     agenda.schedule(ORDERS, at(1))
     assert list(agenda.take_due(at(9))) == [Due(ORDERS, at(1))]
 
@@ -126,7 +126,7 @@ def test_a_target_may_be_scheduled_while_the_due_are_taken() -> None:
         taken.append(due.ref)
         agenda.schedule(due.ref, at(10))
     assert taken == [ORDERS, MAILS]
-    assert agenda.next_deadline() == at(10)
+    assert agenda.next_begin() == at(10)
 
 
 def test_who_may_come_in_company_is_taken_along_from_that_moment_on() -> None:
@@ -139,7 +139,22 @@ def test_who_may_come_in_company_is_taken_along_from_that_moment_on() -> None:
     assert list(agenda.take_along(at(22), 9)) == []
     assert list(agenda.take_along(at(24), 1)) == [Due(MAILS, at(29))]
     assert list(agenda.take_along(at(24), 9)) == [Due(ORDERS, at(30))]
-    assert agenda.next_deadline() == at(35)
+    assert agenda.next_begin() == at(35)
+
+
+def test_a_look_is_begun_sooner_and_due_when_it_was() -> None:
+    """Reading takes time: the look is taken when it is to be begun, and is late only from its deadline on."""
+    agenda = Agenda()
+    agenda.schedule(ORDERS, at(30), begin_at=at(29))
+    agenda.schedule(MAILS, at(29.5))
+    assert agenda.next_begin() == at(29)
+    assert list(agenda.take_due(at(28.9))) == []
+    assert list(agenda.take_due(at(29))) == [Due(ORDERS, at(30))]
+    agenda.schedule(ORDERS, at(60), begin_at=at(58))
+    agenda.schedule(ORDERS, at(70), begin_at=at(69))
+    agenda.bring_forward(ORDERS, at(65))
+    assert list(agenda.take_due(at(66))) == [Due(MAILS, at(29.5)), Due(ORDERS, at(65))]
+    assert agenda.next_begin() is None
 
 
 TARGETS = st.sampled_from([ORDERS, MAILS, BILLS])
@@ -172,4 +187,4 @@ def test_it_behaves_like_a_dictionary_of_deadlines(actions: list[tuple[str, Targ
                 taken = [(due.at, due.ref) for due in agenda.take_due(moment)]
                 assert taken == sorted((due, ref) for ref, due in plain.items() if due <= moment)
                 plain = {ref: due for ref, due in plain.items() if due > moment}
-        assert agenda.next_deadline() == min(plain.values(), default=None)
+        assert agenda.next_begin() == min(plain.values(), default=None)

@@ -98,6 +98,34 @@ async def test_the_next_wake_of_a_storm_waits_for_nothing_that_follows_the_last(
 
 
 @virtual
+async def test_in_a_storm_nothing_but_wakes_is_done() -> None:
+    """The woken are read again, and what outlives a restart is written, only once the last sleeper is woken."""
+    bed = Bed(hpa=False)
+    refs = [
+        bed.deploy(f"t{number}", replicas=0, cooldown_period="3600", polling_interval=str(POLLING_SECONDS))
+        for number in range(2 * ACTS_AT_ONCE)
+    ]
+    async with bed:
+        await bed.until(20)
+        bed.server.latency = timedelta(seconds=1.5)  # two rounds of ACTS_AT_ONCE: the first are due for a look before
+        bed.server.requests.clear()
+        bed.replica.reader.reads.clear()
+        began = bed.now_seconds()
+        for ref in refs:
+            bed.kafka.produce(ref.name)
+        await bed.until(began + 2.9)
+        assert sum(bed.server.replicas(ref) for ref in refs) == ACTS_AT_ONCE
+        assert set(calls(bed)) == {"scale.set"}
+        assert not bed.replica.reader.reads
+        bed.server.latency = timedelta(0)
+        await bed.until(began + 5)
+        assert all(bed.server.sent("state.save", ref) for ref in refs)
+        assert {trigger.topic for _, triggers in bed.replica.reader.reads for trigger in triggers} == {
+            ref.name for ref in refs
+        }
+
+
+@virtual
 async def test_who_waits_to_be_followed_up_is_woken_meanwhile() -> None:
     """While all HPAs of a start are made, slowly, a record on a sleeper that waits for that is a PATCH at once."""
     bed = Bed(hpa=False)

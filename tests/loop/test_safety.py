@@ -90,7 +90,7 @@ async def test_a_record_that_is_read_and_pushed_at_once_is_what_woke_its_target(
         await bed.until(100)
         assert bed.server.replicas(orders) == 0
         bed.kafka.slow = 0.05
-        due = bed.replica.activator._agenda.next_deadline()
+        due = bed.replica.activator._agenda.next_begin()
         assert due is not None
         await bed.until(bed.now_seconds() + (due - now()).total_seconds() + 0.0495)
         bed.kafka.produce("orders", traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
