@@ -6,8 +6,10 @@ import asyncio
 import logging
 from dataclasses import fields
 from datetime import timedelta
+from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from activator.core.model import TargetState
 from activator.errors import WakegateError
@@ -32,13 +34,19 @@ _log = logging.getLogger(__name__)
 
 
 class Keeper:
-    """Writes target states in the background, each target's latest only."""
+    """Writes target states in the background, each target's latest only.
+
+    Of one target there is one write at a time: on two connections the one that was sent first may arrive last, and an
+    awake target would be kept over what must outlive us of its sleep.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._saved: dict[TargetRef, TargetState] = {}
         self._waiting: dict[TargetRef, tuple[str, TargetState]] = {}
         self._work = asyncio.Event()
+        self._turns: WeakValueDictionary[TargetRef, asyncio.Lock] = WeakValueDictionary()
+        """Each is there as long as somebody writes, or waits for his turn."""
 
     def restored(self, ref: TargetRef, state: TargetState) -> None:
         """Take note of what is kept already."""
@@ -51,10 +59,11 @@ class Keeper:
             self._work.set()
 
     async def save(self, ref: TargetRef, uid: str, state: TargetState) -> None:
-        """Write a state before returning. Raises what the store raises."""
-        self._waiting.pop(ref, None)
-        await self._world.states.save(ref, uid, state)
-        self._saved[ref] = state
+        """Write a state before returning, after what was sent before it. Raises what the store raises."""
+        async with self._turn(ref):
+            self._waiting.pop(ref, None)  # what has failed just now is among it
+            await self._world.states.save(ref, uid, state)
+            self._saved[ref] = state
 
     def drop(self, ref: TargetRef) -> None:
         """Forget a target that is gone: what was kept of it went with it."""
@@ -62,9 +71,10 @@ class Keeper:
         self._saved.pop(ref, None)
 
     async def forget(self, ref: TargetRef) -> None:
-        """Delete what is kept. Raises what the store raises."""
-        self.drop(ref)
-        await self._world.states.forget(ref)
+        """Delete what is kept; a write that arrives later would make it anew. Raises what the store raises."""
+        async with self._turn(ref):
+            self.drop(ref)
+            await self._world.states.forget(ref)
 
     async def run(self, give_way: Callable[[], Awaitable[None]]) -> None:
         """Write what waits, until cancelled; `give_way` returns when there is nothing more pressing to do."""
@@ -76,20 +86,27 @@ class Keeper:
                 continue
             while self._waiting:
                 await give_way()
-                batch = [self._waiting.popitem() for _ in range(min(AT_ONCE, len(self._waiting)))]
-                failed = await asyncio.gather(*(self._write(ref, uid, state) for ref, (uid, state) in batch))
+                batch = list(islice(reversed(self._waiting), AT_ONCE))
+                failed = await asyncio.gather(*(self._write(ref) for ref in batch))
                 if any(failed):
                     await asyncio.sleep(AFTER_A_FAILURE_SECONDS)
 
-    async def _write(self, ref: TargetRef, uid: str, state: TargetState) -> bool:
-        try:
-            await self._world.states.save(ref, uid, state)
-        except WakegateError as error:
-            _log.warning("the state of %s was not kept, it is tried again in a moment: %s", ref, error)
-            self._waiting.setdefault(ref, (uid, state))
-            return True
-        self._saved[ref] = state
-        return False
+    async def _write(self, ref: TargetRef) -> bool:
+        """Write what waits of a target once it is its turn; return whether that failed."""
+        async with self._turn(ref):
+            if (waiting := self._waiting.pop(ref, None)) is None:  # who had his turn before has seen to it
+                return False
+            try:
+                await self._world.states.save(ref, *waiting)
+            except WakegateError as error:
+                _log.warning("the state of %s was not kept, it is tried again in a moment: %s", ref, error)
+                self._waiting.setdefault(ref, waiting)
+                return True
+            self._saved[ref] = waiting[1]
+            return False
+
+    def _turn(self, ref: TargetRef) -> asyncio.Lock:
+        return self._turns.setdefault(ref, asyncio.Lock())
 
     def _is_news(self, ref: TargetRef, state: TargetState) -> bool:
         waiting = self._waiting.get(ref)

@@ -152,6 +152,7 @@ class FakeApiServer:
     lease_transitions: int = 0
     down: bool = False
     _faults: list[Fault] = field(default_factory=list)
+    _delays: dict[str, timedelta] = field(default_factory=dict)
     _watchers: list[Callable[[], None]] = field(default_factory=list)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -263,6 +264,10 @@ class FakeApiServer:
         """
         self._faults.append(Fault(call, error, times, ref, applied))
 
+    def delay_next(self, call: str, seconds: float) -> None:
+        """Let the next call of a kind take so much longer on its way here; those after it overtake it."""
+        self._delays[call] = timedelta(seconds=seconds)
+
     def heal(self) -> None:
         """Let no call meet any more what was injected."""
         self._faults.clear()
@@ -286,7 +291,7 @@ class FakeApiServer:
         self, call: str, ref: TargetRef | None, by: str, act: Callable[[], T], *, replicas: int | None = None
     ) -> T:
         """Make one call: wait its latency, meet the faults injected for it, act, and note it."""
-        await asyncio.sleep(self.latency.total_seconds())
+        await asyncio.sleep((self.latency + self._delays.pop(call, timedelta(0))).total_seconds())
         fault = self._take_fault(call, ref)
         request = Request(call, ref, by, replicas)
         try:

@@ -119,3 +119,18 @@ async def test_a_sleep_that_is_answered_while_it_is_given_back_is_taken_back(mon
     async with bed:
         await sleeps_and_is_given_back(bed, target)
         assert target not in bed.server.scale_targets
+
+
+@virtual
+async def test_what_was_sent_before_it_is_forgotten_does_not_make_it_anew() -> None:
+    """A write that is under way when the annotations are taken away arrives two seconds later: nothing is kept then."""
+    bed = Bed(hpa=False)
+    target = bed.deploy(cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(SLEEPS_AT_SECONDS + 10)
+        bed.server.delay_next("state.save", 2.0)
+        bed.kafka.produce("orders")
+        await bed.until(SLEEPS_AT_SECONDS + 10.5)
+        bed.server.annotate(target, dict.fromkeys(bed.server.workloads[target].annotations))
+        await bed.until(SLEEPS_AT_SECONDS + 20)
+        assert target not in bed.server.scale_targets

@@ -94,6 +94,25 @@ async def test_killed_right_after_a_wake_the_cooldown_begins_with_the_next_proce
 
 
 @virtual
+async def test_what_was_sent_before_a_sleep_does_not_arrive_over_what_was_kept_for_it() -> None:
+    """A write of the awake target takes two seconds, and so does the PATCH: kept under the sleep is that it sleeps."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="0", polling_interval="10")
+    async with bed:
+        await bed.until(100)
+        assert bed.server.replicas(orders) == 0
+        bed.server.delay_next("state.save", 2.0)
+        bed.kafka.produce("orders")
+        await bed.until(100.5)
+        assert bed.server.replicas(orders) == 1
+        bed.server.delay_next("scale.set", 2.0)
+        while bed.server.replicas(orders):
+            await bed.until(bed.now_seconds() + 0.001)
+        assert bed.server.scale_targets[orders][1].asleep_by_us
+        assert bed.now_seconds() < 110
+
+
+@virtual
 async def test_without_the_crd_a_restart_begins_a_fresh_cooldown() -> None:
     """Without ScaleTargets everything works, and only what a restart forgets is forgotten."""
     bed = Bed(hpa=False)

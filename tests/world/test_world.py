@@ -145,3 +145,14 @@ def test_offsets_that_are_committed_again_are_no_work_any_more() -> None:
     result = run_ablated(replace(plan_of(174).narrowed(targets=[8], until=2300.0), strikes=(strike,)), keep=True)
     assert any("committed-for missing t8" in line for line in result.lines)
     assert not result.violations
+
+
+def test_of_a_recreated_topic_nothing_has_been_read() -> None:
+    """It sleeps with a commit of the topic before, from past the new end: records there are news, not read again."""
+    silent = Strike(0, "consumers-never-commit", 8, Phase.QUIET, at=200.0, delay_seconds=0.0, lasts_seconds=200.0)
+    recreated = replace(silent, index=1, fault="topic-is-recreated", lasts_seconds=20.0)
+    plan = replace(plan_of(2939).narrowed(targets=[8], until=1700.0), strikes=(silent, recreated))
+    result = run_ablated(plan, keep=True)
+    assert sum(result.strikes.values()) == 2
+    assert any("commit t8 0 3" in line for line in result.lines)
+    assert not result.violations

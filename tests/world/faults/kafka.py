@@ -194,6 +194,9 @@ def _topic_is_recreated(hit: Hit) -> End | None:
         logs.create_topic(topic, partitions)
         for number in range(partitions):
             logs.arrivals.pop((topic, number), None)
+        # Nothing of this log has been read (seed 2939): where its group had got in the one before, by a commit that
+        # lay beyond the new end at the next sleep, was taken for records of the new one that were read again.
+        hit.consumers.progress = dict.fromkeys(hit.consumers.progress, 0)
         hit.excuse("recreated")
         hit.consumers.rebalance()
 
