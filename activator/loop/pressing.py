@@ -1,4 +1,4 @@
-"""What is pressing: many wakes at once, and more targets to look at than one batch holds. Others give way for a while."""
+"""What is pressing: many wakes at once, and more looks than one batch holds. The rest gives way for a while."""
 
 from __future__ import annotations
 
