@@ -144,6 +144,8 @@ class Target:
     reason: str = ""
     message: str = ""
     since: datetime | None = None
+    raised_at: datetime | None = None
+    """When the catalog last told that another hand had raised its count."""
     foreign_writes: list[tuple[datetime, str]] = field(default_factory=list)
     fight: Fight | None = None
     """The last one with another hand over spec.replicas."""
@@ -286,6 +288,7 @@ class Target:
             rival=view.rival,
             # Two hands must not move one count: while our HPA is there, it does.
             handed_off=self.handoff is not Handover.DIRECT or view.ours,
+            raised_at=self.raised_at,
         )
 
     def partition_cap(self) -> int | None:
