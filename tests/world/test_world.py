@@ -156,3 +156,13 @@ def test_of_a_recreated_topic_nothing_has_been_read() -> None:
     assert sum(result.strikes.values()) == 2
     assert any("commit t8 0 3" in line for line in result.lines)
     assert not result.violations
+
+
+def test_what_was_committed_since_the_last_look_is_not_known_to_be_missing() -> None:
+    """The look that found offsets gone had them committed; gone again before the next one, no wake waits for them."""
+    expire = Strike(0, "offsets-expire", 1, Phase.ASLEEP, at=2000.0, delay_seconds=0.0, lasts_seconds=0.0)
+    again = replace(expire, index=1, fault="offsets-expire-and-a-record-arrives", at=2300.0)
+    result = run_ablated(replace(plan_of(1595).narrowed(targets=[1], until=2310.0), strikes=(expire, again)), keep=True)
+    assert sum(result.strikes.values()) == 2
+    assert any("committed-for missing t1" in line for line in result.lines)
+    assert not result.violations
