@@ -104,9 +104,13 @@ def _note_foreign_hand(memory: Memory, seen: Observation, now: datetime) -> Memo
     write `replicas` back, another replica of wakegate has seen lag where this one sees none. Going back to zero at once
     would make it a fight; one cooldown gives the other side its say. What this process raised stands in its memory.
     (A count that the HPA lowers says nothing: with each of its steps the cooldown would begin again.)
+
+    An HPA that raises it and lowers it again while a look is under way leaves the count of the look before.
     """
     if memory.replicas is not None and seen.replicas > memory.replicas:
         return replace(memory, last_active=now)
+    if seen.raised_at is not None and (memory.last_active is None or memory.last_active < seen.raised_at):
+        return replace(memory, last_active=seen.raised_at)
     return memory
 
 

@@ -100,7 +100,8 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
         await guarding.check(world, target)
         links = await reading.read(world, reading.clusters_of(target), [target])
         await reading.probe_markers(world, target)
-        seen = replace(act.seen, replicas=scale.replicas, lags=target.lags(), pushed=None, push_is_proof=False)
+        told = replace(act.seen, pushed=None, push_is_proof=False)
+        seen = replace(told, replicas=scale.replicas, lags=target.lags(), raised_at=target.raised_at)
         policy = target.policy
         decision, memory = decide(policy, target.memory, seen, world.now())
         act = Act(Outcome.HELD, decision, memory, seen, links=links)
@@ -110,7 +111,7 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
         join_tail(world, target)
         await save(target, scale)
         # A count that somebody else has written meanwhile is another question, above all where it is the idle one.
-        overtaken = target.workload.scale.replicas != scale.replicas
+        overtaken = target.workload.scale.replicas != scale.replicas or target.raised_at != seen.raised_at
         outdated = target.departed or target.policy is not policy or target.has_other_topics() or overtaken
         gives_way = target.pushed is not None or outdated or not world.leads()
         broken = None if gives_way else _violation(world, target, act, began)

@@ -67,6 +67,8 @@ class Roster:
         if target is None:
             self._take_over(managed)
         elif not _is_older(managed.workload.scale, target.told):  # else the configuration would go back with it
+            if _is_raised_by_another(managed.workload, target.told):
+                target.raised_at = self._world.now()
             target.told = managed.workload.scale
             self._take_workload(target, managed.workload)
             self._take_configuration(target, managed)
@@ -241,6 +243,14 @@ def is_old(target: Target, push: Push) -> bool:
     place = (push.topic, push.partition)
     joined = [offset for (_, known), offset in target.joined.items() if known == place]
     return bool(joined) and push.offset < min(joined)
+
+
+def _is_raised_by_another(workload: Workload, told: Scale) -> bool:
+    """Tell whether another hand has raised a count, by what the catalog told before: a read may have been ahead of it.
+
+    Before the next look it may be lowered again.
+    """
+    return workload.scale.replicas > told.replicas and workload.replicas_manager != naming.FIELD_MANAGER
 
 
 def _is_older(scale: Scale, known: Scale) -> bool:

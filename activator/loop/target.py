@@ -29,7 +29,7 @@ from activator.core.model import (
 )
 from activator.core.schedule import window_at
 from activator.core.steps.limiting import partition_cap
-from activator.loop.tracker import Tracker
+from activator.loop.tracker import NEVER_READ, Tracker
 from activator.ports import MetricSample
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from activator.core.episode import Episode
     from activator.core.model import (
         Cluster,
-        IsolationLevel,
         Policy,
         Push,
         Reading,
@@ -145,6 +144,8 @@ class Target:
     reason: str = ""
     message: str = ""
     since: datetime | None = None
+    raised_at: datetime | None = None
+    """When the catalog last told that another hand had raised its count."""
     foreign_writes: list[tuple[datetime, str]] = field(default_factory=list)
     fight: Fight | None = None
     """The last one with another hand over spec.replicas."""
@@ -210,10 +211,10 @@ class Target:
 
     def _expand(self, topics: dict[Trigger, frozenset[str]]) -> None:
         """Put a trigger for each of these topics in force, and drop what is known of others."""
-        before = {_place(trigger): (trigger.isolation, tracker.memory) for trigger, tracker in self.trackers.items()}
+        before = {_place(trigger): (trigger, tracker) for trigger, tracker in self.trackers.items()}
         self.group_topics, self.policy = topics, group_topics.expanded(self.written, topics)
         self.trackers = {
-            trigger: self.trackers.get(trigger) or Tracker(_carried_over(before, trigger))
+            trigger: self.trackers.get(trigger) or _carried_over(before.get(_place(trigger)), trigger)
             for trigger in self.policy.triggers
         }
         self.guard = Guard()
@@ -287,6 +288,7 @@ class Target:
             rival=view.rival,
             # Two hands must not move one count: while our HPA is there, it does.
             handed_off=self.handoff is not Handover.DIRECT or view.ours,
+            raised_at=self.raised_at,
         )
 
     def partition_cap(self) -> int | None:
@@ -384,13 +386,19 @@ class Target:
         )
 
 
-def _carried_over(before: Mapping[GroupOnTopic, tuple[IsolationLevel, LagMemory]], trigger: Trigger) -> LagMemory:
+def _carried_over(before: tuple[Trigger, Tracker] | None, trigger: Trigger) -> Tracker:
     """Return what is known of a group on a topic whose trigger has changed: a threshold leaves the log as it was.
 
-    Else a record that comes right before the change, and is consumed before the next look, would begin no cooldown.
+    Else a record that comes right before the change, and is consumed before the next look, would begin no cooldown;
+    and while its source cannot be read, what it falls back to would not be capped at the partitions that it has.
     """
-    isolation, memory = before.get(_place(trigger), (trigger.isolation, LagMemory()))
-    return memory if isolation is trigger.isolation else LagMemory(kept=memory.kept)
+    if before is None:
+        return Tracker()
+    old, tracker = before
+    same_log = old.isolation is trigger.isolation
+    memory = tracker.memory if same_log else LagMemory(kept=tracker.memory.kept)
+    partitions = tracker.lag.partitions if old.partition_limitation == trigger.partition_limitation else None
+    return Tracker(memory, replace(NEVER_READ, partitions=partitions))
 
 
 def _group(trigger: Trigger) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.core.model import Fallback, FallbackBehavior, Policy, Reason, TargetRef
+from activator.core.naming import ANNOTATION_PREFIX
 from tests.fakes.bed import Bed, Replica
 from tests.virtual_time import virtual
 
@@ -147,3 +148,26 @@ async def test_a_short_outage_is_no_fallback() -> None:
         await bed.until(300)
         assert bed.server.replicas(orders) == 0
     assert all(e.decision.reason is not Reason.FALLBACK for e in bed.recorder.evaluations_of(orders))
+
+
+@virtual
+@pytest.mark.parametrize("handoff", ["hpa", "direct"])
+async def test_a_threshold_that_changes_while_it_falls_back_lifts_it_past_no_partition(handoff: str) -> None:
+    """How many partitions there are was read before the outage, under another threshold: they are no more since."""
+    bed = Bed()
+    orders = bed.deploy(
+        partitions=2,
+        handoff=handoff,
+        fallback_replicas="3",
+        fallback_after="30s",
+        cooldown_period="20",
+        polling_interval="5",
+    )
+    async with bed:
+        await bed.until(60)
+        bed.kafka.stop()
+        await bed.until(75)
+        bed.server.annotate(orders, {f"{ANNOTATION_PREFIX}lag-threshold": "7"})
+        await bed.until(160)
+        assert bed.recorder.evaluations_of(orders)[-1].decision.reason in {Reason.FALLBACK, Reason.PARTITION_CAP}
+        assert bed.server.replicas(orders) == 2

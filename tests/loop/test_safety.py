@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from activator.core.model import Outcome, Phase, Reason
@@ -13,6 +14,8 @@ from tests.fakes.kubernetes import conflict, server_error
 from tests.virtual_time import now, virtual
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
 
     from activator.core.model import Notice
@@ -493,6 +496,49 @@ async def test_an_hpa_that_undoes_a_sleep_at_once_has_one_cooldown() -> None:
         assert bed.server.replicas(orders) == 1
         await bed.until(undone + 22)
         assert bed.server.replicas(orders) == 0
+
+
+@virtual
+async def test_raised_and_lowered_again_on_the_way_to_sleep_it_has_its_cooldown() -> None:
+    """An HPA raises it, and its next sync lowers it, between the read and the PATCH: the count is that of before."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="5")
+    async with bed:
+        await until_true(bed, lambda: bool(bed.replica.tail.joined))
+        raised = bed.now_seconds()
+        bed.server.scale(orders, 2, manager="kube-controller-manager")
+        bed.server.scale(orders, 1, manager="kube-controller-manager")
+        await bed.until(raised + 19)
+        assert bed.server.replicas(orders) == 1
+        await bed.until(raised + 22)
+        assert bed.server.replicas(orders) == 0
+
+
+@virtual
+async def test_a_raise_that_is_told_after_the_scale_was_read_is_no_old_news() -> None:
+    """Raised and lowered again before the scale is read, and told of while the sleep is written down."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="5")
+    async with bed:
+        await bed.until(10)
+        bed.server.watch_lag = timedelta(seconds=0.6)
+        bed.server.delay_next("scale.get", 0.5)
+        bed.server.delay_next("state.save", 1.0)
+        await until_true(bed, lambda: bed.now_seconds() > 19 and bed.replica.activator.targets[orders].busy)
+        raised = bed.now_seconds()
+        bed.server.scale(orders, 2, manager="kube-controller-manager")
+        await bed.until(raised + 0.001)
+        bed.server.scale(orders, 1, manager="kube-controller-manager")
+        await bed.until(raised + 19)
+        assert bed.server.replicas(orders) == 1
+        await bed.until(raised + 23)
+        assert bed.server.replicas(orders) == 0
+
+
+async def until_true(bed: Bed, condition: Callable[[], bool]) -> None:
+    """Let time pass until something is so, looking each millisecond."""
+    while not condition():
+        await bed.until(bed.now_seconds() + 0.001)
 
 
 @virtual

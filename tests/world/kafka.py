@@ -284,7 +284,9 @@ class GroupOffsets(FakeGroupOffsets):
                 loop.later(logs.later(), _settle, answered, lost if group in logs.answers_lost else there)
 
         loop.later(logs.later(), arrive)
-        return await answered
+        there = await answered
+        self._witness.has_committed(self._process, topic, there)
+        return there
 
     def _commit_now(
         self,

@@ -43,6 +43,8 @@ class Patches:
         self._sent: defaultdict[tuple[Process, TargetRef], list[Patch]] = defaultdict(list)
         self._last: dict[TargetRef, Patch] = {}
         """The last one that was made, by whichever process."""
+        self._left_to_the_leader: dict[tuple[Process, TargetRef], Patch] = {}
+        """The last one of a process whose answer was lost, and that did not lead when it should have been told."""
 
     def sends(self, process: Process, ref: TargetRef, replicas: int, seen: Scale) -> None:
         """A process sends one."""
@@ -91,11 +93,17 @@ class Patches:
             # Of two replicas of one name whose answers were lost, whose PATCH it was cannot be told.
             found = status == FOUND_APPLIED and not applied
             by_another = found and last is not None and last.process is not process
-            if not by_another and (found or not patches):
+            is_told = by_another or (found and self._is_told_late(process, told))
+            if not is_told and (found or not patches):
                 self._break("never-happened", who)
             gone = patches
         for patch in gone:
             sent.remove(patch)
+
+    def _is_told_late(self, process: Process, told: Evaluation) -> bool:
+        """Tell whether what was the leader's to tell is told by its sender, who leads again (seed 1686)."""
+        patch = self._left_to_the_leader.pop((process, told.ref), None)
+        return patch is not None and patch is self._last.get(told.ref) and patch.replicas == told.decision.replicas
 
     def _check_failed(self, who: str, applied: list[Patch], ref: TargetRef) -> None:
         """A PATCH that was applied, and still holds, is told as applied."""
@@ -111,7 +119,8 @@ class Patches:
             return
         server = self._world.server
         if patch.unanswered and server.lease.holder != patch.process.name:
-            self._sent[patch.process, patch.ref].remove(patch)  # the leader's to tell
+            self._sent[patch.process, patch.ref].remove(patch)
+            self._left_to_the_leader[patch.process, patch.ref] = patch
             return
         troubled = patch.unanswered and (server.down or bool(server.troubles))  # nobody can find out yet
         if patch.process.stalled or troubled:

@@ -156,3 +156,27 @@ def test_of_a_recreated_topic_nothing_has_been_read() -> None:
     assert sum(result.strikes.values()) == 2
     assert any("commit t8 0 3" in line for line in result.lines)
     assert not result.violations
+
+
+def test_what_was_committed_since_the_last_look_is_not_known_to_be_missing() -> None:
+    """The look that found offsets gone had them committed; gone again before the next one, no wake waits for them."""
+    expire = Strike(0, "offsets-expire", 1, Phase.ASLEEP, at=2000.0, delay_seconds=0.0, lasts_seconds=0.0)
+    again = replace(expire, index=1, fault="offsets-expire-and-a-record-arrives", at=2300.0)
+    result = run_ablated(replace(plan_of(1595).narrowed(targets=[1], until=2310.0), strikes=(expire, again)), keep=True)
+    assert sum(result.strikes.values()) == 2
+    assert any("committed-for missing t1" in line for line in result.lines)
+    assert not result.violations
+
+
+def test_what_was_another_leader_s_to_tell_is_told_by_its_sender_who_leads_again() -> None:
+    """Of a sleep the answer is lost with the Lease; who takes that dies in time, and its sender finds it applied."""
+    second = Strike(0, "second-leader", 1, Phase.QUIET, at=1377.68, delay_seconds=0.0, lasts_seconds=40.0)
+    slow = Strike(1, "api-server-is-slow", 1, Phase.FALLING, at=1370.0, delay_seconds=1.2, lasts_seconds=12.0)
+    plan = plan_of(1595).narrowed(targets=[1], until=1600.0)
+    # By the dice of seed 166 the PATCH arrives and its answer does not, and of the two it is the second that dies.
+    result = run_ablated(replace(plan, seed=166, strikes=(second, slow)), keep=True)
+    lines = [line for line in result.lines if float(line.split()[0]) > second.at]
+    assert [line.split()[2] for line in lines if " leads " in line] == ["wakegate-2", "wakegate-1"]
+    (told,) = [line for line in lines if " applied " in line]
+    assert float(told.split()[0]) > next(float(line.split()[0]) for line in lines if " leads wakegate-1" in line)
+    assert not result.violations

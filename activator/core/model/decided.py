@@ -158,6 +158,8 @@ class Observation:
     """Another autoscaler that drives the same target, by kind and name."""
     handed_off: bool = False
     """An HPA moves this target between 1 and N."""
+    raised_at: datetime | None = None
+    """When a watch last told that another hand had raised the count, which may have been lowered again since."""
 
     @property
     def known_lag(self) -> int | None:
