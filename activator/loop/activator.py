@@ -60,6 +60,8 @@ class Activator:
         self._leading = Leading(informed, self._roster, self._releasing, self)
         self._reading: set[tuple[Cluster, ...]] = set()
         self._waiting: defaultdict[tuple[Cluster, ...], dict[TargetRef, Push | None]] = defaultdict(dict)
+        self._held: list[Due] = []
+        """Due, but awake while there is a storm."""
         self._acts = asyncio.Semaphore(ACTS_AT_ONCE)
         self._follow_ups = asyncio.Semaphore(FOLLOW_UPS_AT_ONCE)
 
@@ -157,14 +159,9 @@ class Activator:
         self._pressing.backlog(exists=any(len(waiting) > READ_TOGETHER for waiting in self._waiting.values()))
 
     def _next_batch(self, clusters: tuple[Cluster, ...]) -> dict[TargetRef, Push | None]:
-        """Take those that wait the longest for a read of these clusters; whom a push has brought goes before.
-
-        In a storm only they go at all: of the woken each is due within a second, and they would be half of the work.
-        """
+        """Take those that wait the longest for a read of these clusters; whom a push has brought goes before."""
         waiting = self._waiting.pop(clusters)
         size = max(READ_TOGETHER, len(waiting) // BATCH_SHARE)
-        if self._pressing.is_storm:
-            size = min(size, sum(push is not None for push in waiting.values()))
         if len(waiting) <= size:
             return waiting
         order = sorted(waiting, key=lambda ref: waiting[ref] is None)
@@ -172,12 +169,23 @@ class Activator:
         return {ref: waiting[ref] for ref in order[:size]}
 
     def _take_due(self) -> list[Due]:
-        """Take who is due, and in their company who would be soon: a read of many costs little more than one of one."""
+        """Take who is due, and in their company who would be soon: a read of many costs little more than one of one.
+
+        In a storm who is awake is held: each of the woken is due within a second, and they would be half of the work.
+        """
         now = self._world.now()
         due = list(self._agenda.take_due(now))
         if any(one.push is None for one in due):  # a wake alone waits for nobody
             due += self._agenda.take_along(now, READ_TOGETHER - len(due))
-        return due
+        if not self._pressing.is_storm:
+            due, self._held = self._held + due, []
+            return due
+        self._held += [one for one in due if not self._is_urgent(one)]
+        return [one for one in due if self._is_urgent(one)]
+
+    def _is_urgent(self, due: Due) -> bool:
+        target = self._roster.targets.get(due.ref)
+        return due.push is not None or target is None or target.asleep
 
     async def _read(
         self, tasks: asyncio.TaskGroup, clusters: tuple[Cluster, ...], batch: dict[TargetRef, Push | None]

@@ -42,7 +42,7 @@ class Pressing:
 
     @property
     def is_storm(self) -> bool:
-        """Whether even looks that no push has brought are to give way."""
+        """Whether even looks at those that are awake are to give way."""
         return self.is_on and self._wakes >= MANY
 
     @contextlib.contextmanager

@@ -17,6 +17,11 @@ class Wakes:
         self.pressing = Pressing(lambda: self.told_at.append(asyncio.get_running_loop().time()))
         self._under_way: list[contextlib.ExitStack] = []
 
+    @property
+    def pressing_storm(self) -> tuple[bool, bool]:
+        """Whether others give way, and whether even looks do."""
+        return self.pressing.is_on, self.pressing.is_storm
+
     def begin(self, number: int) -> None:
         """Begin so many."""
         for _ in range(number):
@@ -35,11 +40,10 @@ async def test_a_few_wakes_are_no_storm() -> None:
     """Nobody gives way to them."""
     wakes = Wakes()
     wakes.begin(MANY - 1)
-    assert not wakes.pressing.is_on
-    assert not wakes.pressing.is_storm
+    assert wakes.pressing_storm == (False, False)
     await wakes.pressing.give_way()
     wakes.end(MANY - 1)
-    assert wakes.told_at == []
+    assert asyncio.get_running_loop().time() == 0.0
 
 
 @virtual
@@ -47,16 +51,18 @@ async def test_a_storm_is_over_with_the_last_of_many() -> None:
     """Others go on, and are told, as soon as no more than a few are left."""
     wakes = Wakes()
     wakes.begin(MANY + 3)
-    assert wakes.pressing.is_storm
+    assert wakes.pressing_storm == (True, True)
     gives_way = asyncio.create_task(wakes.pressing.give_way())
     await asyncio.sleep(1)
     wakes.end(3)
     await asyncio.sleep(1)
     assert not gives_way.done()
+    assert wakes.told_at == []
     wakes.end(1)
     await gives_way
-    assert not wakes.pressing.is_on
+    assert wakes.pressing_storm == (False, False)
     assert wakes.told_at == [2.0]
+    wakes.end(MANY - 1)
 
 
 @virtual
@@ -66,12 +72,14 @@ async def test_nobody_gives_way_for_ever() -> None:
     wakes.begin(MANY)
     await wakes.pressing.give_way()
     assert asyncio.get_running_loop().time() == LONGEST_SECONDS
+    assert wakes.told_at == [LONGEST_SECONDS]
     wakes.begin(5)
-    assert not wakes.pressing.is_on
+    assert wakes.pressing_storm == (False, False)
     wakes.end(MANY + 5)
     wakes.begin(MANY)
     await wakes.pressing.give_way()
     assert asyncio.get_running_loop().time() == 2 * LONGEST_SECONDS
+    wakes.end(MANY)
 
 
 @virtual
@@ -79,14 +87,13 @@ async def test_a_backlog_is_no_storm_but_pressing() -> None:
     """Looks go on, what comes after them waits; and a storm's end is told while the backlog remains."""
     wakes = Wakes()
     wakes.pressing.backlog(exists=True)
-    assert wakes.pressing.is_on
-    assert not wakes.pressing.is_storm
+    assert wakes.pressing_storm == (True, False)
     wakes.begin(MANY)
-    assert wakes.pressing.is_storm
+    assert wakes.pressing_storm == (True, True)
     wakes.end(1)
     assert wakes.told_at == [0.0]
-    assert not wakes.pressing.is_storm
-    assert wakes.pressing.is_on
+    assert wakes.pressing_storm == (True, False)
     wakes.pressing.backlog(exists=False)
     await wakes.pressing.give_way()
+    wakes.end(MANY - 1)
     assert asyncio.get_running_loop().time() == 0.0
