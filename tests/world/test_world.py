@@ -158,6 +158,18 @@ def test_of_a_recreated_topic_nothing_has_been_read() -> None:
     assert not result.violations
 
 
+def test_a_commit_beyond_the_end_of_its_log_is_nowhere_to_go_on() -> None:
+    """The log loses its end while the PATCH of a sleep is on its way: its consumer begins anew, by its reset policy."""
+    undisturbed = run_ablated(plan_of(129).narrowed(targets=[7], strikes=[], until=3000.0), keep=True)
+    *_, sent_at = (float(line.split()[0]) for line in undisturbed.lines if line.endswith("Deployment shop/t7 1 0"))
+    truncated = Strike(0, "log-is-truncated", 7, Phase.FALLING, at=sent_at, delay_seconds=0.0, lasts_seconds=0.0)
+    removed = replace(truncated, index=1, fault="annotations-are-removed", phase=Phase.ASLEEP)
+    result = run_ablated(replace(undisturbed.plan, strikes=(truncated, removed)), keep=True)
+    assert sum(result.strikes.values()) == 2
+    assert any("commit t7 0 20" in line for line in result.lines)  # read from the start, as nobody can help
+    assert not result.violations
+
+
 def test_what_was_committed_since_the_last_look_is_not_known_to_be_missing() -> None:
     """The look that found offsets gone had them committed; gone again before the next one, no wake waits for them."""
     expire = Strike(0, "offsets-expire", 1, Phase.ASLEEP, at=2000.0, delay_seconds=0.0, lasts_seconds=0.0)
