@@ -2,7 +2,7 @@
 
 1. `target.py`     what is held of one target between two looks; `tracker.py`: of one of its triggers
 2. `activator.py`  who is due, who is woken, and the walk of one look; `next_look.py`: when the next one is;
-                   `pressing.py`: what the rest gives way to
+                   `backlog.py`: what follows a look gives way while others wait for theirs
 3. `roster.py`     which workloads are managed, by which policy; `takeover.py`, `releasing.py`: how that begins and
                    ends; `giving_back.py`: how all of it ends at once
 4. `reading.py`    one batch read a cluster, and the probe of what may be markers only

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import defaultdict
 from dataclasses import replace
@@ -13,9 +12,9 @@ from activator.core.agenda import Agenda
 from activator.core.decide import decide, push_is_proof
 from activator.core.model import Outcome, Reason
 from activator.loop import acting, following_up, guarding, next_look, putting_back, reading, telling, unanswered
+from activator.loop.backlog import Backlog
 from activator.loop.keeping import Keeper
 from activator.loop.leading import InformedLeadership, Leading
-from activator.loop.pressing import Pressing
 from activator.loop.releasing import Releasing
 from activator.loop.roster import Roster, is_old
 
@@ -52,16 +51,14 @@ class Activator:
         informed = InformedLeadership(world.leadership)
         self._world = world = replace(world, leadership=informed)
         self._agenda = Agenda()
-        self._news = asyncio.Event()
-        self._pressing = Pressing(self._news.set)
+        self._backlog = Backlog()
         self._keeper = Keeper(world)
         self._releasing = Releasing(world, self._keeper)
         self._roster = Roster(world, self._keeper, self._releasing, self._agenda.bring_forward)
         self._leading = Leading(informed, self._roster, self._releasing, self)
         self._reading: set[tuple[Cluster, ...]] = set()
         self._waiting: defaultdict[tuple[Cluster, ...], dict[TargetRef, Push | None]] = defaultdict(dict)
-        self._held: list[Due] = []
-        """Due, but awake while there is a storm."""
+        self._news = asyncio.Event()
         self._acts = asyncio.Semaphore(ACTS_AT_ONCE)
         self._follow_ups = asyncio.Semaphore(FOLLOW_UPS_AT_ONCE)
 
@@ -121,7 +118,7 @@ class Activator:
     async def run(self) -> None:
         """Look, decide and act until cancelled. `restore` comes first, whether or not it succeeds."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keeper.run(self._pressing.give_way))
+            tasks.create_task(self._keeper.run(self._backlog.give_way))
             tasks.create_task(self._leading.run())
             tasks.create_task(self._leading.catch_up())
             while True:
@@ -153,10 +150,10 @@ class Activator:
                 waiting = self._waiting[reading.clusters_of(target)]
                 waiting[due.ref] = waiting.get(due.ref) or due.push
         for clusters in list(self._waiting):
-            if clusters not in self._reading and (batch := self._next_batch(clusters)):
+            if clusters not in self._reading:
                 self._reading.add(clusters)
-                tasks.create_task(self._read(tasks, clusters, batch))
-        self._pressing.backlog(exists=any(len(waiting) > READ_TOGETHER for waiting in self._waiting.values()))
+                tasks.create_task(self._read(tasks, clusters, self._next_batch(clusters)))
+        self._backlog.note(exists=any(len(waiting) > READ_TOGETHER for waiting in self._waiting.values()))
 
     def _next_batch(self, clusters: tuple[Cluster, ...]) -> dict[TargetRef, Push | None]:
         """Take those that wait the longest for a read of these clusters; whom a push has brought goes before."""
@@ -169,23 +166,12 @@ class Activator:
         return {ref: waiting[ref] for ref in order[:size]}
 
     def _take_due(self) -> list[Due]:
-        """Take who is due, and in their company who would be soon: a read of many costs little more than one of one.
-
-        In a storm who is awake is held: each of the woken is due within a second, and they would be half of the work.
-        """
+        """Take who is due, and in their company who would be soon: a read of many costs little more than one of one."""
         now = self._world.now()
         due = list(self._agenda.take_due(now))
         if any(one.push is None for one in due):  # a wake alone waits for nobody
             due += self._agenda.take_along(now, READ_TOGETHER - len(due))
-        if not self._pressing.is_storm:
-            due, self._held = self._held + due, []
-            return due
-        self._held += [one for one in due if not self._is_urgent(one)]
-        return [one for one in due if self._is_urgent(one)]
-
-    def _is_urgent(self, due: Due) -> bool:
-        target = self._roster.targets.get(due.ref)
-        return due.push is not None or target is None or target.asleep
+        return due
 
     async def _read(
         self, tasks: asyncio.TaskGroup, clusters: tuple[Cluster, ...], batch: dict[TargetRef, Push | None]
@@ -224,10 +210,9 @@ class Activator:
         """Look at one target; whatever comes of it, it is looked at again."""
         waiting = None
         try:
-            with self._pressing.wake() if push is not None else contextlib.nullcontext():
-                async with self._acts:
-                    done = await self._decide_and_act(target, push, links)
-            if self._follow_ups.locked() or self._pressing.is_on:
+            async with self._acts:
+                done = await self._decide_and_act(target, push, links)
+            if self._follow_ups.locked() or self._backlog.is_pressing:
                 waiting = done
             elif done is not None:
                 target.to_follow_up = None
@@ -244,7 +229,7 @@ class Activator:
         """Follow a decision up once there is room: until then the target may be woken, and decided about anew."""
         target.to_follow_up = done
         if not target.to_renew:  # commits that expire now are gone when the first process of the woken asks for them
-            await self._pressing.give_way()
+            await self._backlog.give_way()
         async with self._follow_ups:
             if target.to_follow_up is not done or target.busy:  # a newer look is followed up instead
                 return

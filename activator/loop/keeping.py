@@ -49,7 +49,8 @@ class Keeper:
         """Each is there as long as somebody writes, or waits for his turn."""
 
     def restored(self, ref: TargetRef, state: TargetState) -> None:
-        """Take note of what is kept already."""
+        """Take note of what is kept already: what waits to be written is from before another replica led."""
+        self._waiting.pop(ref, None)
         self._saved[ref] = state
 
     def offer(self, ref: TargetRef, uid: str, state: TargetState) -> None:
@@ -77,16 +78,19 @@ class Keeper:
             await self._world.states.forget(ref)
 
     async def run(self, give_way: Callable[[], Awaitable[None]]) -> None:
-        """Write what waits, until cancelled; `give_way` returns when there is nothing more pressing to do."""
+        """Write what waits, until cancelled; `give_way` returns when there is nothing more pressing to do.
+
+        Only while we lead: else another replica writes, and the next change of ours will be offered again.
+        """
         while True:
             await self._work.wait()
             self._work.clear()
-            if not self._world.leads():  # another replica writes; the next change of ours will be offered again
-                self._waiting.clear()
-                continue
             while self._waiting:
                 await give_way()
-                batch = list(islice(reversed(self._waiting), AT_ONCE))
+                if not self._world.leads():
+                    self._waiting.clear()
+                    break
+                batch = list(islice(self._waiting, AT_ONCE))
                 failed = await asyncio.gather(*(self._write(ref) for ref in batch))
                 if any(failed):
                     await asyncio.sleep(AFTER_A_FAILURE_SECONDS)

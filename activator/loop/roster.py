@@ -248,9 +248,11 @@ def is_old(target: Target, push: Push) -> bool:
 def _is_raised_by_another(workload: Workload, told: Scale) -> bool:
     """Tell whether another hand has raised a count, by what the catalog told before: a read may have been ahead of it.
 
-    Before the next look it may be lowered again.
+    Before the next look it may be lowered again. Whose hand it was is not known of a kind that has nothing but /scale:
+    of those it is up to the looks.
     """
-    return workload.scale.replicas > told.replicas and workload.replicas_manager != naming.FIELD_MANAGER
+    manager = workload.replicas_manager
+    return workload.scale.replicas > told.replicas and manager not in {None, naming.FIELD_MANAGER}
 
 
 def _is_older(scale: Scale, known: Scale) -> bool:

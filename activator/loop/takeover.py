@@ -65,6 +65,8 @@ def adopt_state(target: Target, kept: TargetState, now: datetime) -> None:
         taken_over_at=min(kept.taken_over_at, target.memory.taken_over_at, now),
         last_active=min(max(active), now) if active else None,
     )
+    if target.raised_at is not None:
+        target.raised_at = min(target.raised_at, now)
     if kept.original_replicas is not None:
         target.original_replicas = kept.original_replicas
     target.asleep_by_us = target.asleep and (target.asleep_by_us or kept.asleep_by_us)

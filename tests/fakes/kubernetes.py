@@ -184,8 +184,8 @@ class FakeApiServer:
         self.scale_targets = {key: kept for key, kept in self.scale_targets.items() if kept[0] != uid}
         self.changed()
 
-    def scale(self, ref: TargetRef, replicas: int, *, manager: str = "kubectl") -> Workload:
-        """Write spec.replicas as somebody (a person, the HPA controller, a GitOps tool)."""
+    def scale(self, ref: TargetRef, replicas: int, *, manager: str | None = "kubectl") -> Workload:
+        """Write spec.replicas as somebody (a person, the HPA controller, a GitOps tool); None: nobody can tell who."""
         stored = self.workloads[ref]
         ready = replicas if self.pods_become_ready else min(stored.workload.ready_replicas, replicas)
         return self._store(

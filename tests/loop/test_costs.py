@@ -20,7 +20,12 @@ from tests.fakes.kubernetes import conflict, too_many_requests
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:
-    from activator.core.model import Fact, TargetRef
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    import pytest
+
+    from activator.core.model import Cluster, Fact, Reading, TargetRef, Trigger
 
 POLLING_SECONDS = 30
 SETTLED_SECONDS = 150.0
@@ -98,31 +103,28 @@ async def test_the_next_wake_of_a_storm_waits_for_nothing_that_follows_the_last(
 
 
 @virtual
-async def test_in_a_storm_nothing_but_wakes_is_done() -> None:
-    """The woken are read again, and what outlives a restart is written, only once the last sleeper is woken."""
+async def test_while_looks_wait_for_their_batch_what_follows_the_others_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many targets that a process finds, each is looked at before anything is written about one of them."""
+    monkeypatch.setattr("activator.loop.activator.READ_TOGETHER", 8)
     bed = Bed(hpa=False)
-    refs = [
+    for number in range(40):
         bed.deploy(f"t{number}", replicas=0, cooldown_period="3600", polling_interval=str(POLLING_SECONDS))
-        for number in range(2 * ACTS_AT_ONCE)
-    ]
+    reader = bed.replica.reader
+    read, written = reader.read, dict[str, int]()
+
+    async def counted(cluster: Cluster, triggers: Sequence[Trigger], now: datetime) -> Mapping[Trigger, Reading]:
+        for trigger in triggers:
+            written.setdefault(trigger.topic, calls(bed)["state.save"] + calls(bed)["hpa.ensure"])
+        await asyncio.sleep(0.1)
+        return await read(cluster, triggers, now)
+
+    reader.read = counted  # type: ignore[method-assign]
     async with bed:
-        await bed.until(20)
-        bed.server.latency = timedelta(seconds=1.5)  # two rounds of ACTS_AT_ONCE: the first are due for a look before
-        bed.server.requests.clear()
-        bed.replica.reader.reads.clear()
-        began = bed.now_seconds()
-        for ref in refs:
-            bed.kafka.produce(ref.name)
-        await bed.until(began + 2.9)
-        assert sum(bed.server.replicas(ref) for ref in refs) == ACTS_AT_ONCE
-        assert set(calls(bed)) == {"scale.set"}
-        assert not bed.replica.reader.reads
-        bed.server.latency = timedelta(0)
-        await bed.until(began + 5)
-        assert all(bed.server.sent("state.save", ref) for ref in refs)
-        assert {trigger.topic for _, triggers in bed.replica.reader.reads for trigger in triggers} == {
-            ref.name for ref in refs
-        }
+        await bed.until(1.0)
+        assert written == {f"t{number}": 0 for number in range(40)}
+        await bed.until(3.0)
+        assert calls(bed)["state.save"] >= 40
+        assert len(bed.server.hpas) == 40
 
 
 @virtual

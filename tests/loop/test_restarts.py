@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from activator.core.model import Push, PushSource
 from activator.core.naming import ANNOTATION_PREFIX
+from activator.loop.takeover import adopt_state
 from activator.web import selector as selectors
 from tests.fakes.bed import Bed, Replica
 from tests.fakes.kubernetes import denied, server_error
@@ -110,6 +112,20 @@ async def test_what_was_sent_before_a_sleep_does_not_arrive_over_what_was_kept_f
             await bed.until(bed.now_seconds() + 0.001)
         assert bed.server.scale_targets[orders][1].asleep_by_us
         assert bed.now_seconds() < 110
+
+
+@virtual
+async def test_a_raise_lies_in_no_future_after_the_clock_was_stepped_back() -> None:
+    """Whoever leads again by an earlier clock waits a cooldown from now, and not from when the raise was seen."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="5")
+    async with bed:
+        await bed.until(3)
+        bed.server.scale(orders, 2, manager="kube-controller-manager")
+        await bed.until(3.1)
+        target, earlier = bed.replica.activator.targets[orders], now() - timedelta(hours=1)
+        adopt_state(target, target.state(now()), earlier)
+        assert target.raised_at == earlier
 
 
 @virtual

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from activator.core.model import Outcome, Phase, Reason
 from activator.core.naming import ANNOTATION_PREFIX, FIELD_MANAGER
 from activator.errors import SpecError
@@ -15,8 +17,6 @@ from tests.virtual_time import now, virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from activator.core.model import Notice
 
@@ -533,6 +533,21 @@ async def test_a_raise_that_is_told_after_the_scale_was_read_is_no_old_news() ->
         assert bed.server.replicas(orders) == 1
         await bed.until(raised + 23)
         assert bed.server.replicas(orders) == 0
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("manager", "raised"), [("kube-controller-manager", True), (FIELD_MANAGER, False), (None, False)]
+)
+async def test_a_raise_is_another_hands_where_that_is_known(manager: str | None, *, raised: bool) -> None:
+    """A kind that has nothing but /scale does not tell by whose hand: our own wake would begin its cooldown twice."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="5")
+    async with bed:
+        await bed.until(3)
+        bed.server.scale(orders, 2, manager=manager)
+        await bed.until(3.1)
+        assert (bed.replica.activator.targets[orders].raised_at is not None) is raised
 
 
 async def until_true(bed: Bed, condition: Callable[[], bool]) -> None:
