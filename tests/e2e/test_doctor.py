@@ -78,7 +78,7 @@ def test_each_fault_is_named_and_nothing_else(
 
 
 def test_a_metrics_api_of_another_is_no_fault(ground: Ground) -> None:
-    """Where the APIService is KEDA's, nothing is wrong: the doctor says what was chosen, and why."""
+    """Where the APIService is KEDA's, nothing is wrong: the doctor says what was chosen, and why; the HPA is gone."""
 
     def chosen() -> str:
         results = ground.results()
@@ -92,9 +92,12 @@ def test_a_metrics_api_of_another_is_no_fault(ground: Ground) -> None:
             "external.metrics.k8s.io belongs to Service keda/keda-metrics-apiserver, which is left alone: "
             "wakegate itself moves 1..N"
         )
+        until("wakegate moves it itself", lambda: not ground.stage.hpas(), 60)
     finally:
         ground.mend()
     until("nothing is wrong any more", lambda: not ground.named(), 60)
+    # The owner of the API is looked at every ten seconds: what comes next is told of an HPA.
+    until("it has its HPA again", ground.stage.hpas, 60)
 
 
 def wakegate(*arguments: str, **environment: str) -> tuple[int, str, str]:
