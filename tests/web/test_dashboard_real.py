@@ -378,7 +378,11 @@ async def test_three_thousand_targets_paint_at_once(world: World, page: Page) ->
         await page.goto("about:blank")
         await page.goto(world.url)
         await expect(page.locator("tbody tr")).to_have_count(100)
-        paints.append(await page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        # The rows are there before the frame that shows them is: the browser notes its paint a little later.
+        painted = await page.wait_for_function(
+            "performance.getEntriesByName('first-contentful-paint')[0]?.startTime", polling=10
+        )
+        paints.append(await painted.json_value())
         assert sum(received) < 150_000
     print("first paints in ms:", *map(round, paints), "bytes:", sum(received))  # noqa: T201 - a measurement
     assert min(paints[1:]) < 200
