@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 from aiokafka import AIOKafkaProducer
 
+from testbed.state import stat_fields
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -157,7 +159,7 @@ async def drive(name: str, pid: int, request: bytes, events: int, connections: i
 
 
 def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    fields = stat_fields(Path(f"/proc/{pid}/stat"))
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

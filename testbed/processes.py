@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from testbed import leash
 from testbed.errors import PartFailedError
+from testbed.state import stat_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -213,7 +214,7 @@ def _stands_still(pid: int) -> bool:
     """Say whether each thread of a process is stopped, state T of proc(5), or has ended."""
     for thread in Path(f"/proc/{pid}/task").glob("*"):
         try:
-            state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
+            state = stat_fields(thread / "stat")[0]
         except (FileNotFoundError, ProcessLookupError):
             continue
         if state not in "TZX":

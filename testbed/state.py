@@ -11,6 +11,14 @@ PROC = Path("/proc")
 START_TIME_FIELD = 22  # of /proc/PID/stat, proc(5): clock ticks after boot
 
 
+def stat_fields(path: Path) -> list[str]:
+    """Return the fields of a `stat` file of /proc from the third on, the state; raises OSError where nobody is there.
+
+    The second is the program's name in parentheses, which may contain spaces and parentheses.
+    """
+    return path.read_text().rpartition(")")[2].split()
+
+
 @dataclass(frozen=True)
 class ProcessIdentity:
     """A process, told apart from a later one with the same pid by when it began.
@@ -27,15 +35,13 @@ class ProcessIdentity:
     def of(cls, pid: int, *, proc: Path = PROC) -> Self | None:
         """Look at a process that exists now; None if there is none."""
         try:
-            stat = (proc / str(pid) / "stat").read_text()
+            stat = stat_fields(proc / str(pid) / "stat")
             boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             return None
-        # The second field is the program's name in parentheses, which may contain spaces and parentheses.
-        after_name = stat.rpartition(")")[2].split()
-        if after_name[0] == "Z":  # ended, only its parent has not asked yet
+        if stat[0] == "Z":  # ended, only its parent has not asked yet
             return None
-        return cls(pid, f"{boot}:{after_name[START_TIME_FIELD - 3]}")
+        return cls(pid, f"{boot}:{stat[START_TIME_FIELD - 3]}")
 
     def is_alive(self, *, proc: Path = PROC) -> bool:
         """Whether this very process still exists."""

@@ -31,7 +31,7 @@ from tests.fakes.kubernetes import (
 from tests.virtual_time import now
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from activator.core.model import Policy, Push, Trigger
@@ -225,6 +225,11 @@ class Bed:
     async def until(self, seconds: float) -> None:
         """Let virtual time pass until this many seconds after the start."""
         await asyncio.sleep(max(0.0, seconds - asyncio.get_running_loop().time()))
+
+    async def until_true(self, condition: Callable[[], bool]) -> None:
+        """Let virtual time pass until something is so, looking each millisecond."""
+        while not condition():
+            await self.until(self.now_seconds() + 0.001)
 
     async def _consume(self) -> None:
         """Once a second every ready replica consumes and commits; a group without replicas is Empty."""

@@ -108,8 +108,7 @@ async def test_what_was_sent_before_a_sleep_does_not_arrive_over_what_was_kept_f
         await bed.until(100.5)
         assert bed.server.replicas(orders) == 1
         bed.server.delay_next("scale.set", 2.0)
-        while bed.server.replicas(orders):
-            await bed.until(bed.now_seconds() + 0.001)
+        await bed.until_true(lambda: bed.server.replicas(orders) == 0)
         assert bed.server.scale_targets[orders][1].asleep_by_us
         assert bed.now_seconds() < 110
 

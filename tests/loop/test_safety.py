@@ -16,8 +16,6 @@ from tests.fakes.kubernetes import conflict, server_error
 from tests.virtual_time import now, virtual
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from activator.core.model import Notice
 
 
@@ -504,7 +502,7 @@ async def test_raised_and_lowered_again_on_the_way_to_sleep_it_has_its_cooldown(
     bed = Bed(hpa=False)
     orders = bed.deploy(cooldown_period="20", polling_interval="5")
     async with bed:
-        await until_true(bed, lambda: bool(bed.replica.tail.joined))
+        await bed.until_true(lambda: bool(bed.replica.tail.joined))
         raised = bed.now_seconds()
         bed.server.scale(orders, 2, manager="kube-controller-manager")
         bed.server.scale(orders, 1, manager="kube-controller-manager")
@@ -524,7 +522,7 @@ async def test_a_raise_that_is_told_after_the_scale_was_read_is_no_old_news() ->
         bed.server.watch_lag = timedelta(seconds=0.6)
         bed.server.delay_next("scale.get", 0.5)
         bed.server.delay_next("state.save", 1.0)
-        await until_true(bed, lambda: bed.now_seconds() > 19 and bed.replica.activator.targets[orders].busy)
+        await bed.until_true(lambda: bed.now_seconds() > 19 and bed.replica.activator.targets[orders].busy)
         raised = bed.now_seconds()
         bed.server.scale(orders, 2, manager="kube-controller-manager")
         await bed.until(raised + 0.001)
@@ -548,12 +546,6 @@ async def test_a_raise_is_another_hands_where_that_is_known(manager: str | None,
         bed.server.scale(orders, 2, manager=manager)
         await bed.until(3.1)
         assert (bed.replica.activator.targets[orders].raised_at is not None) is raised
-
-
-async def until_true(bed: Bed, condition: Callable[[], bool]) -> None:
-    """Let time pass until something is so, looking each millisecond."""
-    while not condition():
-        await bed.until(bed.now_seconds() + 0.001)
 
 
 @virtual

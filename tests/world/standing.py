@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from activator.ports import TopicPartition
+    from tests.fakes.kafka import FakePartition
     from tests.world.actors import Consumers
 
 NEVER = -1e9
@@ -106,13 +107,16 @@ class Standing:
         return policy.polling_interval.total_seconds()
 
     def _end(self, where: TopicPartition) -> int:
-        logs = self.consumers.logs.topics.get(where[0], ())
-        return logs[where[1]].end if where[1] < len(logs) else 0
+        log = self._log(where)
+        return 0 if log is None else log.end
 
     def _records(self, where: TopicPartition, start: int, end: int) -> Iterator[int]:
-        logs = self.consumers.logs.topics.get(where[0], ())
-        if where[1] < len(logs):
-            log = logs[where[1]]
+        if (log := self._log(where)) is not None:
             yield from (
                 offset for offset in range(max(start, log.log_start), min(end, log.end)) if offset not in log.invisible
             )
+
+    def _log(self, where: TopicPartition) -> FakePartition | None:
+        """Return the log of a partition; None: its topic is gone, or has fewer."""
+        logs = self.consumers.logs.topics.get(where[0], ())
+        return logs[where[1]] if where[1] < len(logs) else None
