@@ -1,16 +1,20 @@
 """What many targets cost: half of them asleep, half awake with real HPAs that ask through the aggregator, traced.
 
+Connections and requests are counted at the broker, by its own counters; nobody else asks it anything meanwhile.
+
 The floor, on the same parts in the same run: a process that reads the same lags, all in one batch an interval.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from benchmarks import bare, processes
 from benchmarks.crowd import crowd, start_watching
 from benchmarks.figures import Figures
+from testbed.kafka_counts import requests_answered
 from testbed.stage import until
 
 if TYPE_CHECKING:
@@ -20,6 +24,17 @@ if TYPE_CHECKING:
 
 SETTLE_SECONDS = 75.0
 FLOOR_SECONDS = 120.0
+REQUESTS = (
+    "Fetch",
+    "ListOffsets",
+    "OffsetFetch",
+    "OffsetCommit",
+    "DescribeGroups",
+    "ConsumerGroupDescribe",
+    "FindCoordinator",
+    "Metadata",
+)
+"""Those that a client sends: a broker's own to the controller, such as its heartbeat, are left out."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,12 +52,23 @@ def run(arguments: argparse.Namespace) -> None:
         wakegate = start_watching(made, sleepers)
         until("every awake target has its HPA", lambda: len(made.stage.hpas()) >= awake, 60 + awake)
         time.sleep(SETTLE_SECONDS)
-        cost = processes.watch(wakegate.process.pid or 0, arguments.minutes * 60)
+        watched, broker = wakegate.process.pid or 0, made.stage.bed.kafka.node(1).pid or 0
+        before = requests_answered(broker)
+        cost = processes.watch(watched, arguments.minutes * 60)
+        answered = Counter(requests_answered(broker)) - Counter(before)
+        clients = processes.connections(watched, broker)
         topics = [made.topic(name) for name in made.names]
         with bare.running(bare.sweeps, made.stage.bed.kafka.bootstrap_servers, topics, 30) as floor:
             least = processes.watch(floor.process_id, min(FLOOR_SECONDS, arguments.minutes * 60))
     figures.add("targets", f"{sleepers} asleep, {awake} awake, {arguments.partitions} partitions each")
     cost.add_to(figures, "wakegate")
+    figures.add("connections at the broker", str(clients))
+    counted = {api: answered[api] / cost.wall_seconds for api in REQUESTS}
+    figures.add(
+        "requests a second at the broker",
+        f"{sum(counted.values()):.1f}: " + ", ".join(f"{api} {rate:.2f}" for api, rate in counted.items()),
+    )
+    figures.raw["requests a second at the broker"] = counted
     least.add_to(figures, "floor, bare reads")
     figures.add("CPU / floor, RSS / floor", f"{cost.cores / least.cores:.1f}, {cost.rss_bytes / least.rss_bytes:.1f}")
     figures.tell()

@@ -53,5 +53,16 @@ def watch(process_id: int, seconds: float) -> Cost:
         time.sleep(min(SAMPLE_SECONDS, left))
     after, wall = process.cpu_times(), time.monotonic() - began
     cpu = after.user + after.system - before.user - before.system
-    established = [known for known in process.net_connections() if known.status == psutil.CONN_ESTABLISHED]
-    return Cost(cpu, wall, most, len(established))
+    return Cost(cpu, wall, most, len(_established(process_id)))
+
+
+def connections(client_id: int, server_id: int) -> int:
+    """Count the connections that one process has open to another, as the server sees them."""
+    local = {local for local, _ in _established(client_id)}
+    return sum(remote in local for _, remote in _established(server_id))
+
+
+def _established(process_id: int) -> list[tuple[int, int]]:
+    """Local and remote port of each established connection."""
+    known = psutil.Process(process_id).net_connections("tcp")
+    return [(one.laddr.port, one.raddr.port) for one in known if one.status == psutil.CONN_ESTABLISHED]
