@@ -61,17 +61,19 @@ class Roster:
         """Take a workload that is new or changed."""
         ref = managed.workload.ref
         target = self.targets.get(ref)
+        if target is not None and _is_older(managed.workload.scale, target.told):
+            return  # the configuration would go back with it, or one that was deleted and made anew be the first again
         if target is not None and target.workload.scale.uid != managed.workload.scale.uid:
             self.remove(ref, None)  # deleted and made anew between two looks of the catalog: another workload
             target = None
         if target is None:
             self._take_over(managed)
-        elif not _is_older(managed.workload.scale, target.told):  # else the configuration would go back with it
-            if _is_raised_by_another(managed.workload, target.told):
-                target.raised_at = self._world.now()
-            target.told = managed.workload.scale
-            self._take_workload(target, managed.workload)
-            self._take_configuration(target, managed)
+            return
+        if _is_raised_by_another(managed.workload, target.told):
+            target.raised_at = self._world.now()
+        target.told = managed.workload.scale
+        self._take_workload(target, managed.workload)
+        self._take_configuration(target, managed)
 
     def remove(self, ref: TargetRef, workload: Workload | None) -> None:
         """Take note that a workload is no longer managed; None: it is gone, and what we made goes with it."""
@@ -258,9 +260,10 @@ def _is_raised_by_another(workload: Workload, told: Scale) -> bool:
 def _is_older(scale: Scale, known: Scale) -> bool:
     """Tell whether a scale was read before the one that is known: a cache may lag behind our own last PATCH.
 
-    Resource versions of one object are comparable as numbers (KEP-5504); where they are not numbers, news is news.
+    Resource versions of one kind are comparable as numbers, also those of two objects that had the same name one after
+    the other (KEP-5504); where they are not numbers, news is news.
     """
     versions = (scale.resource_version, known.resource_version)
-    if scale.uid != known.uid or not all(version.isdecimal() for version in versions):
+    if not all(version.isdecimal() for version in versions):
         return False
     return int(versions[0]) < int(versions[1])

@@ -237,6 +237,23 @@ async def test_a_workload_that_was_deleted_and_made_anew_is_another_one() -> Non
 
 
 @virtual
+async def test_of_two_workloads_of_one_name_the_newer_one_counts() -> None:
+    """A watch that goes back in time tells of the first one after the second, which is at zero and has to be woken."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(replicas=2)
+    async with bed:
+        await bed.until(5)
+        first, annotations = bed.replica.catalog.delivered(orders), bed.server.workloads[orders].annotations
+        bed.server.delete(orders)
+        bed.server.add(orders, replicas=0, annotations=annotations)
+        await bed.until(6)
+        bed.replica.activator.upsert(first)
+        bed.kafka.produce("orders")
+        await bed.until(7)
+        assert bed.server.replicas(orders) == 1
+
+
+@virtual
 async def test_annotations_removed_while_asleep_put_it_back() -> None:
     """A target that is managed no more is given back with its original count and without its HPA."""
     bed = Bed(hpa=False)
