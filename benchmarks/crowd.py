@@ -19,7 +19,7 @@ import aiohttp
 from activator.core.naming import ANNOTATION_PREFIX
 from testbed import kubeconfig, workloads
 from testbed.bed import Testbed, TestbedOptions
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 from testbed.stage import Stage, install_crd, until
 
 if TYPE_CHECKING:
@@ -166,11 +166,13 @@ class Crowd:
 
 
 @contextlib.contextmanager
-def crowd(*, partitions: int = 1, polling_interval: str = "30", jaeger: bool = False) -> Iterator[Crowd]:
-    """Start the real parts, with Kubernetes' own times and no kubelet, and an empty stage on them."""
+def crowd(
+    *, partitions: int = 1, polling_interval: str = "30", jaeger: bool = False, hpa: HpaFlags | None = None
+) -> Iterator[Crowd]:
+    """Start the real parts, with Kubernetes' own times by default and no kubelet, and an empty stage on them."""
     sys.stdout.write("starting the parts\n")
     options = TestbedOptions(
-        hpa=HpaTimes.stock(),
+        hpa=hpa or HpaFlags.stock(),
         controllers=CONTROLLERS,
         jaeger=jaeger,
         kubelet=False,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from benchmarks.figures import Figures
 from testbed import ledger
 from testbed.bed import Testbed, TestbedOptions
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 from testbed.stage import Stage, install_crd
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run so many cycles of each target."""
     figures, dice = Figures("cycles"), random.Random(1)  # noqa: S311 - a repeatable order, nothing secret
-    with Testbed(TestbedOptions(kafka_properties=EXPIRY, jaeger=False, hpa=HpaTimes.stock())) as bed:
+    with Testbed(TestbedOptions(kafka_properties=EXPIRY, jaeger=False, hpa=HpaFlags.stock())) as bed:
         install_crd(bed)
         stage = Stage.on(bed)
         wakegate = stage.wakegate()

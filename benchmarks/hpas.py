@@ -1,4 +1,7 @@
-"""How late the stock controller manager syncs awake HPAs: it syncs each every 15 s, and sends 20 requests a second.
+"""How late the controller manager syncs awake HPAs; the stock one does each every 15 s, at 20 requests a second.
+
+`--requests-a-second` and `--concurrent-syncs` are its `--kube-api-qps` and its
+`--concurrent-horizontal-pod-autoscaler-syncs`.
 
 The floor is the sync period itself. What is counted is how long after the last one an HPA's next look at our metric
 was answered by the API server, less the period.
@@ -9,12 +12,14 @@ from __future__ import annotations
 import itertools
 import time
 from collections import defaultdict
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from benchmarks import processes
 from benchmarks.crowd import crowd, start_watching
 from benchmarks.figures import Figures
+from testbed.control_plane_flags import HpaFlags
 from testbed.stage import until
 
 if TYPE_CHECKING:
@@ -31,12 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this benchmark's options."""
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 300, 1000], help="awake targets (50 300 1000)")
     parser.add_argument("--minutes", type=float, default=4.0, help="how long each size is watched (4)")
+    parser.add_argument("--requests-a-second", type=int, default=20, help="of the controller manager (20)")
+    parser.add_argument("--concurrent-syncs", type=int, default=5, help="of the controller manager (5)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Add awake targets, and look at the audit log at each size."""
     figures = Figures("hpas")
-    with crowd() as made:
+    hpa = replace(
+        HpaFlags.stock(),
+        requests_a_second=arguments.requests_a_second,
+        concurrent_syncs=arguments.concurrent_syncs,
+    )
+    figures.add("controller manager", f"{hpa.requests_a_second} requests a second, {hpa.concurrent_syncs} syncs")
+    with crowd(hpa=hpa) as made:
         wakegate = start_watching(made, 0)
         for size in sorted(arguments.sizes):
             began = time.monotonic()

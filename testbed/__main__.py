@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from testbed import background, builds, cache, state
 from testbed.background import BackgroundPlace
 from testbed.bed import TestbedOptions, parts_needed
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 from testbed.errors import TestbedError
 from testbed.progress import Progress
 
@@ -80,7 +80,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _options(arguments: argparse.Namespace) -> TestbedOptions:
     return TestbedOptions(
         kafka_nodes=arguments.kafka_nodes,
-        hpa=HpaTimes(arguments.hpa_sync_period, arguments.hpa_downscale_stabilization),
+        hpa=HpaFlags(arguments.hpa_sync_period, arguments.hpa_downscale_stabilization),
         jaeger=not arguments.no_jaeger,
         kubelet=not arguments.no_kubelet,
     )

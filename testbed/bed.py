@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from testbed import builds
 from testbed.control_plane import ControlPlane
-from testbed.control_plane_flags import CONTROLLERS, HpaTimes
+from testbed.control_plane_flags import CONTROLLERS, HpaFlags
 from testbed.errors import ApiError, TestbedError
 from testbed.jaeger import Jaeger
 from testbed.kafka import KafkaCluster
@@ -42,7 +42,7 @@ class TestbedOptions:
         kafka_properties: added to each node's server.properties.
         kafka_listeners: secured listeners beside PLAINTEXT.
         control_plane: whether to start etcd, the API server and the controllers.
-        hpa: the HPA controller's times.
+        hpa: the HPA controller's times and pace.
         controllers: which controllers run.
         jaeger: whether to start Jaeger.
         kubelet: whether Pods run, as local processes.
@@ -56,7 +56,7 @@ class TestbedOptions:
     kafka_properties: Mapping[str, str] = field(default_factory=dict)
     kafka_listeners: Sequence[Listener] = ()
     control_plane: bool = True
-    hpa: HpaTimes = field(default_factory=HpaTimes)
+    hpa: HpaFlags = field(default_factory=HpaFlags)
     controllers: Sequence[str] = CONTROLLERS
     jaeger: bool = True
     kubelet: bool = True

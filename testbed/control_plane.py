@@ -11,7 +11,7 @@ from urllib.error import URLError
 from testbed import audit, builds, control_plane_flags
 from testbed.api import ApiClient
 from testbed.certificates import CertificateAuthority, write_signing_key
-from testbed.control_plane_flags import ControlPlaneFiles, ControlPlanePorts, HpaTimes
+from testbed.control_plane_flags import ControlPlaneFiles, ControlPlanePorts, HpaFlags
 from testbed.errors import ApiError
 from testbed.kubeconfig import Credentials
 from testbed.ports import LOOPBACK, ReservedPorts
@@ -40,14 +40,14 @@ class ControlPlane:
 
     Args:
         run_directory: where certificates, data and logs go.
-        hpa: the HPA controller's times; `HpaTimes.stock()` for Kubernetes' own.
+        hpa: the HPA controller's times and pace; `HpaFlags.stock()` for Kubernetes' own.
         controllers: which controllers run.
         api_server_flags: added to kube-apiserver's command line.
         controller_manager_flags: added to kube-controller-manager's command line.
     """
 
     run_directory: Path
-    hpa: HpaTimes = field(default_factory=HpaTimes)
+    hpa: HpaFlags = field(default_factory=HpaFlags)
     controllers: Sequence[str] = control_plane_flags.CONTROLLERS
     api_server_flags: Sequence[str] = ()
     controller_manager_flags: Sequence[str] = ()

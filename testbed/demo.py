@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from testbed.bed import Testbed, TestbedOptions
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 from testbed.stage import Stage, install_crd
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Timeline:
 def run() -> int:
     """Play it once; 0: it went 0 -> 1 -> 5 -> 0 and consumed every record."""
     sys.stdout.write("starting Kafka, etcd, the API server, the HPA controller and Jaeger (some seconds)\n")
-    with Testbed(TestbedOptions(hpa=HpaTimes(sync_period="5s"))) as bed:
+    with Testbed(TestbedOptions(hpa=HpaFlags(sync_period="5s"))) as bed:
         install_crd(bed)
         stage = Stage.on(bed)
         wakegate = stage.wakegate()

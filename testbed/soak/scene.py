@@ -16,7 +16,7 @@ from confluent_kafka import admin
 
 from testbed import kubeconfig
 from testbed.bed import Testbed, TestbedOptions
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 from testbed.kafka_config import Listener
 from testbed.ports import LOOPBACK, ReservedPorts
 from testbed.soak.plan import NODES
@@ -202,7 +202,7 @@ class Scene:
             kafka_nodes=NODES,
             kafka_properties=KAFKA_PROPERTIES,
             kafka_listeners=listeners,
-            hpa=HpaTimes.stock(),
+            hpa=HpaFlags.stock(),
             jaeger=False,
             run_directory=self._run_directory,
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from testbed.bed import Testbed, TestbedOptions
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 from testbed.mongo import Mongo
 from testbed.stage import Stage, install_crd, install_keda_crds, remove_keda_crds
 from testbed.stage_report import report as stage_report
@@ -29,7 +29,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.fixture(scope="package")
 def quick_bed() -> Iterator[Testbed]:
     """All parts, with an HPA controller that looks every two seconds."""
-    with Testbed(TestbedOptions(hpa=HpaTimes(sync_period="2s", downscale_stabilization="5s"))) as bed:
+    with Testbed(TestbedOptions(hpa=HpaFlags(sync_period="2s", downscale_stabilization="5s"))) as bed:
         install_crd(bed)
         yield bed
 
@@ -45,7 +45,7 @@ def keda_bed(quick_bed: Testbed) -> Iterator[Testbed]:
 @pytest.fixture(scope="module")
 def stock_bed() -> Iterator[Testbed]:
     """All parts, with the HPA controller's own times."""
-    with Testbed(TestbedOptions(hpa=HpaTimes.stock())) as bed:
+    with Testbed(TestbedOptions(hpa=HpaFlags.stock())) as bed:
         install_crd(bed)
         yield bed
 

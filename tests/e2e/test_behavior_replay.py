@@ -36,7 +36,7 @@ from activator.web.external_metrics import ExternalMetricsServer
 from activator.wiring import Clock
 from testbed import workloads
 from testbed.control_plane import ControlPlane
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +112,7 @@ class Script:
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[ControlPlane]:
     """Yield a control plane whose HPA controller looks often; Pods stay Pending, which is all that is needed."""
-    with ControlPlane(tmp_path, hpa=HpaTimes(sync_period=f"{SYNC_SECONDS * 1000:.0f}ms")) as started:
+    with ControlPlane(tmp_path, hpa=HpaFlags(sync_period=f"{SYNC_SECONDS * 1000:.0f}ms")) as started:
         yield started
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from testbed.bed import Testbed, TestbedOptions
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 from testbed.install import API_SERVICE, NAMESPACE, Installation
 from testbed.stage import Stage, until
 
@@ -37,7 +37,7 @@ WITHIN_SECONDS = 400
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Testbed]:
     """Kafka and a control plane of its own, because the whole cluster is managed."""
-    with Testbed(TestbedOptions(jaeger=False, hpa=HpaTimes(sync_period="2s", downscale_stabilization="5s"))) as made:
+    with Testbed(TestbedOptions(jaeger=False, hpa=HpaFlags(sync_period="2s", downscale_stabilization="5s"))) as made:
         yield made
 
 

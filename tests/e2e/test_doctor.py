@@ -16,7 +16,7 @@ import yaml
 
 from activator.doctor.checks import CHECKS, CHECKS_BEFORE, problems
 from testbed.bed import REPOSITORY, Testbed, TestbedOptions
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 from testbed.install import NAMESPACE, Installation
 from testbed.stage import Stage, until
 from tests.e2e.installation_faults import FAULTS
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.real
 def ground() -> Iterator[Ground]:
     """The overlay for Kubernetes on a Kafka with ACLs, and a consumer that has consumed and sleeps."""
     options = TestbedOptions(
-        jaeger=False, kafka_properties=ACLS, hpa=HpaTimes(sync_period="2s", downscale_stabilization="5s")
+        jaeger=False, kafka_properties=ACLS, hpa=HpaFlags(sync_period="2s", downscale_stabilization="5s")
     )
     with Testbed(options) as bed, pytest.MonkeyPatch.context() as environment:
         environment.setenv("KUBECONFIG", str(bed.control_plane.kubeconfig))

@@ -14,7 +14,7 @@ import pytest
 from activator.kubernetes.scaled_objects import FINALIZER
 from testbed import ledger
 from testbed.bed import Testbed, TestbedOptions
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 from testbed.install import API_SERVICE, NAMESPACE, Release
 from testbed.stage import Stage, install_keda_crds, is_served, remove_keda_crds, until
 from tests.e2e.installed_gateway import SECRETS, Sent, create_secrets, send
@@ -47,7 +47,7 @@ COLLECTIONS = (
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Testbed]:
     """Kafka and a control plane of its own, because the whole cluster is managed."""
-    with Testbed(TestbedOptions(jaeger=False, hpa=HpaTimes(sync_period="2s", downscale_stabilization="5s"))) as made:
+    with Testbed(TestbedOptions(jaeger=False, hpa=HpaFlags(sync_period="2s", downscale_stabilization="5s"))) as made:
         labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
         made.control_plane.api.apply(namespace)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from testbed.bed import REPOSITORY, Testbed, TestbedOptions
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 from testbed.install import API_SERVICE, NAMESPACE, Installation
 from testbed.stage import Stage, until
 from tests.e2e.installed_gateway import Sent, create_secrets, send
@@ -56,7 +56,7 @@ NOT_SEEN: dict[Use, str] = {
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Testbed]:
     """Kafka and a control plane of its own, because the whole cluster is managed."""
-    with Testbed(TestbedOptions(jaeger=False, hpa=HpaTimes(sync_period="2s", downscale_stabilization="5s"))) as made:
+    with Testbed(TestbedOptions(jaeger=False, hpa=HpaFlags(sync_period="2s", downscale_stabilization="5s"))) as made:
         yield made
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from testbed import ledger
 from testbed.bed import Testbed, TestbedOptions
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 from testbed.stage import Stage, install_crd, until
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ KINDS = [
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Testbed]:
     """All parts but Jaeger, with a Kafka that forgets the offsets of a group without members after a minute."""
-    with Testbed(TestbedOptions(kafka_properties=EXPIRY, jaeger=False, hpa=HpaTimes(sync_period="2s"))) as made:
+    with Testbed(TestbedOptions(kafka_properties=EXPIRY, jaeger=False, hpa=HpaFlags(sync_period="2s"))) as made:
         install_crd(made)
         yield made
 

@@ -16,7 +16,7 @@ from activator.web.certificates import SelfSigned
 from activator.web.external_metrics import ExternalMetricsServer, Served
 from activator.web.metric_store import InMemoryMetricStore
 from testbed.bed import Testbed, TestbedOptions
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 from testbed.errors import ApiError
 from testbed.stage import is_served
 
@@ -88,7 +88,7 @@ class FrontProxyOf:
 @pytest.fixture(scope="module")
 def bed() -> Iterator[Testbed]:
     """An API server with the real HPA controller, and no node."""
-    options = TestbedOptions(kafka_nodes=0, jaeger=False, kubelet=False, hpa=HpaTimes(sync_period="1s"))
+    options = TestbedOptions(kafka_nodes=0, jaeger=False, kubelet=False, hpa=HpaFlags(sync_period="1s"))
     with Testbed(options) as made:
         made.control_plane.api.create_namespaces(["shop"])
         yield made

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from testbed.bed import REPOSITORY, Testbed, TestbedOptions
-from testbed.control_plane_flags import HpaTimes
+from testbed.control_plane_flags import HpaFlags
 from testbed.kafka_config import Listener
 from testbed.stage import install_crd, install_keda_crds
 from tests.e2e.secured.ground import ELSEWHERE, FIRST, LONG_AGO, USER
@@ -27,7 +27,7 @@ LISTENERS = (
 @pytest.fixture(scope="package")
 def bed() -> Iterator[Testbed]:
     """All parts, with a Kafka that asks who one is."""
-    options = TestbedOptions(hpa=HpaTimes(sync_period="2s", downscale_stabilization="5s"), kafka_listeners=LISTENERS)
+    options = TestbedOptions(hpa=HpaFlags(sync_period="2s", downscale_stabilization="5s"), kafka_listeners=LISTENERS)
     with Testbed(options) as made:
         install_crd(made)
         install_keda_crds(made)
