@@ -302,7 +302,9 @@ class Catalog:
                 await asyncio.sleep(LISTED_AGAIN_AFTER_SECONDS)
             else:
                 break
+        lost, self.stream.lost = self.stream.lost, set()
         self._look()
+        self.stream.lost = lost  # a list is complete: only what comes after it can be lost (seed 2537)
         self._at(0.0, listener.synced)
         unsubscribe = self._server.subscribe(self._look)
         try:

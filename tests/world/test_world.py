@@ -192,3 +192,13 @@ def test_what_was_another_leader_s_to_tell_is_told_by_its_sender_who_leads_again
     (told,) = [line for line in lines if " applied " in line]
     assert float(told.split()[0]) > next(float(line.split()[0]) for line in lines if " leads wakegate-1" in line)
     assert not result.violations
+
+
+def test_the_first_list_of_a_process_is_complete() -> None:
+    """Whose events are lost as another replica starts is in its list all the same: it is given back by nobody."""
+    second = Strike(0, "second-leader", 9, Phase.ASLEEP, at=300.0, delay_seconds=0.0, lasts_seconds=120.0)
+    lost = replace(second, index=1, fault="watch-event-is-lost", at=300.001, lasts_seconds=60.0)
+    result = run_ablated(replace(plan_of(2537).narrowed(targets=[9], until=600.0), strikes=(second, lost)), keep=True)
+    assert sum(result.strikes.values()) == 2
+    assert not any("release: unmanaged" in line for line in result.lines)
+    assert not result.violations
