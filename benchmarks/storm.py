@@ -71,19 +71,22 @@ def _one_storm(figures: Figures, made: Crowd, names: Sequence[str], floor: float
     while not all(made.answered(names).values()) and time.monotonic() < deadline:
         time.sleep(1)
     time.sleep(3)  # a second PATCH of one that was woken already would come about now
-    answered = {name: [patch.completed_at for patch in patches] for name, patches in made.answered(names).items()}
+    answered = made.answered(names)
+    woken = {name: patches[0] for name, patches in answered.items() if patches}
     first, last_ack = min(acknowledged.values()), max(acknowledged.values())
-    took = {name: (times[0] - acknowledged[name]).total_seconds() for name, times in answered.items() if times}
-    last = (max(times[0] for times in answered.values() if times) - first).total_seconds()
-    twice = sum(len(times) > 1 for times in answered.values())
+    sent = {name: (patch.received_at - acknowledged[name]).total_seconds() for name, patch in woken.items()}
+    took = {name: (patch.completed_at - acknowledged[name]).total_seconds() for name, patch in woken.items()}
+    last = (max(patch.completed_at for patch in woken.values()) - first).total_seconds()
+    twice = sum(len(patches) > 1 for patches in answered.values())
     label = f"{len(names)} at once"
     spread = (last_ack - first).total_seconds()
     figures.add(
         f"{label}: first ack -> last 200", f"{last:.2f} s (all acknowledged after {spread:.2f} s); {last / floor:.2f} x"
     )
+    figures.add_latencies(f"{label}: own ack -> own PATCH at the server", list(sent.values()))
     figures.add_latencies(f"{label}: own ack -> own 200", list(took.values()))
     figures.add(f"{label}: floor, bare PATCHes", f"{floor:.2f} s")
-    figures.add(f"{label}: woken by exactly one PATCH", f"{len(took) - twice} of {len(names)}")
+    figures.add(f"{label}: woken by exactly one PATCH", f"{len(woken) - twice} of {len(names)}")
     others = _other_answers(made, names)
     figures.add(
         f"{label}: other answers to its PATCHes", ", ".join(f"{code}: {n}" for code, n in others.items()) or "none"

@@ -43,8 +43,9 @@ WATCH_SECONDS = (240, 300)
 """Every watch asks to be ended after a random time between these, so that they do not all end together."""
 WATCH_SILENCE = timedelta(seconds=80)
 """A watch that says nothing for so long is taken for dead: bookmarks come every 60 s, and TCP alone never tells."""
-WARM_EVERY = timedelta(seconds=10)
-"""How often a kept-warm connection is used: under the 15 s after which aiohttp closes an idle one."""
+WARM_EVERY = timedelta(seconds=50)
+"""How often kept-warm connections are used: balancers before an API server give up idle ones after a minute, the API
+server itself after 90 s, we after `configuration.IDLE_SECONDS`."""
 PAGE_SIZE = 200
 """Objects a list page: fewer cost the server a read of etcd each, more hold the loop (200 Deployments: about 15 ms)."""
 
@@ -88,13 +89,12 @@ class KubernetesClient:
         await self._calls.close()
         await self._watches.close()
 
-    async def keep_warm(self) -> None:
-        """Use one connection every ten seconds until cancelled, so that the next call need not wait for TCP and TLS."""
+    async def keep_warm(self, connections: int) -> None:
+        """Use so many connections at once, again and again until cancelled: the next calls wait for no TCP and TLS."""
         while True:
-            try:
-                # /version is open to every account; where it is not, a 403 warms the connection just as well.
-                await self._send("GET", "/version", deadline=REQUEST_DEADLINE)
-            except Exception as error:  # noqa: BLE001 - the next real call meets the same trouble and reports it
+            # /version is open to every account; where it is not, a 403 warms the connection just as well.
+            asked = (self._send("GET", "/version", deadline=REQUEST_DEADLINE) for _ in range(connections))
+            for error in {str(found) for found in await asyncio.gather(*asked, return_exceptions=True)}:
                 log.debug("connection to %s could not be kept warm: %s", self.server, error)
             await asyncio.sleep(WARM_EVERY.total_seconds())
 

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 CREDENTIALS_CHECKED_EVERY = timedelta(seconds=60)
 """How often a kubeconfig's token is looked at again; exec plugins run only when their token is about to expire."""
+IDLE_SECONDS = 75.0
+"""How long an idle connection is kept: with aiohttp's 15 s most wakes would need a new one, and an API server closes
+its own after 90 s (`IdleTimeout` of its HTTP server)."""
 _LARGEST_LINE = 2**21
 """Bytes: a watch tells an object as one line, and etcd takes 1.5 MiB."""
 _CREDENTIALS_DEADLINE = timedelta(seconds=20)
@@ -95,6 +98,7 @@ def new_api_client(configuration: Configuration, connections: int) -> ApiClient:
     # aiohttp documents this method for overriding; the connector is the library's, so that its TLS settings stay.
     connect = connector._create_connection  # type: ignore[union-attr]  # noqa: SLF001
     connector._create_connection = _cut_when_closed(connect)  # type: ignore[union-attr, method-assign]  # noqa: SLF001
+    connector._keepalive_timeout = IDLE_SECONDS  # type: ignore[union-attr]  # noqa: SLF001 - as the library makes it
     api.rest_client.pool_manager.detach()
     api.rest_client.pool_manager = aiohttp.ClientSession(connector=connector, read_bufsize=_LARGEST_LINE)
     return api

@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 
 WAKE_CONNECTIONS = 64
 """As many as targets are acted upon at the same time."""
+WARM_CONNECTIONS = 32
+"""Kept ready for a storm of wakes: where each of them had to agree on TLS first, a hundred took half as long again."""
 
 
 class Cluster:

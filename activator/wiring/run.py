@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from activator.telemetry.metrics import OutsideCollector
 from activator.web.dashboard import Dashboard
 from activator.web.external_metrics import ExternalMetricsServer
 from activator.web.server import Server
-from activator.wiring.cluster import Cluster, process_identity, scaled_object_tasks
+from activator.wiring.cluster import WARM_CONNECTIONS, Cluster, process_identity, scaled_object_tasks
 from activator.wiring.garbage import keep_pauses_short
 from activator.wiring.parts import Clock, Pushes, observability, running
 
@@ -90,7 +91,7 @@ def _tasks(
         "tail": tail.run,
         "catalog": manage,
         "loop": activator.run,
-        "warm connection": cluster.scale_client.keep_warm,
+        "warm connections": partial(cluster.scale_client.keep_warm, WARM_CONNECTIONS),
         "garbage collection": keep_pauses_short,
     }
 

@@ -287,22 +287,25 @@ async def test_watches_leave_room_for_calls(scripted: Scripted) -> None:
             await watch.aclose()
 
 
-async def test_a_warm_connection_is_used_again_and_again(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the server answers: the next wake needs no handshake."""
+async def test_warm_connections_are_used_again_and_again(scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the server answers: the next wakes, of a storm too, need no handshake."""
     monkeypatch.setattr(module, "WARM_EVERY", timedelta(seconds=0.01))
-    enough = asyncio.Event()
+    all_there, enough = asyncio.Event(), asyncio.Event()
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        if len(api.requests) == 5:
+        if len(api.requests) == 3:
+            all_there.set()
+        if len(api.requests) == 15:
             enough.set()
+        await all_there.wait()
         return await refused(403)(request)
 
     async with scripted(answer) as (client, api):
-        task = asyncio.create_task(client.keep_warm())
+        task = asyncio.create_task(client.keep_warm(3))
         await asyncio.wait_for(enough.wait(), 5)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert len({id(request.transport) for request in api.requests[:5]}) == 1
+        assert len({id(request.transport) for request in api.requests[:15]}) == 3
 
 
 async def test_a_call_over_a_warm_connection_needs_no_thread(
