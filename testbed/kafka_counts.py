@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from importlib import resources
 
+from testbed import builds
 from testbed.errors import PartFailedError
 
 SECONDS = 60.0
@@ -17,12 +18,17 @@ def requests_answered(process_id: int) -> dict[str, int]:
     FetchConsumer or FetchFollower.
 
     Raises:
+        MissingToolError: there is no JDK: a Java runtime alone lets nobody into another one.
         PartFailedError: the broker's JVM let nobody in; carries what was said.
     """
+    builds.require_tools("the counters of Kafka", ["java", "javac"])
+    where = f"the counters of the broker with process id {process_id}"
     with resources.as_file(resources.files("testbed") / "templates" / "RequestCounts.java") as source:
         command = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", str(source), str(process_id)]
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    if asked.returncode:
-        said = asked.stderr.splitlines()[:1]
-        raise PartFailedError(f"the counters of the broker with process id {process_id}: {''.join(said)}")
+        try:
+            asked = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+        except subprocess.TimeoutExpired as error:
+            raise PartFailedError(f"{where}: no answer within {SECONDS:.0f} s") from error
+        except subprocess.CalledProcessError as error:
+            raise PartFailedError(f"{where}: {''.join(error.stderr.splitlines()[:1])}") from error
     return {api: int(count) for api, count in map(str.split, asked.stdout.splitlines())}

@@ -19,7 +19,7 @@ import aiohttp
 import tenacity
 
 from activator.core.naming import FIELD_MANAGER
-from activator.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
+from activator.errors import ConflictError, InvalidError, NotFoundError, UnavailableError, WakegateError
 from activator.kubernetes import configuration as configurations
 from activator.kubernetes.responses import ExpiredError, error_of, error_of_status
 
@@ -43,9 +43,10 @@ WATCH_SECONDS = (240, 300)
 """Every watch asks to be ended after a random time between these, so that they do not all end together."""
 WATCH_SILENCE = timedelta(seconds=80)
 """A watch that says nothing for so long is taken for dead: bookmarks come every 60 s, and TCP alone never tells."""
-WARM_EVERY = timedelta(seconds=50)
-"""How often kept-warm connections are used: balancers before an API server give up idle ones after a minute, the API
-server itself after 90 s, we after `configuration.IDLE_SECONDS`."""
+WARM_EVERY = timedelta(seconds=45)
+"""How often kept-warm connections are used: before `configuration.IDLE_SECONDS` are over."""
+WARM_AGAIN_AFTER = timedelta(seconds=5)
+"""When it is tried again where one of them was not answered."""
 PAGE_SIZE = 200
 """Objects a list page: fewer cost the server a read of etcd each, more hold the loop (200 Deployments: about 15 ms)."""
 
@@ -92,11 +93,18 @@ class KubernetesClient:
     async def keep_warm(self, connections: int) -> None:
         """Use so many connections at once, again and again until cancelled: the next calls wait for no TCP and TLS."""
         while True:
-            # /version is open to every account; where it is not, a 403 warms the connection just as well.
-            asked = (self._send("GET", "/version", deadline=REQUEST_DEADLINE) for _ in range(connections))
-            for error in {str(found) for found in await asyncio.gather(*asked, return_exceptions=True)}:
-                log.debug("connection to %s could not be kept warm: %s", self.server, error)
-            await asyncio.sleep(WARM_EVERY.total_seconds())
+            answers = await asyncio.gather(*(self._is_answered() for _ in range(connections)))
+            await asyncio.sleep((WARM_EVERY if all(answers) else WARM_AGAIN_AFTER).total_seconds())
+
+    async def _is_answered(self) -> bool:
+        try:
+            await self._send("GET", "/version", deadline=REQUEST_DEADLINE)
+        except UnavailableError as error:  # the next real call meets the same trouble and reports it
+            log.debug("connection to %s could not be kept warm: %s", self.server, error)
+            return False
+        except WakegateError:
+            pass  # /version is open to every account; where it is not, a 403 warms the connection just as well
+        return True
 
     # --------------------------------------------------------------------------------------------------- reading
 

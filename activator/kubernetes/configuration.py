@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import time
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -29,9 +30,12 @@ log = logging.getLogger(__name__)
 
 CREDENTIALS_CHECKED_EVERY = timedelta(seconds=60)
 """How often a kubeconfig's token is looked at again; exec plugins run only when their token is about to expire."""
-IDLE_SECONDS = 75.0
-"""How long an idle connection is kept: with aiohttp's 15 s most wakes would need a new one, and an API server closes
-its own after 90 s (`IdleTimeout` of its HTTP server)."""
+IDLE_SECONDS = 55.0
+"""How long an idle connection is kept: with aiohttp's 15 s most wakes would need a new one; a balancer often closes its
+own after a minute, and an API server after 90 s (`IdleTimeout` of its HTTP server)."""
+_KEEPALIVE = {"TCP_KEEPIDLE": 5, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
+"""Seconds, seconds, probes: a peer that is gone without a word is known to be within 11 s, and not by the wake that it
+would have kept for as long as a call may take. A system that does not know one of them has its own."""
 _LARGEST_LINE = 2**21
 """Bytes: a watch tells an object as one line, and etcd takes 1.5 MiB."""
 _CREDENTIALS_DEADLINE = timedelta(seconds=20)
@@ -126,9 +130,20 @@ def _cut_when_closed(
                 connecting.cancel()
             raise
         protocol.close = protocol.abort  # type: ignore[method-assign]
+        _probe_while_idle(protocol)
         return protocol
 
     return connect_to_be_cut
+
+
+def _probe_while_idle(protocol: ResponseHandler) -> None:
+    """Let the kernel ask now and then whether the peer is still there: a node without power says no farewell."""
+    if protocol.transport is not None:
+        connection = protocol.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if (option := getattr(socket, name, None)) is not None:
+                connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _cut(connecting: asyncio.Task[ResponseHandler]) -> None:

@@ -61,8 +61,8 @@ class Roster:
         """Take a workload that is new or changed."""
         ref = managed.workload.ref
         target = self.targets.get(ref)
-        if target is not None and _is_older(managed.workload.scale, target.told):
-            return  # the configuration would go back with it, or one that was deleted and made anew be the first again
+        if target is not None and _is_old_news(target, managed.workload.scale):
+            return  # the configuration would go back with it
         if target is not None and target.workload.scale.uid != managed.workload.scale.uid:
             self.remove(ref, None)  # deleted and made anew between two looks of the catalog: another workload
             target = None
@@ -255,6 +255,12 @@ def _is_raised_by_another(workload: Workload, told: Scale) -> bool:
     """
     manager = workload.replicas_manager
     return workload.scale.replicas > told.replicas and manager not in {None, naming.FIELD_MANAGER}
+
+
+def _is_old_news(target: Target, scale: Scale) -> bool:
+    """Tell whether the catalog tells again what it, or a look at one made anew since, knows better."""
+    is_another = scale.uid != target.workload.scale.uid
+    return _is_older(scale, target.told) or (is_another and _is_older(scale, target.workload.scale))
 
 
 def _is_older(scale: Scale, known: Scale) -> bool:

@@ -20,6 +20,7 @@ from activator.errors import (
     WakegateError,
 )
 from activator.kubernetes import client as module
+from activator.kubernetes import configuration
 from activator.kubernetes.responses import ExpiredError
 from tests.kubernetes import scripted_server as server
 from tests.kubernetes.scripted_server import hang_up, ok, refused, silence, stream
@@ -306,6 +307,56 @@ async def test_warm_connections_are_used_again_and_again(scripted: Scripted, mon
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert len({id(request.transport) for request in api.requests[:15]}) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "again"),
+    [(ok(FOUND), "WARM_EVERY"), (refused(403), "WARM_EVERY"), (refused(500), "WARM_AGAIN_AFTER")],
+    ids=["answered", "denied", "in trouble"],
+)
+async def test_connections_that_could_not_be_kept_warm_are_tried_again_soon(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch, answer: Answer, again: str
+) -> None:
+    """A round of which one call was not answered is no round: a wake in the next 45 s would need a handshake."""
+    for pause in ("WARM_EVERY", "WARM_AGAIN_AFTER"):
+        monkeypatch.setattr(module, pause, timedelta(hours=pause != again))
+    enough = asyncio.Event()
+
+    async def counted(request: web.Request) -> web.StreamResponse:
+        if len(api.requests) == 6:
+            enough.set()
+        return await answer(request)
+
+    async with scripted(counted) as (client, api):
+        task = asyncio.create_task(client.keep_warm(2))
+        await asyncio.wait_for(enough.wait(), 5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_kernel_asks_whether_an_idle_peer_is_still_there(scripted: Scripted) -> None:
+    """A node that loses its power says no farewell: the wake that meets its connection would wait for five seconds."""
+    async with scripted(ok(FOUND)) as (client, _):
+        await client.get(ORDERS)
+        connector = client._calls.rest_client.pool_manager.connector
+        assert connector is not None
+        ((idle, _),) = next(iter(connector._conns.values()))
+        assert idle.transport is not None
+        connection = idle.transport.get_extra_info("socket")
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+@pytest.mark.parametrize(("idle_seconds", "connections"), [(configuration.IDLE_SECONDS, 1), (0.0, 2)])
+async def test_an_idle_connection_is_kept_for_as_long_as_we_say(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch, idle_seconds: float, connections: int
+) -> None:
+    """And that is longer than until it is used again to keep it warm."""
+    monkeypatch.setattr(configuration, "IDLE_SECONDS", idle_seconds)
+    async with scripted(ok(FOUND)) as (client, api):
+        await client.get(ORDERS)
+        await client.get(ORDERS)
+        assert len({id(request.transport) for request in api.requests}) == connections
+    assert module.WARM_EVERY.total_seconds() < configuration.IDLE_SECONDS or not idle_seconds
 
 
 async def test_a_call_over_a_warm_connection_needs_no_thread(

@@ -11,6 +11,7 @@ import pytest
 from activator.core.model import Outcome, Phase, Reason
 from activator.core.naming import ANNOTATION_PREFIX, FIELD_MANAGER
 from activator.errors import SpecError
+from activator.loop import acting
 from tests.fakes.bed import Bed, ref
 from tests.fakes.kubernetes import conflict, server_error
 from tests.virtual_time import now, virtual
@@ -251,6 +252,25 @@ async def test_of_two_workloads_of_one_name_the_newer_one_counts() -> None:
         bed.kafka.produce("orders")
         await bed.until(7)
         assert bed.server.replicas(orders) == 1
+
+
+@virtual
+async def test_what_a_look_has_seen_of_the_one_made_anew_is_newer_than_what_a_watch_tells_of_the_first() -> None:
+    """The watch lags, and tells of a last change of the first one after a look has read the second one's count."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(replicas=2)
+    async with bed:
+        await bed.until(5)
+        bed.server.watch_lag = timedelta(seconds=1)
+        bed.server.touch(orders)
+        changed = bed.server.workloads[orders].workload
+        annotations = bed.server.workloads[orders].annotations
+        bed.server.delete(orders)
+        bed.server.add(orders, replicas=0, annotations=annotations)
+        target = bed.replica.activator.targets[orders]
+        acting.take_scale(target, bed.server.workloads[orders].workload.scale)
+        bed.replica.activator.upsert(replace(bed.replica.catalog.delivered(orders), workload=changed))
+        assert bed.replica.activator.targets[orders] is target
 
 
 @virtual
