@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from benchmarks.crowd import Crowd
 
+STOCK = HpaFlags.stock()
 PERIOD = timedelta(seconds=15)
 CONTROLLER = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
 SETTLE_SECONDS = 60.0
@@ -36,15 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this benchmark's options."""
     parser.add_argument("--sizes", type=int, nargs="+", default=[50, 300, 1000], help="awake targets (50 300 1000)")
     parser.add_argument("--minutes", type=float, default=4.0, help="how long each size is watched (4)")
-    parser.add_argument("--requests-a-second", type=int, default=20, help="of the controller manager (20)")
-    parser.add_argument("--concurrent-syncs", type=int, default=5, help="of the controller manager (5)")
+    parser.add_argument(
+        "--requests-a-second", type=int, default=STOCK.requests_a_second, help="its --kube-api-qps (20)"
+    )
+    parser.add_argument("--concurrent-syncs", type=int, default=STOCK.concurrent_syncs, help="its syncs at a time (5)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Add awake targets, and look at the audit log at each size."""
     figures = Figures("hpas")
     hpa = replace(
-        HpaFlags.stock(),
+        STOCK,
         requests_a_second=arguments.requests_a_second,
         concurrent_syncs=arguments.concurrent_syncs,
     )

@@ -65,15 +65,17 @@ def run(arguments: argparse.Namespace) -> None:
     figures.add("targets", f"{sleepers} asleep, {awake} awake, {arguments.partitions} partitions each")
     cost.add_to(figures, "wakegate")
     figures.add("connections at the broker", str(clients))
-    counted = {api: answered[api] / counted_seconds for api in REQUESTS}
-    figures.add(
-        "requests a second at the broker",
-        f"{sum(counted.values()):.1f}: " + ", ".join(f"{api} {rate:.2f}" for api, rate in counted.items()),
-    )
-    figures.raw["requests a second at the broker"] = counted
+    _add_requests(figures, {api: answered[api] / counted_seconds for api in REQUESTS})
     least.add_to(figures, "floor, bare reads")
     figures.add("CPU / floor, RSS / floor", f"{cost.cores / least.cores:.1f}, {cost.rss_bytes / least.rss_bytes:.1f}")
     figures.tell()
+
+
+def _add_requests(figures: Figures, a_second: dict[str, float]) -> None:
+    what = "requests a second at the broker"
+    each = ", ".join(f"{api} {rate:.2f}" for api, rate in a_second.items())
+    figures.add(what, f"{sum(a_second.values()):.1f}: {each}")
+    figures.raw[what] = a_second
 
 
 def half_asleep(made: Crowd, targets: int) -> tuple[int, int]:

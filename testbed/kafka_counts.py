@@ -7,6 +7,7 @@ from importlib import resources
 
 from testbed import builds
 from testbed.errors import PartFailedError
+from testbed.kafka import java_command
 
 SECONDS = 60.0
 
@@ -24,7 +25,7 @@ def requests_answered(process_id: int) -> dict[str, int]:
     builds.require_tools("the counters of Kafka", ["java", "javac"])
     where = f"the counters of the broker with process id {process_id}"
     with resources.as_file(resources.files("testbed") / "templates" / "RequestCounts.java") as source:
-        command = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", str(source), str(process_id)]
+        command = [*java_command(str(source.parent), heap_megabytes=128), str(source), str(process_id)]
         try:
             asked = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
         except subprocess.TimeoutExpired as error:

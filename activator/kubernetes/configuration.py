@@ -99,10 +99,11 @@ def new_api_client(configuration: Configuration, connections: int) -> ApiClient:
     # The session that it has made trusts the environment: before every single request a thread looks into ~/.netrc and
     # another asks for the proxy. That is two thirds of what a PATCH costs us, and a wake waits for it.
     connector = api.rest_client.pool_manager.connector
-    # aiohttp documents this method for overriding; the connector is the library's, so that its TLS settings stay.
+    # aiohttp documents this method for overriding; the connector is the library's, so that its TLS settings stay, and
+    # the library has no option for how long idle connections are kept.
     connect = connector._create_connection  # type: ignore[union-attr]  # noqa: SLF001
     connector._create_connection = _cut_when_closed(connect)  # type: ignore[union-attr, method-assign]  # noqa: SLF001
-    connector._keepalive_timeout = IDLE_SECONDS  # type: ignore[union-attr]  # noqa: SLF001 - as the library makes it
+    connector._keepalive_timeout = IDLE_SECONDS  # type: ignore[union-attr]  # noqa: SLF001
     api.rest_client.pool_manager.detach()
     api.rest_client.pool_manager = aiohttp.ClientSession(connector=connector, read_bufsize=_LARGEST_LINE)
     return api

@@ -9,7 +9,7 @@ from activator.core.model import Phase, Reason
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import SpecError
 from activator.loop import acting
-from tests.fakes.bed import Bed
+from tests.fakes.bed import Bed, Replica
 from tests.fakes.kubernetes import server_error
 from tests.virtual_time import virtual
 
@@ -155,8 +155,6 @@ async def test_annotations_removed_while_asleep_put_it_back() -> None:
 @virtual
 async def test_annotations_removed_while_wakegate_is_down_put_it_back_too() -> None:
     """What was kept tells the next process what to give back, also where the API server fails at first."""
-    from tests.fakes.bed import Replica  # noqa: PLC0415 - only here
-
     bed = Bed(hpa=False)
     orders = bed.deploy(replicas=2, cooldown_period="20")
     async with bed:
