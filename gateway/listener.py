@@ -75,6 +75,7 @@ class Listener:
         self._max_connections = max_connections
         self._server: asyncio.Server | None = None
         self._connections: _Connections | None = None
+        self._closed = False
 
     @property
     def port(self) -> int:
@@ -109,6 +110,7 @@ class Listener:
 
     async def close(self, drain_seconds: float = 0.0) -> None:
         """Take no new connection and no new request, let those under way end, and close."""
+        self._closed = True
         if self._server is None or self._connections is None:
             return
         self._server.close()
@@ -131,12 +133,13 @@ class Listener:
             return _Refusal()
         return _Connection(
             server,
+            lambda: self._closed,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=_IDLE_SECONDS,
             lingering_time=_LINGER_SECONDS,
             read_bufsize=_READ_BYTES,
             auto_decompress=False,  # a body of 1 MiB may unpack to 1 GiB: compressed bodies are refused
-            access_log=None,  # type: ignore[arg-type]  # None switches it off, as aiohttp's own runner does
+            access_log=None,  # None switches it off, as aiohttp's own runner does
         )
 
 
@@ -164,12 +167,19 @@ class _Connections(web.Server):
 class _Connection(web.RequestHandler):
     """A connection whose headers are bounded, whose answers must be read in time, and whose refusals are problems."""
 
-    __slots__ = ("_body", "_head_bytes")
+    __slots__ = ("_body", "_head_bytes", "_too_late")
+
+    def __init__(self, manager: web.Server, too_late: Callable[[], bool], **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._too_late = too_late
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._head_bytes = 0
         self._body = EMPTY_PAYLOAD  # of the newest request; once it is whole, what comes next is headers
         super().connection_made(transport)
+        # Accepted before the listener closed, agreed on TLS after: aiohttp has closed all that it knew of by then.
+        if self._too_late() and isinstance(transport, asyncio.Transport):
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; of headers that are larger than they may be, finished or not, these are the last."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.streams import EMPTY_PAYLOAD
@@ -61,6 +61,7 @@ class Listener:
         self._ssl_context = ssl_context
         self._max_connections = max_connections
         self._server: asyncio.Server | None = None
+        self._closed = False
 
     @property
     def port(self) -> int:
@@ -88,6 +89,7 @@ class Listener:
 
     async def close(self) -> None:
         """Accept nothing more, let requests under way end within two seconds, and close."""
+        self._closed = True
         if self._server is not None:
             self._server.close()
         await self._runner.cleanup()
@@ -105,9 +107,10 @@ class Listener:
             return _Refusal()
         return _Connection(
             server,
+            lambda: self._closed,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=_IDLE_SECONDS,
-            access_log=None,  # type: ignore[arg-type]  # None switches it off, as aiohttp's own runner does
+            access_log=None,  # None switches it off, as aiohttp's own runner does
         )
 
 
@@ -117,12 +120,19 @@ class _Connection(web.RequestHandler):
     aiohttp itself would wait for a stalled reader for ever.
     """
 
-    __slots__ = ("_body", "_head_bytes")
+    __slots__ = ("_body", "_head_bytes", "_too_late")
+
+    def __init__(self, manager: web.Server, too_late: Callable[[], bool], **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._too_late = too_late
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._head_bytes = 0
         self._body = EMPTY_PAYLOAD  # of the newest request; once it is whole, what comes next is headers
         super().connection_made(transport)
+        # Accepted before the listener closed, agreed on TLS after: aiohttp has closed all that it knew of by then.
+        if self._too_late() and isinstance(transport, asyncio.Transport):
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; headers that do not end are cut off."""
