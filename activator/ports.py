@@ -238,6 +238,9 @@ class Leadership(Protocol):
     def remaining(self) -> timedelta:
         """How much of the lease is surely left, by the monotonic clock; zero or less: not the leader."""
 
+    def others_led_until(self) -> datetime | None:
+        """When another replica was last seen to take or renew the lease, by our own clock; None: none ever was."""
+
 
 @dataclass(frozen=True, slots=True)
 class MetricSample:
@@ -268,8 +271,8 @@ class MetricStore(Protocol):
 class StateStore(Protocol):
     """What outlives a restart: one TargetState a target (the status of its ScaleTarget)."""
 
-    async def load(self) -> Mapping[TargetRef, TargetState]:
-        """Read all that was kept. Raises UnavailableError; empty where nothing can be kept (no CRD)."""
+    async def load(self) -> Mapping[TargetRef, TargetState] | None:
+        """Read all that was kept; None where nothing can be kept (no CRD). Raises DeniedError, UnavailableError."""
 
     async def save(self, ref: TargetRef, uid: str, state: TargetState) -> None:
         """Keep a target's state before returning, owned by the workload with `uid`; does nothing without the CRD.

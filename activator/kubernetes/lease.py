@@ -85,6 +85,7 @@ class LeaseElection:
         self._monotonic = monotonic
         self._sighting: _Sighting | None = None
         self._held_until: float | None = None
+        self._others_led_until: datetime | None = None
         self._failing = False
 
     def remaining(self) -> timedelta:
@@ -92,6 +93,10 @@ class LeaseElection:
         if self._held_until is None:
             return timedelta(0)
         return timedelta(seconds=self._held_until - self._monotonic())
+
+    def others_led_until(self) -> datetime | None:
+        """When the Lease was last seen to be taken or renewed by another, by our own clock; None: never."""
+        return self._others_led_until
 
     @property
     def holder(self) -> str:
@@ -202,6 +207,8 @@ class LeaseElection:
         before = self._sighting
         if before is None or before.spec != (document.get("spec") or {}):
             self._sighting = _Sighting(document, self._monotonic())
+            if self.holder and not self._is_ours():
+                self._others_led_until = self._now()
         else:
             self._sighting = _Sighting(document, before.changed_at)
 
@@ -237,11 +244,3 @@ class LeaseElection:
             )
         else:
             log.error("lease %s/%s: %s", self._namespace, self._name, what)
-
-
-class SoleLeader:
-    """Leadership without an election, for a single process."""
-
-    def remaining(self) -> timedelta:
-        """Always enough."""
-        return timedelta.max

@@ -60,8 +60,8 @@ class ScaleTargetStore:
             except WakegateError as error:
                 log.warning("states that were not kept before could not be written, trying again: %s", error)
 
-    async def load(self) -> Mapping[TargetRef, TargetState]:
-        """Read all that was kept. Raises DeniedError, UnavailableError; empty where nothing can be kept (no CRD)."""
+    async def load(self) -> Mapping[TargetRef, TargetState] | None:
+        """Read all that was kept; None where nothing can be kept (no CRD). Raises DeniedError, UnavailableError."""
         owners: dict[TargetRef, str] = {}
         states: dict[TargetRef, TargetState] = {}
         try:
@@ -73,7 +73,7 @@ class ScaleTargetStore:
                                 ref, owners[ref], states[ref] = found[0], found[1], found[2]
         except NotFoundError as error:
             self._is_missing(error)
-            return {}
+            return None
         except ExpiredError as error:
             raise UnavailableError(f"API server {self._client.server}", f"listing took too long: {error}") from error
         self._is_there()

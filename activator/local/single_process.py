@@ -1,4 +1,4 @@
-"""Ports that are nothing to think about where one process on a laptop is all there is."""
+"""Ports that are nothing to think about where one process is all there is: on a laptop, mostly."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from activator.ports import HandoffView
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from activator.core.model import Policy, ScaledObject, TargetRef, TargetState
 
@@ -21,6 +22,10 @@ class SoleLeader:
     def remaining(self) -> timedelta:
         """Always enough."""
         return timedelta.max
+
+    def others_led_until(self) -> datetime | None:
+        """There are no others."""
+        return None
 
 
 class NoHpa:

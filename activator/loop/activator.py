@@ -55,7 +55,7 @@ class Activator:
         self._keeper = Keeper(world)
         self._releasing = Releasing(world, self._keeper)
         self._roster = Roster(world, self._keeper, self._releasing, self._agenda.bring_forward)
-        self._leading = Leading(informed, self._roster, self._releasing, self)
+        self._leading = Leading(informed, self._roster, self._releasing, self, world.now)
         self._reading: set[tuple[Cluster, ...]] = set()
         self._waiting: defaultdict[tuple[Cluster, ...], dict[TargetRef, Push | None]] = defaultdict(dict)
         self._news = asyncio.Event()
@@ -107,13 +107,17 @@ class Activator:
 
     # --------------------------------------------------------------------------------------------------- the cycle
 
-    async def restore(self) -> None:
-        """Read what outlived the last process. Raises DeniedError, UnavailableError: `run` tries again.
+    async def restore(self) -> bool:
+        """Read what outlived the last process, and tell whether anything can. `run` tries again what is raised.
 
         Until it succeeds this replica leads nothing, and wakes only who needs nothing of what was kept.
+
+        Raises:
+            DeniedError, UnavailableError: it could not be read.
         """
-        await self._roster.restore()
+        is_kept = await self._roster.restore()
         self._news.set()
+        return is_kept
 
     async def run(self) -> None:
         """Look, decide and act until cancelled. `restore` comes first, whether or not it succeeds."""

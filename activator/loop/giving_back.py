@@ -35,7 +35,7 @@ async def give_back_all(world: World, within: timedelta) -> Sequence[TargetRef]:
         UnavailableError, DeniedError: what is kept could not be read.
     """
     deadline = world.now() + within
-    kept = await world.states.load()
+    kept = await world.states.load() or {}
     releasing = Releasing(world, Keeper(world), OnRelease.AT_LEAST_ORIGINAL)
     for ref, state in kept.items():
         releasing.begin(ref, state)

@@ -11,6 +11,9 @@ from activator.errors import WakegateError
 from activator.loop.world import WRITE_DEADLINE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
     from activator.core.model import TargetRef
     from activator.loop.releasing import Releasing
     from activator.loop.roster import Roster
@@ -43,12 +46,16 @@ class InformedLeadership:
         """How much of the lease is surely left; nothing before what was kept has been read."""
         return self._lease.remaining() if self.is_informed else timedelta(0)
 
+    def others_led_until(self) -> datetime | None:
+        """When another replica was last seen to take or renew the lease; None: none ever was."""
+        return self._lease.others_led_until()
+
 
 class Loop(Protocol):
     """What leading asks of the loop."""
 
-    async def restore(self) -> None:
-        """Read what was kept. Raises DeniedError, UnavailableError."""
+    async def restore(self) -> bool:
+        """Read what was kept, and tell whether anything can be. Raises DeniedError, UnavailableError."""
 
     def look(self, ref: TargetRef) -> None:
         """Look at a target now."""
@@ -57,11 +64,19 @@ class Loop(Protocol):
 class Leading:
     """Takes up what only a leader does, whenever this replica has become one."""
 
-    def __init__(self, leadership: InformedLeadership, roster: Roster, releasing: Releasing, loop: Loop) -> None:
+    def __init__(
+        self,
+        leadership: InformedLeadership,
+        roster: Roster,
+        releasing: Releasing,
+        loop: Loop,
+        now: Callable[[], datetime],
+    ) -> None:
         self._leadership = leadership
         self._roster = roster
         self._releasing = releasing
         self._loop = loop
+        self._now = now
 
     async def run(self) -> None:
         """Lead while the lease is held, until cancelled."""
@@ -92,12 +107,15 @@ class Leading:
 
     async def _begin(self) -> None:
         """Read what the last leader kept, then do at every target what was the leader's to do."""
-        self._releasing.clear()  # what is still to be given back is what is still kept
+        began = self._now()
         try:
-            await self._loop.restore()
+            is_kept = await self._loop.restore()
         except WakegateError as error:
             _log.warning("the lease is held, but what was kept could not be read yet, trying again: %s", error)
             return
+        # What is still to be given back is what is still kept. Where nothing can be, it is what has come up since
+        # another has led: what came up before that he has seen to, and its owner may have scaled it down meanwhile.
+        self._releasing.leave_to_others(began if is_kept else self._leadership.others_led_until())
         self._leadership.is_informed = True
         self._roster.mark_refused()
         for ref in self._roster.targets:

@@ -45,6 +45,7 @@ class Release:
     policy: Policy | None
     original_replicas: int
     asleep_by_us: bool
+    begun_at: datetime
     due: datetime
     rule: OnRelease | None = None
     """By which rule, whatever the policy says; None: by the policy's."""
@@ -88,12 +89,13 @@ class Releasing:
         """Give a target back as soon as this replica leads."""
         if policy is None and state.last_valid:
             policy, _ = self._world.parse(state.last_valid, ref)
-        known = self._releases.get(ref)
+        known, now = self._releases.get(ref), self._world.now()
         self._releases[ref] = Release(
             policy=policy,
             original_replicas=state.original_replicas or 0,
             asleep_by_us=state.asleep_by_us,
-            due=self._world.now(),
+            begun_at=now,
+            due=now,
             rule=self._rule,
             lost=known.lost if known is not None else None,
         )
@@ -102,9 +104,10 @@ class Releasing:
         """Do not give it back: it is managed again."""
         self._releases.pop(ref, None)
 
-    def clear(self) -> None:
-        """Leave it to another replica."""
-        self._releases.clear()
+    def leave_to_others(self, before: datetime | None) -> None:
+        """Forget what was begun before a moment: another replica sees to it, or has; None: nothing is forgotten."""
+        if before is not None:
+            self._releases = {ref: release for ref, release in self._releases.items() if release.begun_at >= before}
 
     def holds(self, ref: TargetRef) -> bool:
         """Tell whether it is still to be given back."""

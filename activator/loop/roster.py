@@ -109,9 +109,13 @@ class Roster:
             elif target.asleep and not target.policy.paused and not is_old(target, push):
                 yield target
 
-    async def restore(self) -> None:
-        """Read what outlived the last process or leader. Raises DeniedError, UnavailableError."""
-        for ref, state in (await self._world.states.load()).items():
+    async def restore(self) -> bool:
+        """Read what outlived the last process or leader, and tell whether anything can.
+
+        Raises DeniedError, UnavailableError.
+        """
+        kept = await self._world.states.load()
+        for ref, state in (kept or {}).items():
             self._keeper.restored(ref, state)
             target = self.targets.get(ref)
             if target is not None:
@@ -123,6 +127,7 @@ class Roster:
         if not self.is_restored:
             self._catch_up()
         self._release_absent()
+        return kept is not None
 
     def _catch_up(self) -> None:
         """See to what had to wait until what outlived the last process was read."""

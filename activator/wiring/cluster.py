@@ -22,7 +22,7 @@ from activator.kubernetes.events import EventRecorder
 from activator.kubernetes.front_proxy import FrontProxyConfigMap
 from activator.kubernetes.hpa import KubernetesHandoff
 from activator.kubernetes.keda_presence import KedaPresence
-from activator.kubernetes.lease import LeaseElection, SoleLeader
+from activator.kubernetes.lease import LeaseElection
 from activator.kubernetes.resources import Resources
 from activator.kubernetes.scale import KubernetesScaler
 from activator.kubernetes.scale_targets import ScaleTargetStore
@@ -31,6 +31,7 @@ from activator.kubernetes.scaled_object_writer import ScaledObjectWriter
 from activator.kubernetes.scaled_objects import ScaledObjects
 from activator.kubernetes.secrets import SecretStore
 from activator.kubernetes.shared_certificate import SharedCertificate
+from activator.local.single_process import SoleLeader
 from activator.loop import Activator, World
 from activator.settings import Keda
 from activator.specs.annotations import parse

@@ -41,7 +41,7 @@ EVENTUALLY_SECONDS = 10.0
 LEASE_TIMES = LeaseTimes(duration=timedelta(seconds=2), renewal=timedelta(seconds=1), retry=timedelta(milliseconds=100))
 
 
-def _clock() -> datetime:
+def clock() -> datetime:
     """Tell some time that passes: what a Lease shows to people."""
     return datetime(2026, 1, 5, tzinfo=UTC) + timedelta(seconds=time.monotonic())
 
@@ -61,6 +61,9 @@ class Candidate(Protocol):
 
     def remaining(self) -> timedelta:
         """How much of the lease is surely left."""
+
+    def others_led_until(self) -> datetime | None:
+        """When another was last seen to take or renew it."""
 
     async def run(self) -> None:
         """Take part until cancelled."""
@@ -178,7 +181,7 @@ class FakeWorld:
         return FakeHandoff(self.server)
 
     def candidate(self, identity: str) -> Candidate:
-        return FakeLeadership(self.server, identity)
+        return FakeLeadership(self.server, clock, identity)
 
     def store(self) -> StateStore:
         return FakeStateStore(self.server)
@@ -283,7 +286,7 @@ class RealWorld:
 
     def candidate(self, identity: str) -> Candidate:
         lease = (self.namespace, "wakegate")
-        return LeaseElection(self._client, lease, identity, _clock, times=LEASE_TIMES)
+        return LeaseElection(self._client, lease, identity, clock, times=LEASE_TIMES)
 
     def store(self) -> StateStore:
         return ScaleTargetStore(self._client, [self.namespace])

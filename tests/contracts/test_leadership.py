@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.contracts.kubernetes_worlds import eventually
+from tests.contracts.kubernetes_worlds import clock, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -66,3 +66,19 @@ async def test_a_leader_that_ends_hands_over(world: KubernetesWorld, start: Star
     await asyncio.gather(leading, return_exceptions=True)
     assert first.remaining() <= NOTHING
     await eventually(lambda: second.remaining() > NOTHING, "the second to lead")
+
+
+async def test_who_waits_sees_that_another_leads(world: KubernetesWorld, start: Start) -> None:
+    """And when he last did, once he leads himself; who has never waited has seen nobody."""
+    first, second = world.candidate("a"), world.candidate("b")
+    leading = start(first)
+    await eventually(lambda: first.remaining() > NOTHING, "the first to lead")
+    start(second)
+    await eventually(lambda: second.others_led_until() is not None, "the second to see it")
+    assert first.others_led_until() is None
+    leading.cancel()
+    await asyncio.gather(leading, return_exceptions=True)
+    await eventually(lambda: second.remaining() > NOTHING, "the second to lead")
+    seen = second.others_led_until()
+    assert seen is not None
+    assert timedelta(0) <= clock() - seen < timedelta(minutes=1)

@@ -67,7 +67,7 @@ class Replica:
         self.catalog = FakeCatalog(bed.server, self.parse)
         self.reader = FakeLagReader(bed.kafka)
         self.group_offsets = FakeGroupOffsets(bed.kafka)
-        self.leadership = FakeLeadership(bed.server, self.identity)
+        self.leadership = FakeLeadership(bed.server, now, self.identity)
         self.activator: Activator
         self.tail = FakeWakeSource(bed.kafka, listener=self, now=now, delay=0.002)
         self.world = World(

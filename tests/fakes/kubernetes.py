@@ -27,6 +27,7 @@ from activator.ports import HandoffView, ManagedWorkload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from activator.core.model import Fact, Policy, ScaledObject, TargetRef, TargetState
     from activator.errors import SpecError
@@ -519,17 +520,21 @@ class FakeHandoff:
 class FakeLeadership:
     """Leadership: one holder in the world at a time; a test may also hand it over with `FakeApiServer.lease_holder`."""
 
-    def __init__(
-        self, server: FakeApiServer, identity: str = "wakegate-0", left: timedelta = timedelta(seconds=15)
-    ) -> None:
+    def __init__(self, server: FakeApiServer, now: Callable[[], datetime], identity: str = "wakegate-0") -> None:
         self._server = server
         self._identity = identity
-        self.left = left
+        self._now = now
+        self._others_led_until: datetime | None = None
+        self.left = timedelta(seconds=15)
         """What `remaining` tells while this one holds the lease."""
 
     def remaining(self) -> timedelta:
         """All of `left` while this one holds the lease, else nothing."""
         return self.left if self._server.lease_holder == self._identity else timedelta(0)
+
+    def others_led_until(self) -> datetime | None:
+        """When another was last seen to hold the lease: who holds it here is seen at every change in the world."""
+        return self._others_led_until
 
     async def run(self) -> None:
         """Take the lease when it is free and give it back when cancelled."""
@@ -538,6 +543,8 @@ class FakeLeadership:
         try:
             while True:
                 free.clear()
+                if self._server.lease_holder not in {None, self._identity}:
+                    self._others_led_until = self._now()
                 if self._server.lease_holder is None and not self._server.down:
                     self._server.lease_holder = self._identity
                     self._server.lease_transitions += 1
@@ -556,12 +563,13 @@ class FakeStateStore:
         self._server = server
         self._identity = identity
 
-    async def load(self) -> Mapping[TargetRef, TargetState]:
-        """Read all that was kept."""
+    async def load(self) -> Mapping[TargetRef, TargetState] | None:
+        """Read all that was kept; None without the CRD."""
 
-        def act() -> dict[TargetRef, TargetState]:
-            kept = self._server.scale_targets if self._server.crd_installed else {}
-            return {ref: state for ref, (_, state) in kept.items()}
+        def act() -> dict[TargetRef, TargetState] | None:
+            if not self._server.crd_installed:
+                return None
+            return {ref: state for ref, (_, state) in self._server.scale_targets.items()}
 
         return await self._server.answer("state.load", None, self._identity, act)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from activator.errors import ConflictError, DeniedError, NotFoundError
-from activator.kubernetes.lease import LeaseElection, SoleLeader
+from activator.kubernetes.lease import LeaseElection
 from tests.kubernetes.memory_api import MemoryApi, unreachable
 from tests.virtual_time import now, virtual
 
@@ -268,8 +268,3 @@ def test_there_are_never_two_leaders(seed: int) -> None:
         assert len(led) > 1
 
     run()
-
-
-def test_a_single_process_always_leads() -> None:
-    """Without an election there is nobody to wait for."""
-    assert SoleLeader().remaining() > timedelta(days=1)

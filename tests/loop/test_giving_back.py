@@ -96,7 +96,8 @@ async def test_it_waits_until_it_leads() -> None:
 def test_an_uninstall_puts_back_what_a_scaled_object_would_leave_as_it_is() -> None:
     """Its rule is meant for its own deletion, while wakegate is there; nobody would wake the target any more."""
     keeps = Policy(triggers=(), on_release=OnRelease.KEEP)
-    release = Release(keeps, 2, asleep_by_us=True, due=datetime(2026, 1, 5, tzinfo=UTC))
+    noon = datetime(2026, 1, 5, 12, tzinfo=UTC)
+    release = Release(keeps, 2, asleep_by_us=True, begun_at=noon, due=noon)
     assert release.on_release is OnRelease.KEEP
     uninstalled = replace(release, rule=OnRelease.AT_LEAST_ORIGINAL)
     assert (uninstalled.on_release, uninstalled.goal) == (OnRelease.AT_LEAST_ORIGINAL, 2)

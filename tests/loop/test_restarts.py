@@ -220,6 +220,43 @@ async def test_who_takes_over_puts_back_what_the_last_leader_put_to_sleep_also_w
 
 
 @virtual
+async def test_who_is_managed_no_more_since_the_leader_died_is_given_back_also_where_nothing_is_kept() -> None:
+    """Its annotations were removed while nobody held the lease: whoever takes it knows of that from nobody else."""
+    bed = Bed(hpa=False, replicas=2)
+    bed.server.crd_installed = False
+    orders = bed.deploy(replicas=3, cooldown_period="60")
+    async with bed:
+        await bed.until(100)
+        assert bed.server.replicas(orders) == 0
+        bed.server.lease_holder = "who died"
+        await bed.replicas_of_wakegate[0].kill()
+        await bed.until(115)
+        bed.server.lease_holder = None
+        bed.server.annotate(orders, dict.fromkeys(bed.server.workloads[orders].annotations))
+        await bed.until(120)
+        assert bed.server.replicas(orders) == 3
+
+
+@virtual
+async def test_who_begins_to_lead_leaves_alone_whom_another_has_given_back_where_nothing_is_kept() -> None:
+    """It saw the annotations go, too; that their owner scaled it to zero afterwards, nobody watches any more."""
+    bed = Bed(hpa=False, replicas=2)
+    bed.server.crd_installed = False
+    orders = bed.deploy(replicas=3, cooldown_period="60")
+    async with bed:
+        await bed.until(100)
+        bed.server.annotate(orders, dict.fromkeys(bed.server.workloads[orders].annotations))
+        await bed.until(105)
+        assert bed.server.replicas(orders) == 3
+        bed.server.scale(orders, 0)
+        await bed.until(3600)
+        await bed.replicas_of_wakegate[0].kill()
+        await bed.until(3700)
+        assert bed.server.lease_holder == "wakegate-1"
+        assert bed.server.replicas(orders) == 0
+
+
+@virtual
 async def test_a_replica_that_does_not_lead_puts_nothing_to_sleep() -> None:
     """Without the lease there is no sleep, no HPA and no status."""
     bed = Bed(hpa=False)

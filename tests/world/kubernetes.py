@@ -20,6 +20,7 @@ from tests.world.scheduler import PROCESS, seeded_loop
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
     from activator.core.model import Policy, Scale, ScaledObject, TargetRef, Workload
     from activator.errors import SpecError
@@ -190,17 +191,23 @@ RETRY_SECONDS = 4.0
 class Election:
     """`ports.Leadership` of one process: client-go's protocol, by the same times as `kubernetes/lease.py`."""
 
-    def __init__(self, server: ApiServer, process: Process) -> None:
+    def __init__(self, server: ApiServer, process: Process, now: Callable[[], datetime]) -> None:
         self._server = server
         self._process = process
+        self._now = now
         self._loop = seeded_loop()
         self._seen = (-1, 0.0)
         """The Lease's version as last seen, and since when."""
         self._until = 0.0
+        self._others_led_until: datetime | None = None
 
     def remaining(self) -> timedelta:
         """How much of the lease is surely left."""
         return timedelta(seconds=self._until - self._loop.time())
+
+    def others_led_until(self) -> datetime | None:
+        """When another process was last seen to take or renew it."""
+        return self._others_led_until
 
     async def run(self) -> None:
         """Take part until cancelled."""
@@ -227,6 +234,7 @@ class Election:
         if lease.holder not in {"", self._process.name}:
             if self._seen[0] != lease.version:
                 self._seen = (lease.version, now)
+                self._others_led_until = self._now()
             if now - self._seen[1] < LEASE_SECONDS:
                 return False
         if lease.holder != self._process.name:

@@ -73,7 +73,7 @@ class Wakegate:
         dice = random.Random(f"{world.plan.seed}/{name}")  # noqa: S311 - replayed, not secret
         self.metrics = InMemoryMetricStore()
         self.catalog = Catalog(world.server, self.process, dice)
-        self.election = Election(world.server, self.process)
+        self.election = Election(world.server, self.process, self.now)
         self.tail = Tail(self.process, world.clusters, self, self.now, dice)
         self.activator = Activator(
             LoopWorld(
