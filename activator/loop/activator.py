@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from activator.core.agenda import Agenda
@@ -15,12 +16,13 @@ from activator.loop import acting, following_up, guarding, next_look, putting_ba
 from activator.loop.backlog import Backlog
 from activator.loop.keeping import Keeper
 from activator.loop.leading import InformedLeadership, Leading
+from activator.loop.recording import PatientRecorder
 from activator.loop.releasing import Releasing
 from activator.loop.roster import Roster, is_old
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from activator.core.agenda import Due
     from activator.core.model import Cluster, Push, Scale, TargetRef, TraceIds, Workload
@@ -37,6 +39,10 @@ READ_TOGETHER = 128
 BATCH_SHARE = 4
 """Of more, such as all of them after a takeover, that part is read at a time. So those that became due at one moment
 are apart after a few intervals."""
+STORM = 16
+"""So many wakes on their way at once are a storm, to which all else gives way."""
+READ_WAITS = timedelta(seconds=1)
+"""How long a read gives way to one: most of it would be of those that were woken just now."""
 LOOKS_A_TURN = 12
 """Looks that are begun before the event loop turns to whatever else has come in: after a takeover all targets are due
 at once, and a record that is pushed then must not wait for three thousand decisions."""
@@ -49,15 +55,19 @@ class Activator:
 
     def __init__(self, world: World) -> None:
         informed = InformedLeadership(world.leadership)
-        self._world = world = replace(world, leadership=informed)
-        self._agenda = Agenda()
         self._backlog = Backlog()
+        self._recorder = PatientRecorder(world.recorder, self._backlog)
+        self._world = world = replace(world, leadership=informed, recorder=self._recorder)
+        self._agenda = Agenda()
         self._keeper = Keeper(world)
         self._releasing = Releasing(world, self._keeper)
         self._roster = Roster(world, self._keeper, self._releasing, self._agenda.bring_forward)
         self._leading = Leading(informed, self._roster, self._releasing, self, world.now)
         self._reading: set[tuple[Cluster, ...]] = set()
         self._waiting: defaultdict[tuple[Cluster, ...], dict[TargetRef, Push | None]] = defaultdict(dict)
+        self._read_by: dict[tuple[Cluster, ...], datetime] = {}
+        """Until when a read gives way to a storm: of those that wait since then, or whom a push has brought."""
+        self._waking = 0
         self._news = asyncio.Event()
         self._acts = asyncio.Semaphore(ACTS_AT_ONCE)
         self._follow_ups = asyncio.Semaphore(FOLLOW_UPS_AT_ONCE)
@@ -122,6 +132,7 @@ class Activator:
     async def run(self) -> None:
         """Look, decide and act until cancelled. `restore` comes first, whether or not it succeeds."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._recorder.run())
             tasks.create_task(self._keeper.run(self._backlog.give_way))
             tasks.create_task(self._leading.run())
             tasks.create_task(self._leading.catch_up())
@@ -143,7 +154,8 @@ class Activator:
 
     def _begin_due(self, tasks: asyncio.TaskGroup) -> None:
         """Begin a look at every target that is due: at once where a push proves work, else in a batch per cluster."""
-        for due in self._take_due():
+        now = self._world.now()
+        for due in self._take_due(now):
             target = self._roster.targets.get(due.ref)
             if target is None:
                 continue
@@ -151,27 +163,37 @@ class Activator:
             if due.push is not None and _proves(target, due.push):
                 self._begin_look(tasks, target, due.push, ())
             else:
-                waiting = self._waiting[reading.clusters_of(target)]
-                waiting[due.ref] = waiting.get(due.ref) or due.push
+                clusters = reading.clusters_of(target)
+                self._waiting[clusters][due.ref] = self._waiting[clusters].get(due.ref) or due.push
+                read_by = now + READ_WAITS if due.push is None else now
+                self._read_by[clusters] = min(read_by, self._read_by.get(clusters, read_by))
         for clusters in list(self._waiting):
-            if clusters not in self._reading:
+            if clusters not in self._reading and not (self._is_storm() and now < self._read_by[clusters]):
                 self._reading.add(clusters)
                 tasks.create_task(self._read(tasks, clusters, self._next_batch(clusters)))
-        self._backlog.note(exists=any(len(waiting) > READ_TOGETHER for waiting in self._waiting.values()))
+        self._note_backlog()
+
+    def _note_backlog(self) -> None:
+        many_wait = any(len(waiting) > READ_TOGETHER for waiting in self._waiting.values())
+        self._backlog.note(exists=many_wait or self._is_storm())
+
+    def _is_storm(self) -> bool:
+        """Tell whether many wakes are on their way, or more than may be: between two rounds of those hardly any is."""
+        return self._waking >= STORM or self._acts.locked()
 
     def _next_batch(self, clusters: tuple[Cluster, ...]) -> dict[TargetRef, Push | None]:
         """Take those that wait the longest for a read of these clusters; whom a push has brought goes before."""
         waiting = self._waiting.pop(clusters)
         size = max(READ_TOGETHER, len(waiting) // BATCH_SHARE)
         if len(waiting) <= size:
+            del self._read_by[clusters]
             return waiting
         order = sorted(waiting, key=lambda ref: waiting[ref] is None)
         self._waiting[clusters] = {ref: waiting[ref] for ref in order[size:]}
         return {ref: waiting[ref] for ref in order[:size]}
 
-    def _take_due(self) -> list[Due]:
+    def _take_due(self, now: datetime) -> list[Due]:
         """Take who is due, and in their company who would be soon: a read of many costs little more than one of one."""
-        now = self._world.now()
         due = list(self._agenda.take_due(now))
         if any(one.push is None for one in due):  # a wake alone waits for nobody
             due += self._agenda.take_along(now, READ_TOGETHER - len(due))
@@ -326,12 +348,21 @@ class Activator:
         if wanted == seen:
             return act
         if seen <= target.idle and not target.policy.paused:  # to a count that it is paused at is no wake
-            return await acting.wake(self._world, target, act)
+            return await self._wake(target, act)
         if not self._world.leads():
             return None
         if wanted <= target.idle and not target.policy.paused:
             return await acting.sleep(self._world, target, act, self._save_asleep)
         return await acting.change(self._world, target, act)
+
+    async def _wake(self, target: Target, act: acting.Act) -> acting.Act | None:
+        self._waking += 1
+        if self._waking == STORM:  # what follows the first of them is to give way, too
+            self._note_backlog()
+        try:
+            return await acting.wake(self._world, target, act)
+        finally:
+            self._waking -= 1
 
     def _finish(
         self, target: Target, act: acting.Act, push: Push | None, links: tuple[TraceIds, ...], now: datetime

@@ -58,9 +58,8 @@ if TYPE_CHECKING:
     from activator.wiring.parts import Observability
 
 WAKE_CONNECTIONS = 64
-"""As many as targets are acted upon at the same time."""
-WARM_CONNECTIONS = 32
-"""Kept ready for a storm of wakes: where each of them had to agree on TLS first, a hundred took half as long again."""
+"""As many as targets are acted upon at the same time, and all of them kept ready: where each wake of a storm had to
+agree on TLS first, a hundred took half as long again."""
 
 
 class Cluster:

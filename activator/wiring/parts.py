@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
+import random
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -56,7 +56,9 @@ class Clock:
 
 def new_ids(trace_id: str | None) -> TraceIds:
     """Make the ids of a span, in the trace whose id is given or in a new one (W3C Trace Context, section 3.2.2)."""
-    return TraceIds(trace_id or secrets.token_hex(16), secrets.token_hex(8))
+    # Not by `secrets`: they keep nobody out, and its system calls took a fortieth of our time in a storm of wakes.
+    trace_id = trace_id or f"{random.getrandbits(128):032x}"
+    return TraceIds(trace_id, f"{random.getrandbits(64):016x}")
 
 
 def annotation_defaults(settings: Settings) -> AnnotationDefaults:

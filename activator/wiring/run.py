@@ -20,7 +20,7 @@ from activator.telemetry.metrics import OutsideCollector
 from activator.web.dashboard import Dashboard
 from activator.web.external_metrics import ExternalMetricsServer
 from activator.web.server import Server
-from activator.wiring.cluster import WARM_CONNECTIONS, Cluster, process_identity, scaled_object_tasks
+from activator.wiring.cluster import WAKE_CONNECTIONS, Cluster, process_identity, scaled_object_tasks
 from activator.wiring.garbage import keep_pauses_short
 from activator.wiring.parts import Clock, Pushes, observability, running
 
@@ -91,7 +91,7 @@ def _tasks(
         "tail": tail.run,
         "catalog": manage,
         "loop": activator.run,
-        "warm connections": partial(cluster.scale_client.keep_warm, WARM_CONNECTIONS),
+        "warm connections": partial(cluster.scale_client.keep_warm, WAKE_CONNECTIONS),
         "garbage collection": keep_pauses_short,
     }
 

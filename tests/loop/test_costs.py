@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activator.core.model import Evaluation
+from activator.core.model import Evaluation, Outcome
 from activator.loop.activator import ACTS_AT_ONCE, FOLLOW_UPS_AT_ONCE, LOOKS_A_TURN
 from activator.loop.next_look import COMPANY
 from tests.fakes.bed import Bed
@@ -100,6 +100,35 @@ async def test_the_next_wake_of_a_storm_waits_for_nothing_that_follows_the_last(
             bed.kafka.produce(ref.name)
         await bed.until(bed.now_seconds() + 0.1)
         assert len(bed.server.sent("scale.set")) == 2 * ACTS_AT_ONCE
+
+
+@virtual
+async def test_while_a_storm_is_on_nothing_but_wakes_is_done() -> None:
+    """No read, no state, no HPA, and no word of it, until the last PATCH is on its way; then all is made up for.
+
+    One sleeper wants more than one record: that there is one proves nothing, so it is read, and waits for nobody.
+    """
+    bed = Bed(hpa=True)
+    storm = 3 * ACTS_AT_ONCE - 1
+    bed.deploy("many", replicas=0, cooldown_period="3600", activation_lag_threshold="1")
+    for number in range(storm):
+        bed.deploy(f"t{number}", replicas=0, cooldown_period="3600")
+    async with bed:
+        await bed.until(POLLING_SECONDS / 2)
+        bed.server.requests.clear()
+        bed.recorder.facts.clear()
+        bed.replica.reader.reads.clear()
+        bed.server.latency = timedelta(seconds=0.1)
+        for ref in bed.replica.activator.targets:
+            bed.kafka.produce(ref.name, count=2)
+        await bed.until(bed.now_seconds() + 0.25)
+        assert calls(bed) == {"scale.set": 2 * ACTS_AT_ONCE}
+        assert {trigger.topic for _, triggers in bed.replica.reader.reads for trigger in triggers} == {"many"}
+        assert bed.recorder.evaluations == []
+        await bed.until(bed.now_seconds() + 3)
+        applied = [told.ref for told in bed.recorder.evaluations if told.outcome is Outcome.APPLIED]
+        assert Counter(applied) == dict.fromkeys(bed.replica.activator.targets, 1)
+        assert len(bed.server.hpas) == storm + 1
 
 
 @virtual
