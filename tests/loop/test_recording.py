@@ -50,6 +50,27 @@ async def test_in_a_storm_facts_wait_for_its_end_but_not_for_ever(*, ends: bool)
 
 
 @virtual
+async def test_storm_after_storm_leaves_nothing_behind() -> None:
+    """Between two of them there is but a moment."""
+    kept, backlog = FakeRecorder(), Backlog()
+    recorder = PatientRecorder(kept, backlog)
+    running = asyncio.create_task(recorder.run())
+    for _ in range(20):
+        backlog.note(exists=True)
+        for fact in FACTS:
+            recorder.record(fact)
+        await asyncio.sleep(0.1)
+        backlog.note(exists=False)
+        backlog.note(exists=True)
+        await asyncio.sleep(0.1)
+        assert kept.facts == FACTS
+        kept.facts.clear()
+        backlog.note(exists=False)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@virtual
 async def test_who_ends_in_a_storm_has_told_all_of_it() -> None:
     """Also what comes as the other tasks of the loop end after it."""
     kept, backlog = FakeRecorder(), Backlog()
