@@ -239,7 +239,10 @@ class Leadership(Protocol):
         """How much of the lease is surely left, by the monotonic clock; zero or less: not the leader."""
 
     def others_led_until(self) -> datetime | None:
-        """When another replica was last seen to take or renew the lease, by our own clock; None: none ever was."""
+        """When another replica was last seen to take the lease, renew it or give it back; None: none ever was.
+
+        By our own clock, as `now` is.
+        """
 
 
 @dataclass(frozen=True, slots=True)

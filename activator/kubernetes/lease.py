@@ -95,7 +95,7 @@ class LeaseElection:
         return timedelta(seconds=self._held_until - self._monotonic())
 
     def others_led_until(self) -> datetime | None:
-        """When the Lease was last seen to be taken or renewed by another, by our own clock; None: never."""
+        """When another was last seen to take the Lease, renew it or give it back, by our own clock; None: never."""
         return self._others_led_until
 
     @property
@@ -207,7 +207,7 @@ class LeaseElection:
         before = self._sighting
         if before is None or before.spec != (document.get("spec") or {}):
             self._sighting = _Sighting(document, self._monotonic())
-            if self.holder and not self._is_ours():
+            if not self._is_ours():
                 self._others_led_until = self._now()
         else:
             self._sighting = _Sighting(document, before.changed_at)

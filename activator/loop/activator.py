@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
 from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from activator.core.agenda import Agenda
@@ -14,6 +12,7 @@ from activator.core.decide import decide, push_is_proof
 from activator.core.model import Outcome, Reason
 from activator.loop import acting, following_up, guarding, next_look, putting_back, reading, telling, unanswered
 from activator.loop.backlog import Backlog
+from activator.loop.batches import READ_TOGETHER, Batches
 from activator.loop.keeping import Keeper
 from activator.loop.leading import InformedLeadership, Leading
 from activator.loop.recording import PatientRecorder
@@ -22,10 +21,11 @@ from activator.loop.roster import Roster, is_old
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from activator.core.agenda import Due
-    from activator.core.model import Cluster, Push, Scale, TargetRef, TraceIds, Workload
+    from activator.core.model import Push, Scale, TargetRef, TraceIds, Workload
+    from activator.loop.batches import Batch, Clusters
     from activator.loop.target import Target
     from activator.loop.world import World
     from activator.ports import ManagedWorkload
@@ -34,15 +34,8 @@ ACTS_AT_ONCE = 64
 """Targets acted upon at the same time: a storm of wakes is spread over no more requests than this."""
 FOLLOW_UPS_AT_ONCE = 16
 """Targets whose decision is followed up at the same time, beside those: the next wake waits for no HPA of the last."""
-READ_TOGETHER = 128
-"""Targets read in one batch, where few more wait: each is decided about only once all of them are read."""
-BATCH_SHARE = 4
-"""Of more, such as all of them after a takeover, that part is read at a time. So those that became due at one moment
-are apart after a few intervals."""
 STORM = 16
 """So many wakes on their way at once are a storm, to which all else gives way."""
-READ_WAITS = timedelta(seconds=1)
-"""How long a read gives way to one: most of it would be of those that were woken just now."""
 LOOKS_A_TURN = 12
 """Looks that are begun before the event loop turns to whatever else has come in: after a takeover all targets are due
 at once, and a record that is pushed then must not wait for three thousand decisions."""
@@ -63,10 +56,7 @@ class Activator:
         self._releasing = Releasing(world, self._keeper)
         self._roster = Roster(world, self._keeper, self._releasing, self._agenda.bring_forward)
         self._leading = Leading(informed, self._roster, self._releasing, self, world.now)
-        self._reading: set[tuple[Cluster, ...]] = set()
-        self._waiting: defaultdict[tuple[Cluster, ...], dict[TargetRef, Push | None]] = defaultdict(dict)
-        self._read_by: dict[tuple[Cluster, ...], datetime] = {}
-        """Until when a read gives way to a storm: of those that wait since then, or whom a push has brought."""
+        self._batches = Batches()
         self._waking = 0
         self._news = asyncio.Event()
         self._acts = asyncio.Semaphore(ACTS_AT_ONCE)
@@ -163,34 +153,17 @@ class Activator:
             if due.push is not None and _proves(target, due.push):
                 self._begin_look(tasks, target, due.push, ())
             else:
-                clusters = reading.clusters_of(target)
-                self._waiting[clusters][due.ref] = self._waiting[clusters].get(due.ref) or due.push
-                read_by = now + READ_WAITS if due.push is None else now
-                self._read_by[clusters] = min(read_by, self._read_by.get(clusters, read_by))
-        for clusters in list(self._waiting):
-            if clusters not in self._reading and not (self._is_storm() and now < self._read_by[clusters]):
-                self._reading.add(clusters)
-                tasks.create_task(self._read(tasks, clusters, self._next_batch(clusters)))
+                self._batches.add(reading.clusters_of(target), due.ref, due.push, now)
+        for clusters, batch in self._batches.begin(now, storm=self._is_storm()):
+            tasks.create_task(self._read(tasks, clusters, batch))
         self._note_backlog()
 
     def _note_backlog(self) -> None:
-        many_wait = any(len(waiting) > READ_TOGETHER for waiting in self._waiting.values())
-        self._backlog.note(exists=many_wait or self._is_storm())
+        self._backlog.note(exists=self._batches.many_wait or self._is_storm())
 
     def _is_storm(self) -> bool:
         """Tell whether many wakes are on their way, or more than may be: between two rounds of those hardly any is."""
         return self._waking >= STORM or self._acts.locked()
-
-    def _next_batch(self, clusters: tuple[Cluster, ...]) -> dict[TargetRef, Push | None]:
-        """Take those that wait the longest for a read of these clusters; whom a push has brought goes before."""
-        waiting = self._waiting.pop(clusters)
-        size = max(READ_TOGETHER, len(waiting) // BATCH_SHARE)
-        if len(waiting) <= size:
-            del self._read_by[clusters]
-            return waiting
-        order = sorted(waiting, key=lambda ref: waiting[ref] is None)
-        self._waiting[clusters] = {ref: waiting[ref] for ref in order[size:]}
-        return {ref: waiting[ref] for ref in order[:size]}
 
     def _take_due(self, now: datetime) -> list[Due]:
         """Take who is due, and in their company who would be soon: a read of many costs little more than one of one."""
@@ -199,14 +172,8 @@ class Activator:
             due += self._agenda.take_along(now, READ_TOGETHER - len(due))
         return due
 
-    async def _read(
-        self, tasks: asyncio.TaskGroup, clusters: tuple[Cluster, ...], batch: dict[TargetRef, Push | None]
-    ) -> None:
-        """Read one batch, then look at each of its targets by itself.
-
-        One batch of a cluster is under way at a time: what becomes due on a slow cluster meanwhile is read together
-        afterwards. A target may be woken by a push while its batch is under way.
-        """
+    async def _read(self, tasks: asyncio.TaskGroup, clusters: Clusters, batch: Batch) -> None:
+        """Read one batch, then look at each of its targets by itself; a push may wake one of them meanwhile."""
         targets = [self._roster.targets[ref] for ref in batch if ref in self._roster.targets]
         links: tuple[TraceIds, ...] = ()
         try:
@@ -214,7 +181,7 @@ class Activator:
         except Exception:  # noqa: BLE001 - a mistake of ours in one read must not be the end of the loop for all
             _log.exception("a read of %s failed in a way nobody foresaw; it is tried again", clusters)
         finally:
-            self._reading.discard(clusters)
+            self._batches.end(clusters)
             self._news.set()
         for number, target in enumerate(targets, 1):
             if self._roster.targets.get(target.ref) is target:

@@ -47,7 +47,7 @@ class InformedLeadership:
         return self._lease.remaining() if self.is_informed else timedelta(0)
 
     def others_led_until(self) -> datetime | None:
-        """When another replica was last seen to take or renew the lease; None: none ever was."""
+        """When another replica was last seen to hold the lease; None: none ever was."""
         return self._lease.others_led_until()
 
 

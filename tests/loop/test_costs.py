@@ -134,7 +134,7 @@ async def test_while_a_storm_is_on_nothing_but_wakes_is_done() -> None:
 @virtual
 async def test_while_looks_wait_for_their_batch_what_follows_the_others_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many targets that a process finds, each is looked at before anything is written about one of them."""
-    monkeypatch.setattr("activator.loop.activator.READ_TOGETHER", 8)
+    monkeypatch.setattr("activator.loop.batches.READ_TOGETHER", 8)
     bed = Bed(hpa=False)
     for number in range(40):
         bed.deploy(f"t{number}", replicas=0, cooldown_period="3600", polling_interval=str(POLLING_SECONDS))
