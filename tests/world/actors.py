@@ -106,6 +106,7 @@ class Consumers:
             self._group(GroupState.EMPTY, 0)
             return
         self._group(GroupState.PREPARING_REBALANCE, self.members)
+        self.world.oracle.rebalanced(self.ref)
         seeded_loop().later(self.dice.uniform(0.5, 4.0), self._assign, self._epoch)
 
     def _started(self) -> None:

@@ -281,6 +281,10 @@ class Oracle:
         must = must and sleeps and not asleep and not truth.work
         self._hold(truth, "never-slept", must, _longest_awake(truth.policy))
 
+    def rebalanced(self, ref: TargetRef) -> None:
+        """Its group rebalances: what wakegate takes for quiet begins when that is done, and is counted from there."""
+        self.truths[ref].conditions.pop("never-slept", None)
+
     def _hold(self, truth: Truth, rule: str, holds: bool, limit: float) -> None:  # noqa: FBT001 - a condition by name
         """Break a rule where a condition has held without a break for so long."""
         if not holds:

@@ -139,6 +139,16 @@ def test_no_target_need_sleep_while_nothing_can_be_kept() -> None:
     assert not result.violations
 
 
+def test_an_hpa_that_steps_down_keeps_its_target_from_being_quiet() -> None:
+    """One replica each half minute, and with each the group rebalances: the quiet period begins after the last."""
+    plan = plan_of(3995).narrowed(targets=range(1, 10), strikes=[25], until=2600.0)
+    result = run_ablated(plan, keep=True)
+    steps = [line for line in result.lines if "scaled Deployment shop/t1" in line and "kube-controller-manager" in line]
+    assert len(steps) > 5
+    assert any("scaled Deployment shop/t1 1 0 wakegate" in line for line in result.lines)
+    assert not result.violations
+
+
 def test_offsets_that_are_committed_again_are_no_work_any_more() -> None:
     """At zero by another hand its records are work only as long as its group has no offsets: one look of ours."""
     strike = Strike(0, "offsets-expire", 8, Phase.ASLEEP, at=1800.0, delay_seconds=0.0, lasts_seconds=0.0)
