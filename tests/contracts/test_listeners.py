@@ -41,7 +41,7 @@ def gateway_listener(serving: ssl.SSLContext) -> AnyListener:
 
 @pytest.mark.parametrize("listener_of", [activator_listener, gateway_listener], ids=["activator", "gateway"])
 async def test_a_connection_that_agrees_on_tls_after_the_close_is_closed_too(
-    listener_of: Callable[[ssl.SSLContext], AnyListener],
+    listener_of: Callable[[ssl.SSLContext], AnyListener], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was accepted before: nobody is left to answer on it, or to close it later."""
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -56,7 +56,7 @@ async def test_a_connection_that_agrees_on_tls_after_the_close_is_closed_too(
         accepted.set()
         return make()
 
-    listener._connection = made  # type: ignore[method-assign]
+    monkeypatch.setattr(listener, "_connection", made)
     await listener.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
     await accepted.wait()

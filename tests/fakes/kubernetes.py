@@ -212,6 +212,10 @@ class FakeApiServer:
         self.workloads[ref] = replace(stored, annotations=kept)
         self._store(ref, stored.workload)
 
+    def unannotate(self, ref: TargetRef) -> None:
+        """Remove all of its annotations."""
+        self.annotate(ref, dict.fromkeys(self.workloads[ref].annotations))
+
     def touch(self, ref: TargetRef) -> Workload:
         """Change something that nobody here looks at: only the resourceVersion moves."""
         return self._store(ref, self.workloads[ref].workload)

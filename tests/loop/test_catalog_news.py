@@ -73,7 +73,7 @@ async def test_a_configuration_that_was_never_valid_is_not_taken_over() -> None:
         _, state = bed.server.scale_targets[orders]
         assert state.phase is Phase.INVALID
         bed.server.touch(orders)
-        bed.server.annotate(orders, dict.fromkeys(bed.server.workloads[orders].annotations))
+        bed.server.unannotate(orders)
         await bed.until(610)
         assert bed.server.scale_targets == {}
         assert bed.server.replicas(orders) == 1
@@ -144,7 +144,7 @@ async def test_annotations_removed_while_asleep_put_it_back() -> None:
         await bed.until(40)
         assert bed.server.replicas(orders) == 0
         assert len(bed.server.hpas) == 1
-        bed.server.annotate(orders, dict.fromkeys(bed.server.workloads[orders].annotations))
+        bed.server.unannotate(orders)
         await bed.until(45)
         assert bed.server.replicas(orders) == 3
         assert (bed.server.hpas, bed.server.scale_targets) == ({}, {})
@@ -160,7 +160,7 @@ async def test_annotations_removed_while_wakegate_is_down_put_it_back_too() -> N
     async with bed:
         await bed.until(40)
         await bed.replica.kill()
-        bed.server.annotate(orders, dict.fromkeys(bed.server.workloads[orders].annotations))
+        bed.server.unannotate(orders)
         bed.server.inject("scale.set", server_error(), times=2)
         bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
         bed.replica.start()

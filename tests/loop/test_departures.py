@@ -24,7 +24,7 @@ async def sleeps_and_is_given_back(bed: Bed, target: TargetRef) -> None:
     """Its annotations are taken away half a second after it was put to sleep; in the end it is awake."""
     await bed.until(SLEEPS_AT_SECONDS + 0.5)
     assert bed.server.replicas(target) == 0
-    bed.server.annotate(target, dict.fromkeys(bed.server.workloads[target].annotations))
+    bed.server.unannotate(target)
     await bed.until(SLEEPS_AT_SECONDS + 10)
     assert bed.server.replicas(target) == 1
 
@@ -56,7 +56,7 @@ async def test_without_its_annotations_in_the_middle_of_a_sleep_it_is_not_left_a
     target = bed.deploy(cooldown_period="20", polling_interval="300")
     async with bed:
         await bed.until(SLEEPS_AT_SECONDS + moment)
-        bed.server.annotate(target, dict.fromkeys(bed.server.workloads[target].annotations))
+        bed.server.unannotate(target)
         await bed.until(SLEEPS_AT_SECONDS + 10)
         assert bed.server.replicas(target) == 1
         assert bed.server.hpa_of(target) is None
@@ -131,6 +131,6 @@ async def test_what_was_sent_before_it_is_forgotten_does_not_make_it_anew() -> N
         bed.server.delay_next("state.save", 2.0)
         bed.kafka.produce("orders")
         await bed.until(SLEEPS_AT_SECONDS + 10.5)
-        bed.server.annotate(target, dict.fromkeys(bed.server.workloads[target].annotations))
+        bed.server.unannotate(target)
         await bed.until(SLEEPS_AT_SECONDS + 20)
         assert target not in bed.server.scale_targets

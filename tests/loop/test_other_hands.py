@@ -28,7 +28,7 @@ async def test_what_its_owner_put_to_zero_after_a_sleep_of_ours_stays_there() ->
         bed.server.add_hpa("theirs", orders)
         await bed.until(100)
         assert bed.server.replicas(orders) == 0
-        bed.server.annotate(orders, dict.fromkeys(bed.server.workloads[orders].annotations))
+        bed.server.unannotate(orders)
         await bed.until(120)
         assert bed.server.replicas(orders) == 0
 

@@ -214,7 +214,7 @@ async def test_who_takes_over_puts_back_what_the_last_leader_put_to_sleep_also_w
         bed.server.scale_targets.clear()
         await bed.replicas_of_wakegate[0].kill()
         await bed.until(150)
-        bed.server.annotate(orders, dict.fromkeys(bed.server.workloads[orders].annotations))
+        bed.server.unannotate(orders)
         await bed.until(180)
         assert bed.server.replicas(orders) == 3
 
@@ -232,7 +232,7 @@ async def test_who_is_managed_no_more_since_the_leader_died_is_given_back_also_w
         await bed.replicas_of_wakegate[0].kill()
         await bed.until(115)
         bed.server.lease_holder = None
-        bed.server.annotate(orders, dict.fromkeys(bed.server.workloads[orders].annotations))
+        bed.server.unannotate(orders)
         await bed.until(120)
         assert bed.server.replicas(orders) == 3
 
@@ -245,7 +245,7 @@ async def test_who_begins_to_lead_leaves_alone_whom_another_has_given_back_where
     orders = bed.deploy(replicas=3, cooldown_period="60")
     async with bed:
         await bed.until(100)
-        bed.server.annotate(orders, dict.fromkeys(bed.server.workloads[orders].annotations))
+        bed.server.unannotate(orders)
         await bed.until(105)
         assert bed.server.replicas(orders) == 3
         bed.server.scale(orders, 0)
@@ -307,7 +307,7 @@ async def test_what_was_kept_of_a_cooldown_is_waited_for() -> None:
         await bed.until(30)
         kept = dict(bed.server.scale_targets)
         await restart_unread(bed, server_error())
-        bed.server.annotate(gone, dict.fromkeys(bed.server.workloads[gone].annotations))
+        bed.server.unannotate(gone)
         sent = len(bed.server.requests)
         await bed.until(150)
         assert {made.call for made in bed.server.requests[sent:]} == {"state.load"}

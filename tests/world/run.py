@@ -320,7 +320,7 @@ class World:
             return None
         self._put_away[ref] = dict(stored.annotations)
         self.oracle.left(ref)
-        self.server.annotate(ref, dict.fromkeys(stored.annotations))
+        self.server.unannotate(ref)
 
         def back() -> None:
             self.oracle.came_back(ref)
