@@ -124,6 +124,35 @@ def missing_commits(trigger: Trigger, reading: TriggerOffsets, kept: KeptOffsets
     )
 
 
+def within(kept: KeptOffsets, trigger: Trigger) -> KeptOffsets:
+    """Return what is kept of the partitions that count for a trigger.
+
+    Kept of more than are read, a topic would seem to have lost partitions, which means that it is another one.
+    """
+    counted = trigger.partition_limitation
+    if not counted:
+        return kept
+    width = min(len(kept.offsets), max(counted) + 1)
+    return KeptOffsets(
+        tuple(kept.offsets[number] if number in counted else None for number in range(width)),
+        kept.pinned & counted,
+        kept.topic_id,
+    )
+
+
+def together(one: KeptOffsets | None, other: KeptOffsets) -> KeptOffsets:
+    """Return what two triggers of a target keep of parts of one topic; None: there was no other."""
+    if one is None or _differ(one.topic_id, other.topic_id):
+        return other
+    width = max(len(one.offsets), len(other.offsets))
+    pairs = ((offset_of(one, number), offset_of(other, number)) for number in range(width))
+    return KeptOffsets(
+        tuple(second if first is None else first for first, second in pairs),
+        one.pinned | other.pinned,
+        one.topic_id or other.topic_id,
+    )
+
+
 def merge(stored: KeptOffsets, own: KeptOffsets, reading: TriggerOffsets | None) -> KeptOffsets:
     """Join what another process has kept with what this one has seen: what was stored is older, and so a better pin.
 

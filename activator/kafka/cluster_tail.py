@@ -131,7 +131,7 @@ class ClusterTail:
         sleeper = self._sleepers.pop(ref, None)
         for key in sleeper.keys if sleeper is not None else ():
             entry = self._entries[key]
-            del entry.watch.positions[ref]
+            entry.watch.leave(ref)
             if not entry.watch.positions:
                 self._take_out(entry)
                 del self._entries[key]
@@ -153,7 +153,7 @@ class ClusterTail:
             self._entries[key] = _Entry(Watch(*key))
             self._by_topic[topic].add(key)
         entry = self._entries[key]
-        entry.watch.positions[ref] = offset
+        entry.watch.join(ref, offset)
         self._place(entry)
 
     def _watch_growth(self, ref: TargetRef, sleeper: _Sleeper, topic: str) -> None:

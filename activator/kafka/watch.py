@@ -20,7 +20,7 @@ class Sighting(NamedTuple):
     """A record that somebody waits for."""
 
     offset: int | None
-    """None: the log is not the one that was joined, so that its offsets compare with nothing."""
+    """None: the log is not the one that was joined, so that its offsets compare with nothing known of that."""
     traceparent: str | None = None
 
 
@@ -35,11 +35,23 @@ class Watch:
     """The next offset that each waits for: where it joined, moved past what it was told."""
     shorter_end: int | None = None
     """The log's end at the last look, where that lay before our position."""
+    outdated: set[TargetRef] = field(default_factory=set)
+    """Who joined a log that is no more: the first record of the one in its place would look to them like an old one."""
 
     @property
     def position(self) -> int:
         """The lowest offset that anybody waits for."""
         return min(self.positions.values())
+
+    def join(self, ref: TargetRef, offset: int) -> None:
+        """Let a sleeper wait for what comes from this offset of the log that is there now."""
+        self.positions[ref] = offset
+        self.outdated.discard(ref)
+
+    def leave(self, ref: TargetRef) -> None:
+        """Let a sleeper wait no more."""
+        del self.positions[ref]
+        self.outdated.discard(ref)
 
     def fetched(self, answer: FetchedPartition, asked_from: int) -> list[Sighting]:
         """Take what a fetch gave, and say what is to be pushed.
@@ -53,12 +65,13 @@ class Watch:
         if not batches:
             return self.ends_at(end, asked_from)
         seen = list(visible(iter(batches), answer.aborted))
-        sightings: dict[int, Sighting] = {}
+        sightings: dict[int | None, Sighting] = {}
         for ref, position in self.positions.items():
             batch = next((batch for batch in seen if batch.last >= position), None)
             if batch is not None:
                 offset = max(position, batch.first)
-                sightings[offset] = sightings.get(offset) or Sighting(offset, traceparent(batch, offset))
+                told = self._told(ref, offset)
+                sightings[told] = sightings.get(told) or Sighting(told, traceparent(batch, offset))
                 self.positions[ref] = max(batches[-1].last + 1, end)
             elif position >= asked_from:
                 self.positions[ref] = max(position, batches[-1].last + 1)
@@ -67,10 +80,11 @@ class Watch:
     def ends_at(self, end: int, asked_from: int = 0) -> list[Sighting]:
         """Take where the log ends, and say what is to be pushed: everything short of it is taken for a record."""
         waiting = [ref for ref, position in self.positions.items() if asked_from <= position < end]
-        sightings = [Sighting(offset) for offset in sorted({self.positions[ref] for ref in waiting})]
+        waiting.sort(key=self.positions.__getitem__)
+        told = dict.fromkeys(self._told(ref, self.positions[ref]) for ref in waiting)
         for ref in waiting:
             self.positions[ref] = end
-        return sightings
+        return [Sighting(offset) for offset in told]
 
     def looked(self, start: int, end: int) -> list[Sighting] | None:
         """Take where the log begins and ends, and say what is to be pushed; None: look again before believing it.
@@ -88,4 +102,9 @@ class Watch:
             return None
         self.shorter_end = None
         self.positions = dict.fromkeys(self.positions, end)
+        self.outdated = set(self.positions)
         return [Sighting(None)] if end > start else []
+
+    def _told(self, ref: TargetRef, offset: int) -> int | None:
+        """Return the offset by which a sleeper can tell whether it knows a record."""
+        return None if ref in self.outdated else offset

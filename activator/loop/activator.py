@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from activator.ports import ManagedWorkload
 
 ACTS_AT_ONCE = 64
-"""Targets acted upon at the same time: a storm of wakes is spread over no more requests than this."""
+"""Targets acted upon at the same time: a storm of wakes is spread over no more requests than this. Looks that a push
+has brought have as many places of their own: sixty-four sleeps that wait for a stalled cluster hold up no wake."""
 FOLLOW_UPS_AT_ONCE = 16
 """Targets whose decision is followed up at the same time, beside those: the next wake waits for no HPA of the last."""
 STORM = 16
@@ -60,6 +61,7 @@ class Activator:
         self._waking = 0
         self._news = asyncio.Event()
         self._acts = asyncio.Semaphore(ACTS_AT_ONCE)
+        self._pushed_acts = asyncio.Semaphore(ACTS_AT_ONCE)
         self._follow_ups = asyncio.Semaphore(FOLLOW_UPS_AT_ONCE)
 
     @property
@@ -120,7 +122,11 @@ class Activator:
         return is_kept
 
     async def run(self) -> None:
-        """Look, decide and act until cancelled. `restore` comes first, whether or not it succeeds."""
+        """Look, decide and act until cancelled. `restore` comes first, whether or not it succeeds.
+
+        It can be run again after a mistake of ours has ended it: nobody whose look that cut short is forgotten.
+        """
+        self._begin_anew()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._recorder.run())
             tasks.create_task(self._keeper.run(self._backlog.give_way))
@@ -129,6 +135,13 @@ class Activator:
             while True:
                 self._begin_due(tasks)
                 await self._wait()
+
+    def _begin_anew(self) -> None:
+        """Look at every target: of those whose look was under way nothing else says when to look again."""
+        self._batches = Batches()
+        for target in self._roster.targets.values():
+            target.busy = False
+            self._agenda.bring_forward(target.ref, self._world.now())
 
     async def _wait(self) -> None:
         begin_at, alarm = self._agenda.next_begin(), None
@@ -163,7 +176,7 @@ class Activator:
 
     def _is_storm(self) -> bool:
         """Tell whether many wakes are on their way, or more than may be: between two rounds of those hardly any is."""
-        return self._waking >= STORM or self._acts.locked()
+        return self._waking >= STORM or self._acts.locked() or self._pushed_acts.locked()
 
     def _take_due(self, now: datetime) -> list[Due]:
         """Take who is due, and in their company who would be soon: a read of many costs little more than one of one."""
@@ -203,7 +216,7 @@ class Activator:
         """Look at one target; whatever comes of it, it is looked at again."""
         waiting = None
         try:
-            async with self._acts:
+            async with self._acts if push is None else self._pushed_acts:
                 done = await self._decide_and_act(target, push, links)
             if self._follow_ups.locked() or self._backlog.is_pressing:
                 waiting = done
@@ -264,7 +277,8 @@ class Activator:
         now = self._world.now()
         target.settle_handoff(self._world.auto_handoff())
         seen = target.observe(self._world.handoff.look(target.ref, target.policy.scaled_object), push, proof=proof)
-        target.woken = target.woken and not target.asleep and target.has_no_members()
+        # Members without a ready replica are those from before its sleep, which take their time to leave.
+        target.woken = target.woken and not target.asleep and (target.has_no_members() or not target.has_ready_replicas)
         decision, memory = decide(target.policy, target.memory, seen, now)
         act = await self._act(target, acting.Act(Outcome.HELD, decision, memory, seen))
         if target.departed:
@@ -297,7 +311,7 @@ class Activator:
         self._world.wakes.leave(target.ref)
         # What was to be given back was the target before this act: it may have been put to sleep since.
         target.asleep_by_us = target.asleep_by_us or act.decision.replicas <= target.idle
-        self._releasing.begin(target.ref, target.state(self._world.now()))
+        self._releasing.begin(target.ref, target.state(self._world.now()), uid=target.workload.scale.uid)
 
     def _look_at_successor(self, target: Target) -> None:
         """Forget when to look at a target that has departed, and look at the one that was made anew in its place."""
@@ -340,7 +354,7 @@ class Activator:
             act = unanswered.supersede(self._world, target, act)
         telling.tell(self._world, target, act, push, links, now)
         telling.follow_episode(self._world, target, now)
-        if not target.asleep or target.policy.paused:
+        if target.policy.paused or not (target.asleep or target.may_be_asleep):
             acting.leave_tail(self._world, target)
         elif _must_join(target) and all(lag.complete for lag in target.lags()):
             acting.join_tail(self._world, target)
@@ -355,6 +369,8 @@ class Activator:
         look_again_at = act.decision.look_again_at
         if applied and target.woken and guarding.is_guarded(self._world, target):
             look_again_at = now  # offsets that expired since the last look are committed before a consumer asks
+        if target.may_be_asleep:
+            look_again_at = min(look_again_at, self._world.now() + next_look.FIRST_BACK_OFF)
         at = next_look.while_a_wake_is_fresh(target, look_again_at, self._world.now())
         begin_at, company_from = next_look.sooner(target, at, now)
         self._agenda.schedule(target.ref, at, begin_at=begin_at, in_company_from=company_from)

@@ -183,8 +183,9 @@ async def _commit(world: World, target: Target, trigger: Trigger, missing: tuple
 
 
 def _denied(world: World, target: Target, error: DeniedError) -> None:
-    """Go on without the guard for a while."""
+    """Go on without the guard for a while, beginning at once: a sleeper may have to be woken before its next record."""
     target.guard.denied_at, target.guard.allowed = world.now(), False
+    target.again = True
     for trigger in target.policy.triggers:
         target.tracker(trigger).measure_again(trigger, guarded=False)
     _tell_once(world, target, notices.offsets_denied(target, error, world.now()))

@@ -13,6 +13,8 @@ from activator.errors import ConflictError, NotFoundError, WakegateError
 from activator.loop import acting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from activator.core.model import Scale, ScaledObject, TargetRef
     from activator.loop.target import Target
     from activator.loop.world import World
@@ -42,11 +44,16 @@ class LostAnswerError(WakegateError):
         self.named = named
 
 
+class NotDueError(WakegateError):
+    """It is not to be put back any more, or not by this replica."""
+
+
 async def release(
     world: World,
     ref: TargetRef,
     goal: int,
     *,
+    is_due: Callable[[], bool],
     asleep_by_us: bool,
     on_release: OnRelease = OnRelease.AT_LEAST_ORIGINAL,
     scaled_object: ScaledObject | None = None,
@@ -56,6 +63,7 @@ async def release(
 
     `on_release` says with how many replicas: no fewer than `goal`, unless somebody else put it to zero; exactly
     `goal`; or as many as there are. With `scaled_object` it stays ours, and comes back once its rival is gone.
+    `is_due` is asked before each write: a call may take so long that the lease is another replica's by then.
     `lost` is what an earlier try's PATCH named, where that had no answer.
 
     Returns:
@@ -63,17 +71,20 @@ async def release(
 
     Raises:
         LostAnswerError: it may have been done; `named` is to be given to the next try.
+        NotDueError: nothing was done since `is_due` was last asked.
         WakegateError: it could not be done just now.
     """
     try:
+        _demand(is_due, ref)
         await world.handoff.remove(ref, scaled_object)
         for _ in range(acting.MOST_ATTEMPTS):
             before = await world.scaler.get(ref)
             if lost is not None and before.resource_version != lost.resource_version and before.replicas == goal:
                 return PutBack(lost, before, FOUND_APPLIED)
             lost = None
-            if _is_given_back(before.replicas, goal, on_release, asleep_by_us=asleep_by_us):
+            if is_given_back(before.replicas, goal, on_release, asleep_by_us=asleep_by_us):
                 return PutBack(before, before)
+            _demand(is_due, ref)
             try:
                 return PutBack(before, await world.scaler.set(ref, goal, before))
             except WakegateError as error:
@@ -89,7 +100,13 @@ async def release(
         raise LostAnswerError(error, lost) from error
 
 
-def _is_given_back(replicas: int, goal: int, on_release: OnRelease, *, asleep_by_us: bool) -> bool:
+def _demand(is_due: Callable[[], bool], ref: TargetRef) -> None:
+    if not is_due():
+        raise NotDueError(f"{ref} is not to be put back by this replica any more")
+
+
+def is_given_back(replicas: int, goal: int, on_release: OnRelease, *, asleep_by_us: bool) -> bool:
+    """Tell whether a count is one that may be left behind."""
     match on_release:
         case OnRelease.KEEP:
             return True
@@ -115,7 +132,16 @@ async def step_aside(world: World, target: Target, act: acting.Act) -> acting.Ac
     putting_back = replace(act, decision=replace(act.decision, replicas=goal, steps=steps))
     started = world.now()
     try:
-        made = await release(world, target.ref, goal, asleep_by_us=True, scaled_object=target.policy.scaled_object)
+        made = await release(
+            world,
+            target.ref,
+            goal,
+            is_due=world.leads,
+            asleep_by_us=True,
+            scaled_object=target.policy.scaled_object,
+        )
+    except NotDueError:  # another replica leads by now
+        return replace(act, outcome=Outcome.REFUSED)
     except LostAnswerError as lost:
         return acting.failed(world, putting_back, started, lost.error, 1, unanswered=lost.named)
     except WakegateError as error:

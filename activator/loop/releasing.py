@@ -24,7 +24,7 @@ from activator.core.model import (
     Step,
 )
 from activator.errors import WakegateError
-from activator.loop import notices, putting_back
+from activator.loop import last_offsets, notices, putting_back
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -42,11 +42,13 @@ _log = logging.getLogger(__name__)
 class Release:
     """A target to give back."""
 
+    state: TargetState
+    """What is kept of it: what it had, whether it sleeps by our hand, and where its groups stand."""
     policy: Policy | None
-    original_replicas: int
-    asleep_by_us: bool
     begun_at: datetime
     due: datetime
+    uid: str | None = None
+    """Of the workload; None: not known."""
     rule: OnRelease | None = None
     """By which rule, whatever the policy says; None: by the policy's."""
     lost: Scale | None = None
@@ -62,9 +64,10 @@ class Release:
     @property
     def goal(self) -> int:
         """How many replicas are left behind, where that is not as many as there are."""
+        original = self.state.original_replicas or 0
         if self.on_release is OnRelease.ORIGINAL:
-            return self.original_replicas
-        return max(self.original_replicas, self.policy.min_replicas if self.policy else 1)
+            return original
+        return max(original, self.policy.min_replicas if self.policy else 1)
 
 
 class Releasing:
@@ -85,24 +88,30 @@ class Releasing:
         """What has not been given back yet."""
         return tuple(self._releases)
 
-    def begin(self, ref: TargetRef, state: TargetState, policy: Policy | None = None) -> None:
-        """Give a target back as soon as this replica leads."""
+    def begin(
+        self, ref: TargetRef, state: TargetState, policy: Policy | None = None, *, uid: str | None = None
+    ) -> None:
+        """Give a target back as soon as this replica leads; `uid`: of the workload, where it is known."""
         if policy is None and state.last_valid:
             policy, _ = self._world.parse(state.last_valid, ref)
         known, now = self._releases.get(ref), self._world.now()
         self._releases[ref] = Release(
+            state=state,
             policy=policy,
-            original_replicas=state.original_replicas or 0,
-            asleep_by_us=state.asleep_by_us,
             begun_at=now,
             due=now,
+            uid=uid,
             rule=self._rule,
             lost=known.lost if known is not None else None,
         )
 
-    def cancel(self, ref: TargetRef) -> None:
-        """Do not give it back: it is managed again."""
-        self._releases.pop(ref, None)
+    def cancel(self, ref: TargetRef, uid: str) -> TargetState | None:
+        """Do not give it back: it is managed again. Returns what is known of it; None: nothing of this very workload.
+
+        Annotations that are away for a moment forget no original count, and not where a sleeper's groups stand.
+        """
+        release = self._releases.pop(ref, None)
+        return release.state if release is not None and release.uid in {uid, None} else None
 
     def leave_to_others(self, before: datetime | None) -> None:
         """Forget what was begun before a moment: another replica sees to it, or has; None: nothing is forgotten."""
@@ -119,6 +128,8 @@ class Releasing:
             return
         now = self._world.now()
         for ref, release in [entry for entry in self._releases.items() if entry[1].due <= now]:
+            if not self._is_due(ref, release):  # the ones before it may have taken longer than the lease had left
+                continue
             try:
                 await self._release(ref, release)
             except WakegateError as error:
@@ -127,22 +138,29 @@ class Releasing:
                     lost = error.named if isinstance(error, putting_back.LostAnswerError) else None
                     self._releases[ref] = replace(newest, due=self._world.now() + _AGAIN, lost=lost)
             else:
-                if self._releases.get(ref) is release:  # else more has been learnt of it meanwhile
+                if self._is_due(ref, release):  # else more has been learnt of it meanwhile, or somebody else leads
                     del self._releases[ref]
+
+    def _is_due(self, ref: TargetRef, release: Release) -> bool:
+        """Tell whether it is still to be given back, and by this replica."""
+        return self._releases.get(ref) is release and self._world.leads()
 
     async def _release(self, ref: TargetRef, release: Release) -> None:
         started = self._world.now()
+        await last_offsets.restore(self._world, ref, release)
         made = await putting_back.release(
             self._world,
             ref,
             release.goal,
-            asleep_by_us=release.asleep_by_us,
+            is_due=lambda: self._is_due(ref, release),
+            asleep_by_us=release.state.asleep_by_us,
             on_release=release.on_release,
             lost=release.lost,
         )
         if made is not None:
             self._tell(ref, release, made, started)
-        await self._keeper.forget(ref)
+        if self._is_due(ref, release):
+            await self._keeper.forget(ref)
 
     def _tell(self, ref: TargetRef, release: Release, made: putting_back.PutBack, started: datetime) -> None:
         now, before, after = self._world.now(), made.before, made.after

@@ -80,18 +80,18 @@ class Roster:
         target = self.targets.pop(ref, None)
         self._undecided.pop(ref, None)
         self._world.metrics.withdraw(ref)
-        _, refused = self._refused.pop(ref, ("", None))
+        uid, refused = self._refused.pop(ref, (None, None))
         state = self._restored.pop(ref, None) or refused
         if target is not None:
             target.departed = True
             self._index(target, remove=True)
             acting.leave_tail(self._world, target)
-            state = target.state(self._world.now())
+            state, uid = target.state(self._world.now()), target.workload.scale.uid
             unanswered.give_up(self._world, target)
         if workload is None:
             self._keeper.drop(ref)
         elif state is not None:
-            self._releasing.begin(ref, state)
+            self._releasing.begin(ref, state, uid=uid)
         self._world.recorder.record(Departed(ref, self._world.now()))
 
     def synced(self) -> None:
@@ -105,7 +105,8 @@ class Roster:
         for ref in self._by_topic.get((servers, push.topic), ()):
             target = self.targets[ref]
             if target.busy:
-                target.pushed = target.pushed or push
+                if target.pushed is None or is_old(target, target.pushed):
+                    target.pushed = push
             elif target.asleep and not target.policy.paused and not is_old(target, push):
                 yield target
 
@@ -163,8 +164,8 @@ class Roster:
         if managed.problems:
             self._world.recorder.record(notices.invalid(managed.workload, managed.problems, now, in_force=True))
         self._refused.pop(ref, None)
-        self._releasing.cancel(ref)
-        target = takeover.take_over(managed, policy, annotations, kept, now)
+        given_up = self._releasing.cancel(ref, managed.workload.scale.uid)
+        target = takeover.take_over(managed, policy, annotations, kept or given_up, now)
         target.lacks_kept = not self.is_restored
         self.targets[ref] = target
         self._index(target)
@@ -178,7 +179,7 @@ class Roster:
             self._world.recorder.record(notices.invalid(managed.workload, managed.problems, now, in_force=False))
         self._refused[ref] = uid, state
         if kept is not None and kept.asleep_by_us:
-            self._releasing.begin(ref, kept)
+            self._releasing.begin(ref, kept, uid=uid)
         else:
             self._keeper.offer(ref, uid, state)
 

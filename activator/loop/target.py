@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from activator.core import consumption, group_topics, naming
 from activator.core.decide import phase_of
 from activator.core.joined import joined
-from activator.core.kept_offsets import WITHOUT_MEMBERS, merge, only_missing
+from activator.core.kept_offsets import WITHOUT_MEMBERS, merge, only_missing, together, within
 from activator.core.lag import LagMemory, asking_lag, holding_value, served_value
 from activator.core.model import (
     Evaluation,
@@ -33,7 +34,7 @@ from activator.loop.tracker import NEVER_READ, Tracker
 from activator.ports import MetricSample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from activator.core.consumption import NotConsumed
@@ -191,6 +192,16 @@ class Target:
         """Return the lag of every trigger, in the policy's order."""
         return tuple(self.tracker(trigger).lag for trigger in self.policy.triggers)
 
+    @property
+    def has_ready_replicas(self) -> bool:
+        """Whether a replica is ready, as far as has been told."""
+        return self.workload.ready_replicas > 0
+
+    @property
+    def may_be_asleep(self) -> bool:
+        """Whether a PATCH that puts it to idle had no answer, and it is not known yet whether it was applied."""
+        return self.unanswered is not None and self.unanswered.act.decision.replicas <= self.idle
+
     def has_no_members(self) -> bool:
         """Tell whether each group had no members at its last look."""
         return all(lag.group_state in WITHOUT_MEMBERS for lag in self.lags())
@@ -211,10 +222,12 @@ class Target:
 
     def _expand(self, topics: dict[Trigger, frozenset[str]]) -> None:
         """Put a trigger for each of these topics in force, and drop what is known of others."""
-        before = {_place(trigger): (trigger, tracker) for trigger, tracker in self.trackers.items()}
+        before: defaultdict[GroupOnTopic, list[tuple[Trigger, Tracker]]] = defaultdict(list)
+        for trigger, tracker in self.trackers.items():
+            before[_place(trigger)].append((trigger, tracker))
         self.group_topics, self.policy = topics, group_topics.expanded(self.written, topics)
         self.trackers = {
-            trigger: self.trackers.get(trigger) or _carried_over(before.get(_place(trigger)), trigger)
+            trigger: self.trackers.get(trigger) or _carried_over(before[_place(trigger)], trigger)
             for trigger in self.policy.triggers
         }
         self.guard = Guard()
@@ -257,19 +270,24 @@ class Target:
         for trigger in self.policy.triggers:
             if (kept := stored.get(_place(trigger))) is not None:
                 tracker = self.tracker(trigger)
-                tracker.memory = replace(tracker.memory, kept=merge(kept, tracker.memory.kept, tracker.offsets))
+                merged = merge(within(kept, trigger), tracker.memory.kept, tracker.offsets)
+                tracker.memory = replace(tracker.memory, kept=merged)
 
     def kept(self, *, asleep: bool) -> dict[GroupOnTopic, KeptOffsets]:
-        """Return where the groups stand: of a sleeper all of it, else what Kafka does not have by itself."""
-        found = {}
+        """Return where the groups stand: of a sleeper all of it, else what Kafka does not have by itself.
+
+        One that was woken counts as asleep until its group has a member: what expired since the last look, which showed
+        it, is committed for it only after its wake, and whoever is to do it may be killed first.
+        """
+        found: dict[GroupOnTopic, KeptOffsets] = {}
         for trigger in self.policy.triggers:
             tracker, kept = self.tracker(trigger), KeptOffsets()
             if self.policy.offset_guard is not OffsetGuard.OFF:
                 kept = tracker.memory.kept if asleep else only_missing(tracker.memory.kept, tracker.offsets)
             if any(offset is not None for offset in kept.offsets):
-                found[_place(trigger)] = kept
+                found[_place(trigger)] = together(found.get(_place(trigger)), kept)
             elif trigger.topics_of_group and trigger.topic:  # by its name alone: commits that expire take it along
-                found[_place(trigger)] = KeptOffsets()
+                found.setdefault(_place(trigger), KeptOffsets())
         return found
 
     def settle_handoff(self, auto: Handover | None) -> None:
@@ -360,9 +378,7 @@ class Target:
 
     def state(self, now: datetime, *, going_to_sleep: bool = False) -> TargetState:
         """Return what outlives a restart; `going_to_sleep`: it will be at idle by our hand in a moment."""
-        going_to_sleep = going_to_sleep or (
-            self.unanswered is not None and self.unanswered.act.decision.replicas <= self.idle
-        )
+        going_to_sleep = going_to_sleep or self.may_be_asleep
         lags = self.lags()
         problems = tuple(str(problem) for problem in self.problems)
         return TargetState(
@@ -380,23 +396,28 @@ class Target:
             last_valid=self.annotations,
             problems=problems,
             warnings=self.warnings(now),
-            kept=self.kept(asleep=self.asleep or going_to_sleep),
+            kept=self.kept(asleep=self.asleep or going_to_sleep or self.woken),
             episode_id=self.episode_id,
             trace_id=self.last_ids.trace_id if self.last_ids else None,
         )
 
 
-def _carried_over(before: tuple[Trigger, Tracker] | None, trigger: Trigger) -> Tracker:
+def _carried_over(before: Sequence[tuple[Trigger, Tracker]], trigger: Trigger) -> Tracker:
     """Return what is known of a group on a topic whose trigger has changed: a threshold leaves the log as it was.
 
     Else a record that comes right before the change, and is consumed before the next look, would begin no cooldown;
     and while its source cannot be read, what it falls back to would not be capped at the partitions that it has.
+
+    Args:
+        before: the triggers that there were of that group and topic: several where each has a part of its partitions.
+        trigger: the one to be in force.
     """
-    if before is None:
+    if not before:
         return Tracker()
-    old, tracker = before
+    old, tracker = before[-1]
+    kept = within(reduce(together, (each.memory.kept for _, each in before)), trigger)
     same_log = old.isolation is trigger.isolation
-    memory = tracker.memory if same_log else LagMemory(kept=tracker.memory.kept)
+    memory = replace(tracker.memory, kept=kept) if same_log else LagMemory(kept=kept)
     partitions = tracker.lag.partitions if old.partition_limitation == trigger.partition_limitation else None
     return Tracker(memory, replace(NEVER_READ, partitions=partitions))
 

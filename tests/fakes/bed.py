@@ -31,7 +31,7 @@ from tests.fakes.kubernetes import (
 from tests.virtual_time import now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from activator.core.model import Policy, Push, Trigger
@@ -65,11 +65,11 @@ class Replica:
         bed = self.bed
         self.metrics = InMemoryMetricStore()
         self.catalog = FakeCatalog(bed.server, self.parse)
-        self.reader = FakeLagReader(bed.kafka)
-        self.group_offsets = FakeGroupOffsets(bed.kafka)
+        self.reader = FakeLagReader(*bed.kafkas)
+        self.group_offsets = FakeGroupOffsets(*bed.kafkas)
         self.leadership = FakeLeadership(bed.server, now, self.identity)
         self.activator: Activator
-        self.tail = FakeWakeSource(bed.kafka, listener=self, now=now, delay=0.002)
+        self.tail = FakeWakeSource(*bed.kafkas, listener=self, now=now, delay=0.002)
         self.world = World(
             catalog=self.catalog,
             reader=self.reader,
@@ -143,8 +143,16 @@ class Replica:
 class Bed:
     """A Kafka, an API server and what lives on them; `async with` starts one replica, the consumers and the HPA."""
 
-    def __init__(self, *, hpa: bool = True, records_per_second: int = 5, replicas: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        hpa: bool = True,
+        records_per_second: int = 5,
+        replicas: int = 1,
+        other_clusters: Sequence[FakeKafka] = (),
+    ) -> None:
         self.kafka = FakeKafka()
+        self.kafkas = (self.kafka, *other_clusters)
         self.server = FakeApiServer(pods_become_ready=True, latency=timedelta(milliseconds=3))
         self.defaults = AnnotationDefaults()
         self._numbers = itertools.count(1)
@@ -227,8 +235,10 @@ class Bed:
         await asyncio.sleep(max(0.0, seconds - asyncio.get_running_loop().time()))
 
     async def until_true(self, condition: Callable[[], bool]) -> None:
-        """Let virtual time pass until something is so, looking each millisecond."""
+        """Let virtual time pass until something is so, looking each millisecond, for ten minutes at most."""
+        deadline = self.now_seconds() + 600
         while not condition():
+            assert self.now_seconds() < deadline, "it never is so"
             await self.until(self.now_seconds() + 0.001)
 
     async def _consume(self) -> None:

@@ -189,8 +189,8 @@ async def test_a_log_that_lost_its_end_is_believed_at_the_second_look(
         broker.truncate("orders", 0, 4)
 
         assert (await pushes.next()).offset is None
-        offset = await world.produce("orders")
-        assert (await pushes.next()).offset == offset == 4
+        assert await world.produce("orders") == 4
+        assert (await pushes.next()).offset is None  # not 4: that is older than what was joined
 
 
 async def test_a_topic_that_does_not_exist_yet_is_waited_for(

@@ -101,6 +101,8 @@ LOOKS = [
     pytest.param(5, [(0, 2)], None, 5, id="shorter-at-first-sight"),
     pytest.param(5, [(0, 2), (0, 2)], [Sighting(None)], 2, id="shorter-twice"),
     pytest.param(5, [(0, 0), (0, 0)], [], 0, id="recreated-and-empty"),
+    pytest.param(5, [(0, 0), (0, 0), (0, 1)], [Sighting(None)], 1, id="the-first-record-after-it-was-seen-empty"),
+    pytest.param(5, [(0, 2), (0, 2), (0, 3)], [Sighting(None)], 3, id="records-of-another-log"),
     pytest.param(5, [(0, 0), (0, 3)], None, 5, id="shorter-but-not-alike"),
     pytest.param(5, [(0, 0), (0, 5), (0, 0)], None, 5, id="a-broker-that-was-only-starting"),
 ]
@@ -117,3 +119,16 @@ def test_looks_at_a_log(
 
     assert answers[-1] == expected
     assert watched.position == then
+
+
+def test_offsets_of_another_log_are_told_to_who_has_joined_that_one() -> None:
+    """Ann joined the log that was there before: record 0 of this one is none that she had counted at offset 5."""
+    watched = watch(ann=5)
+    for _ in range(2):
+        watched.looked(0, 0)
+    watched.join(BOB, 0)
+
+    assert watched.fetched(answer(batch(0, 1), end=1), 0) == [Sighting(None), Sighting(0)]
+
+    watched.join(ANN, 1)
+    assert watched.ends_at(2) == [Sighting(1)]

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from activator.core.model import Evaluation, Outcome
 from activator.loop.activator import ACTS_AT_ONCE, FOLLOW_UPS_AT_ONCE, LOOKS_A_TURN
 from activator.loop.next_look import COMPANY
-from tests.fakes.bed import Bed
+from tests.fakes.bed import Bed, ref
+from tests.fakes.bed import orders as orders_of
+from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import conflict, too_many_requests
 from tests.virtual_time import virtual
 
@@ -318,3 +320,26 @@ def held(bed: Bed) -> int:
     gc.collect()
     ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(inclusive=True, filename_pattern=SOURCE)])
     return sum(statistic.size for statistic in ours.statistics("filename"))
+
+
+@virtual
+async def test_a_stalled_cluster_holds_up_no_wake_on_another() -> None:
+    """Seventy targets end their first cooldown at one moment, and their cluster stalls within their fresh reads."""
+    other = FakeKafka("other:9092")
+    bed = Bed(hpa=False, other_clusters=[other])
+    orders = bed.deploy(partitions=1, replicas=0, cooldown_period="20", polling_interval="300")
+    for number in range(70):
+        name = f"o{number}"
+        other.create_topic(name, 1)
+        other.commit_all(name, name)
+        annotations = orders_of(name, cooldown_period="20", bootstrap_servers="other:9092")
+        bed.server.add(ref(name), annotations=annotations)
+    async with bed:
+        await bed.until(19.95)
+        assert bed.server.replicas(orders) == 0
+        await bed.until_true(lambda: bool(bed.server.sent("scale.get")))
+        other.slow = 4.0
+        await bed.until(20.5)
+        bed.kafka.produce("orders")
+        await bed.until(21)
+        assert bed.server.replicas(orders) == 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from activator.core.model import Outcome, Phase, Reason
+from activator.core.model import Outcome, Phase, Push, PushSource, Reason
 from tests.fakes.bed import Bed
-from tests.virtual_time import virtual
+from tests.virtual_time import now, virtual
 
 
 @virtual
@@ -68,3 +68,22 @@ async def test_a_quiet_day_costs_a_look_every_polling_interval() -> None:
         assert len(bed.server.sent("state.save")) == writes
     assert bed.recorder.evaluations[-1].phase is Phase.ASLEEP
     assert all(e.outcome in {Outcome.HELD, Outcome.APPLIED} for e in bed.recorder.evaluations)
+
+
+@virtual
+async def test_an_old_push_keeps_no_new_one_out() -> None:
+    """Both come while a look is under way: of one topic, the first may be meant for another target."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="300")
+    async with bed:
+        bed.kafka.produce("orders", 0, 10)
+        await bed.until(900)
+        target = bed.replica.activator.targets[orders]
+        assert target.asleep
+        bed.kafka.slow = 1.0
+        bed.kafka.expire("orders")
+        await bed.until_true(lambda: target.busy)
+        bed.replica.push(Push("kafka:9092", "orders", PushSource.TAIL, now(), 0, 9))
+        bed.kafka.produce("orders")
+        await bed.until(bed.now_seconds() + 4)
+        assert bed.server.replicas(orders) == 1

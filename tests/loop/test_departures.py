@@ -134,3 +134,77 @@ async def test_what_was_sent_before_it_is_forgotten_does_not_make_it_anew() -> N
         bed.server.unannotate(target)
         await bed.until(SLEEPS_AT_SECONDS + 20)
         assert target not in bed.server.scale_targets
+
+
+@virtual
+async def test_annotations_that_are_away_for_a_moment_forget_no_original_count() -> None:
+    """It had three replicas when it was first managed: those are what its owner gets back, whatever came between."""
+    bed = Bed(hpa=False)
+    target = bed.deploy(replicas=3, cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(SLEEPS_AT_SECONDS + 40.2)
+        assert bed.server.replicas(target) == 0
+        written = dict(bed.server.workloads[target].annotations)
+        bed.server.unannotate(target)
+        await bed.until(SLEEPS_AT_SECONDS + 40.3)
+        assert bed.server.replicas(target) == 0
+        bed.server.annotate(target, written)
+        await bed.until(SLEEPS_AT_SECONDS + 80)
+        bed.server.unannotate(target)
+        await bed.until(SLEEPS_AT_SECONDS + 90)
+        assert bed.server.replicas(target) == 3
+
+
+@virtual
+async def test_a_workload_made_anew_gets_nothing_of_the_one_that_was_to_be_given_back() -> None:
+    """The new one of that name came with one replica, and has never been managed before."""
+    bed = Bed(hpa=False)
+    target = bed.deploy(replicas=3, cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(SLEEPS_AT_SECONDS + 40.2)
+        bed.server.unannotate(target)
+        bed.server.delete(target)
+        bed.server.add(target, annotations=orders(cooldown_period="20"))
+        await bed.until(SLEEPS_AT_SECONDS + 80)
+        assert bed.server.replicas(target) == 0
+        bed.server.unannotate(target)
+        await bed.until(SLEEPS_AT_SECONDS + 90)
+        assert bed.server.replicas(target) == 1
+
+
+async def two_of_which_the_first_takes_long(bed: Bed) -> tuple[TargetRef, TargetRef]:
+    """Let two sleepers lose their annotations at one moment: giving the first back takes three seconds."""
+    first, second = (bed.deploy(name, cooldown_period="20", polling_interval="300") for name in ("first", "second"))
+    await bed.until(SLEEPS_AT_SECONDS + 40)
+    assert (bed.server.replicas(first), bed.server.replicas(second)) == (0, 0)
+    bed.server.delay_next("hpa.remove", 3.0)
+    bed.server.unannotate(first)
+    bed.server.unannotate(second)
+    await bed.until(SLEEPS_AT_SECONDS + 42)
+    return first, second
+
+
+@virtual
+async def test_who_is_managed_again_while_others_are_given_back_is_not_given_back() -> None:
+    """It still waits its turn when its annotations come back."""
+    async with Bed(hpa=False) as bed:
+        _, second = await two_of_which_the_first_takes_long(bed)
+        bed.recorder.facts.clear()
+        bed.server.annotate(second, orders("second", cooldown_period="20", polling_interval="300"))
+        await bed.until(SLEEPS_AT_SECONDS + 50)
+        assert [made for made in bed.recorder.applied if made.ref == second] == []
+        assert bed.server.replicas(second) == 0
+        assert second in bed.server.scale_targets
+
+
+@virtual
+async def test_who_has_lost_the_lease_gives_nothing_more_back() -> None:
+    """Another replica leads by the time the first has been given back: it does the rest, also of the first."""
+    async with Bed(hpa=False) as bed:
+        first, second = await two_of_which_the_first_takes_long(bed)
+        bed.server.lease_holder = "another"
+        sent = len(bed.server.requests)
+        await bed.until(SLEEPS_AT_SECONDS + 50)
+        assert [made for made in bed.server.requests[sent:] if made.ref == second] == []
+        assert bed.server.sent("scale.set", first)[1:] == []
+        assert {first, second} <= bed.server.scale_targets.keys()

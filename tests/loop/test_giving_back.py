@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from activator.core.model import OnRelease, Policy
+from activator.core.model import OnRelease, Phase, Policy, TargetState
 from activator.loop import give_back_all
 from activator.loop.releasing import Release
 from tests.fakes.bed import Bed, Replica
@@ -97,7 +97,8 @@ def test_an_uninstall_puts_back_what_a_scaled_object_would_leave_as_it_is() -> N
     """Its rule is meant for its own deletion, while wakegate is there; nobody would wake the target any more."""
     keeps = Policy(triggers=(), on_release=OnRelease.KEEP)
     noon = datetime(2026, 1, 5, 12, tzinfo=UTC)
-    release = Release(keeps, 2, asleep_by_us=True, begun_at=noon, due=noon)
+    state = TargetState(Phase.ASLEEP, 0, "idle", "", noon, noon, original_replicas=2, asleep_by_us=True)
+    release = Release(state, keeps, begun_at=noon, due=noon)
     assert release.on_release is OnRelease.KEEP
     uninstalled = replace(release, rule=OnRelease.AT_LEAST_ORIGINAL)
     assert (uninstalled.on_release, uninstalled.goal) == (OnRelease.AT_LEAST_ORIGINAL, 2)

@@ -525,3 +525,43 @@ async def test_a_decision_that_breaks_an_invariant_is_refused(monkeypatch: pytes
     assert len(refused) < 15
     assert bed.replica.activator.targets[orders].phase is Phase.AWAKE
     assert bed.kafka.groups["orders"].state is GroupState.STABLE
+
+
+@virtual
+async def test_members_from_before_a_sleep_are_no_replica_that_has_joined() -> None:
+    """A Pod that takes 12 s to leave its group, one that takes 30 s to start: in between the pin can be committed."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, committed=False, cooldown_period="20", polling_interval="300")
+    bed.lingers[orders] = 12.0
+    async with bed:
+        await bed.until(22)
+        assert bed.server.replicas(orders) == 0
+        bed.server.pods_become_ready = False
+        bed.kafka.produce("orders")
+        await bed.until(28)
+        assert bed.server.replicas(orders) == 1
+        await bed.until(55)
+        assert commits(bed) == {0: 0}
+        bed.server.become_ready(orders)
+        await bed.until(60)
+        assert bed.consumed == {"orders": 1}
+
+
+@virtual
+async def test_whose_offsets_may_not_be_given_back_is_awake_before_its_next_record() -> None:
+    """The permission goes while it sleeps, and its offsets after it: at `latest` it would skip what comes next."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="300")
+    async with bed:
+        bed.kafka.produce("orders", 0, 10)
+        await bed.until(950)
+        assert bed.server.replicas(orders) == 0
+        bed.kafka.deny_commits("orders")
+        bed.kafka.expire("orders")
+        await bed.until_true(lambda: "OffsetGuardDenied" in told(bed))
+        await bed.until(bed.now_seconds() + 1)
+        assert bed.server.replicas(orders) == 1
+        await bed.until(bed.now_seconds() + 60)
+        bed.kafka.produce("orders", 0, 3)
+        await bed.until(bed.now_seconds() + 10)
+        assert bed.consumed == {"orders": 13}

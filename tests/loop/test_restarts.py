@@ -11,6 +11,7 @@ from activator.core.model import Push, PushSource
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.loop.takeover import adopt_state
 from activator.web import selector as selectors
+from activator.wiring.parts import supervise
 from tests.fakes.bed import Bed, Replica
 from tests.fakes.kubernetes import denied, server_error
 from tests.virtual_time import now, virtual
@@ -399,3 +400,70 @@ async def test_a_new_leader_leads_once_it_has_read_what_the_last_one_kept() -> N
         bed.server.heal()
         await bed.until(152)
         assert bed.server.replicas(orders) == 0
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["before-the-wake-is-written-down", "after-it"])
+@pytest.mark.parametrize("policy", ["latest", "earliest"])
+@virtual
+async def test_killed_right_after_a_wake_the_next_process_commits_what_had_expired(
+    policy: str, *, written: bool
+) -> None:
+    """The commit that follows a wake never arrives; the woken's first process takes half a minute to start."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="300", offset_reset_policy=policy)
+    async with bed:
+        bed.kafka.produce("orders", 0, 10)
+        await bed.until(900)
+        assert bed.server.replicas(orders) == 0
+        bed.server.pods_become_ready = False
+        bed.kafka.expire("orders")
+        bed.kafka.produce("orders", 0, 3)
+        bed.kafka.slow = 0.5
+        await bed.until_true(lambda: bed.server.replicas(orders) == 1)
+        if written:
+            await bed.until_true(lambda: bed.server.scale_targets[orders][1].replicas == 1)
+        await bed.replica.kill()
+        bed.kafka.slow = 0.0
+        assert bed.kafka.groups["orders"].commits == {}
+        await bed.until(905)
+        start_next(bed)
+        await bed.until(930)
+        assert bed.kafka.groups["orders"].commits == {("orders", 0): 10}
+        bed.server.become_ready(orders)
+        await bed.until(935)
+        assert bed.consumed == {"orders": 13}
+
+
+@virtual
+async def test_after_the_loop_broke_every_target_is_looked_at_again() -> None:
+    """A mistake of ours in giving one back ends it while the other two are being read; then it is run again."""
+    bed = Bed(hpa=False)
+    others = {bed.deploy(name, cooldown_period="40", polling_interval="10") for name in ("first", "second")}
+    orders = bed.deploy(cooldown_period="40", polling_interval="10")
+    activator = bed.replica.activator
+    run, ends = activator.run, []
+
+    async def once() -> None:
+        try:
+            await run()
+        finally:
+            ends.append(bed.now_seconds())
+
+    async def supervised() -> None:
+        await supervise("loop", once)
+
+    activator.run = supervised  # type: ignore[method-assign]
+    async with bed:
+        await bed.until(9)
+        bed.kafka.slow = 4.0
+        reads = len(bed.replica.reader.reads)
+        await bed.until_true(lambda: len(bed.replica.reader.reads) > reads)
+        bed.server.inject("hpa.remove", RuntimeError("a mistake of ours"))  # type: ignore[arg-type]
+        bed.server.unannotate(orders)
+        await bed.until_true(lambda: bool(ends))
+        bed.kafka.slow = 0.0
+        bed.recorder.facts.clear()
+        await bed.until(ends[0] + 190)
+        assert len(ends) == 1
+        assert others <= {made.ref for made in bed.recorder.evaluations}
+        assert [bed.server.replicas(other) for other in others] == [0, 0]

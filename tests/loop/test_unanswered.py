@@ -290,3 +290,19 @@ async def test_of_two_replicas_whose_answers_are_lost_the_leader_tells() -> None
             if made.applied
         ]
         assert told_by == [FOUND_APPLIED]
+
+
+@virtual
+async def test_a_sleep_whose_answer_is_lost_is_watched_until_it_is_known() -> None:
+    """The scale cannot be read either, and no watch tells: a record wakes it all the same."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(19)
+        bed.server.watch_lag = timedelta(seconds=60)
+        bed.server.inject("scale.set", unanswered(), applied=True)
+        await bed.until_true(lambda: bed.server.replicas(orders) == 0)
+        bed.server.inject("scale.get", unreachable(), times=1)
+        bed.kafka.produce("orders")
+        await bed.until(22)
+        assert bed.server.replicas(orders) == 1

@@ -1,0 +1,60 @@
+"""Where a sleeper's groups stand, given back to them before it is given back itself.
+
+A managed sleeper's groups are seen to at each look. One that is managed no more since wakegate was away has been looked
+at by nobody: what Kafka has forgotten meanwhile is known only by what was kept of it, which ends with its management.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from activator.core.model import Workload
+from activator.errors import NotFoundError, UnavailableError
+from activator.loop import guarding, notices, putting_back, reading, takeover
+from activator.ports import ManagedWorkload
+
+if TYPE_CHECKING:
+    from activator.core.model import TargetRef
+    from activator.loop.releasing import Release
+    from activator.loop.target import Target
+    from activator.loop.world import World
+
+KAFKA_WITHIN = timedelta(seconds=30)
+"""For so long a release waits for a Kafka that cannot be read: a workload at zero is nobody's gain either."""
+
+
+async def restore(world: World, ref: TargetRef, release: Release) -> None:
+    """Commit what the groups of a sleeper lack before it is given back; mostly nothing is lacking.
+
+    Raises:
+        UnavailableError: what they lack cannot be found out just now.
+        DeniedError: the API server does not let us read the scale.
+    """
+    target = await _sleeper(world, ref, release)
+    if target is None or not guarding.is_guarded(world, target):
+        return
+    await reading.read(world, reading.clusters_of(target), [target])
+    problems = "; ".join(problem for lag in target.lags() for problem in lag.problems)
+    if all(lag.complete for lag in target.lags()):
+        await guarding.before_a_wake(world, target)
+    elif world.now() - release.begun_at < KAFKA_WITHIN:
+        raise UnavailableError("where its groups stand", problems)
+    else:
+        world.recorder.record(notices.woken_without_offsets(target, problems, world.now()))
+
+
+async def _sleeper(world: World, ref: TargetRef, release: Release) -> Target | None:
+    """Return a target as it was managed last; None: it is not asleep, is left so, or nothing is kept of its groups."""
+    state, policy = release.state, release.policy
+    if policy is None or not any(kept.offsets for kept in state.kept.values()):
+        return None
+    try:
+        scale = await world.scaler.get(ref)
+    except NotFoundError:
+        return None
+    if putting_back.is_given_back(scale.replicas, release.goal, release.on_release, asleep_by_us=state.asleep_by_us):
+        return None
+    last = ManagedWorkload(Workload(ref, scale, ready_replicas=0), state.last_valid or {}, policy)
+    target = takeover.take_over(last, policy, last.annotations, state, world.now())
+    return target if target.asleep else None

@@ -1,0 +1,86 @@
+"""What is managed no more has its offsets as it is given back, also where nobody has looked at it for long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.fakes.bed import Bed, Replica
+from tests.virtual_time import virtual
+
+if TYPE_CHECKING:
+    from activator.core.model import TargetRef
+
+AWAY_AT_SECONDS = 60.0
+BACK_AT_SECONDS = 70.0
+
+
+async def given_back_after_an_absence(bed: Bed, policy: str) -> TargetRef:
+    """Let a sleeper's offsets expire, and its annotations go, while there is no wakegate; then there is one again."""
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="30", offset_reset_policy=policy)
+    bed.kafka.produce("orders", 0, 10)
+    await bed.until(AWAY_AT_SECONDS)
+    assert bed.server.replicas(orders) == 0
+    await bed.replica.kill()
+    bed.kafka.expire("orders")
+    bed.kafka.produce("orders", 0, 3)
+    bed.server.unannotate(orders)
+    await bed.until(BACK_AT_SECONDS)
+    bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
+    bed.replica.start()
+    return orders
+
+
+@pytest.mark.parametrize("policy", ["latest", "earliest"])
+@virtual
+async def test_what_expired_meanwhile_is_committed_first(policy: str) -> None:
+    """Else it would skip three records at `latest`, and read ten again at `earliest`."""
+    async with Bed(hpa=False) as bed:
+        orders = await given_back_after_an_absence(bed, policy)
+        await bed.until(BACK_AT_SECONDS + 10)
+        assert bed.server.replicas(orders) == 1
+        assert bed.consumed == {"orders": 13}
+        assert orders not in bed.server.scale_targets
+
+
+@virtual
+async def test_a_kafka_that_does_not_answer_is_waited_for_half_a_minute() -> None:
+    """Then it is given back all the same, and an Event says that its offsets may be missing."""
+    async with Bed(hpa=False) as bed:
+        bed.kafka.slow = 0.0
+        orders = await given_back_after_an_absence(bed, "latest")
+        bed.kafka.stop()
+        await bed.until(BACK_AT_SECONDS + 25)
+        assert bed.server.replicas(orders) == 0
+        await bed.until(BACK_AT_SECONDS + 40)
+        assert bed.server.replicas(orders) == 1
+        assert [notice.reason for notice in bed.recorder.notices].count("WokenWithoutOffsets") == 1
+
+
+@pytest.mark.parametrize("policy", ["earliest", "latest"])
+@virtual
+async def test_annotations_that_are_away_for_a_moment_forget_no_offsets(policy: str) -> None:
+    """They expire within that moment: what was kept of the sleeper is still known when it is managed again."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(
+        partitions=1,
+        cooldown_period="20",
+        polling_interval="300",
+        offset_reset_policy=policy,
+        activation_lag_threshold="5",
+    )
+    async with bed:
+        bed.kafka.produce("orders", 0, 10)
+        await bed.until(900.2)
+        assert bed.server.replicas(orders) == 0
+        written = dict(bed.server.workloads[orders].annotations)
+        bed.kafka.expire("orders")
+        bed.server.unannotate(orders)
+        await bed.until(900.3)
+        assert bed.server.replicas(orders) == 0
+        bed.server.annotate(orders, written)
+        await bed.until(920)
+        bed.kafka.produce("orders", 0, 10)
+        await bed.until(930)
+        assert bed.consumed == {"orders": 20}
