@@ -177,7 +177,9 @@ class Oracle:
     def scaled(self, ref: TargetRef, before: int, after: int, manager: str) -> None:
         """spec.replicas is another."""
         truth = self.truths[ref]
-        if after > before and (manager != FIELD_MANAGER or before <= truth.idle):
+        # What its user wants awake has no more work than before: its quiet period goes on.
+        is_wake = before <= truth.idle and truth.kept_awake_at is None
+        if after > before and (manager != FIELD_MANAGER or is_wake):
             truth.raised_at = seeded_loop().time()
         if manager != FIELD_MANAGER:
             truth.asleep_when_left = False  # its owner has a say in what it is left with

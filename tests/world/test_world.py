@@ -149,6 +149,14 @@ def test_an_hpa_that_steps_down_keeps_its_target_from_being_quiet() -> None:
     assert not result.violations
 
 
+def test_what_was_kept_awake_without_work_sleeps_as_soon_as_it_may() -> None:
+    """It had slept eight seconds when its user wanted it awake for two minutes: its quiet period was over before."""
+    result = run_ablated(plan_of(5114).narrowed(targets=[7], until=18000.0), keep=True)
+    wakes = [line for line in result.lines if "scaled Deployment shop/t7" in line and float(line.split()[0]) > 17800]
+    assert [line.split()[4:6] for line in wakes] == [["1", "0"], ["0", "1"], ["1", "0"]]
+    assert not result.violations
+
+
 def test_offsets_that_are_committed_again_are_no_work_any_more() -> None:
     """At zero by another hand its records are work only as long as its group has no offsets: one look of ours."""
     strike = Strike(0, "offsets-expire", 8, Phase.ASLEEP, at=1800.0, delay_seconds=0.0, lasts_seconds=0.0)
