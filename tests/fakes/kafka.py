@@ -394,6 +394,8 @@ class _Joined:
     positions: dict[TopicPartition, int]
     """What the target joined at, moved past what was pushed."""
     isolation: IsolationLevel
+    outdated: set[TopicPartition] = field(default_factory=set)
+    """Partitions whose log was another one when it was joined."""
 
 
 class FakeWakeSource:
@@ -460,7 +462,8 @@ class FakeWakeSource:
                 log = self._log(joined.kafka, where)
                 if log is None:
                     continue
-                recreated = position > log.end
+                if recreated := position > log.end:
+                    joined.outdated.add(where)
                 start = max(log.log_start, 0 if recreated else position)
                 visible = range(start, log.visible_end(joined.isolation))
                 offset = next((offset for offset in visible if offset not in log.invisible), None)
@@ -469,7 +472,7 @@ class FakeWakeSource:
                 joined.positions[where] = log.visible_end(joined.isolation)
                 # Two targets may sleep at different offsets of one log: each needs a push at or past its own. The
                 # offsets of another log than the one that was joined compare with nothing.
-                push = self._push(joined.kafka, where, None if recreated else offset)
+                push = self._push(joined.kafka, where, None if where in joined.outdated else offset)
                 found[joined.kafka.bootstrap_servers, where, push.offset] = push
         for push in found.values():
             self.pushes.append(push)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -327,6 +327,8 @@ class Watch:
     positions: dict[TopicPartition, int]
     isolation: IsolationLevel
     since: float
+    outdated: set[TopicPartition] = field(default_factory=set)
+    """Partitions whose log was another one when it was joined."""
 
 
 class Tail:
@@ -397,13 +399,14 @@ class Tail:
                 log = self._log(logs, where)
                 if log is None:
                     continue
-                recreated = position > log.end
+                if recreated := position > log.end:
+                    watch.outdated.add(where)
                 start = max(log.log_start, 0 if recreated else position)
                 end = log.visible_end(watch.isolation)
                 offset = next((offset for offset in range(start, end) if offset not in log.invisible), None)
                 if offset is not None:
                     watch.positions[where] = end
-                    found[where, None if recreated else offset] = None
+                    found[where, None if where in watch.outdated else offset] = None
         for where, offset in found:
             self._listener.push(Push(logs.bootstrap_servers, where[0], PushSource.TAIL, self._now(), where[1], offset))
 
