@@ -127,19 +127,28 @@ class Releasing:
         if not self._releases:
             return
         now = self._world.now()
-        for ref, release in [entry for entry in self._releases.items() if entry[1].due <= now]:
+        due = {ref: release for ref, release in self._releases.items() if release.due <= now}
+        held_up = await last_offsets.restore(self._world, due)
+        for ref, release in due.items():
             if not self._is_due(ref, release):  # the ones before it may have taken longer than the lease had left
+                continue
+            if (why := held_up.get(ref)) is not None:
+                self._try_again(ref, why, release.lost)
                 continue
             try:
                 await self._release(ref, release)
+            except putting_back.LostAnswerError as error:
+                self._try_again(ref, error, error.named)
             except WakegateError as error:
-                _log.warning("%s could not be released, it is tried again in a moment: %s", ref, error)
-                if (newest := self._releases.get(ref)) is not None:  # begun anew meanwhile, or the one that was tried
-                    lost = error.named if isinstance(error, putting_back.LostAnswerError) else None
-                    self._releases[ref] = replace(newest, due=self._world.now() + _AGAIN, lost=lost)
+                self._try_again(ref, error, None)
             else:
                 if self._is_due(ref, release):  # else more has been learnt of it meanwhile, or somebody else leads
                     del self._releases[ref]
+
+    def _try_again(self, ref: TargetRef, error: WakegateError, lost: Scale | None) -> None:
+        _log.warning("%s could not be released, it is tried again in a moment: %s", ref, error)
+        if (newest := self._releases.get(ref)) is not None:  # begun anew meanwhile, or the one that was tried
+            self._releases[ref] = replace(newest, due=self._world.now() + _AGAIN, lost=lost)
 
     def _is_due(self, ref: TargetRef, release: Release) -> bool:
         """Tell whether it is still to be given back, and by this replica."""
@@ -147,7 +156,6 @@ class Releasing:
 
     async def _release(self, ref: TargetRef, release: Release) -> None:
         started = self._world.now()
-        await last_offsets.restore(self._world, ref, release)
         made = await putting_back.release(
             self._world,
             ref,

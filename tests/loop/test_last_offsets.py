@@ -58,6 +58,24 @@ async def test_a_kafka_that_does_not_answer_is_waited_for_half_a_minute() -> Non
         assert [notice.reason for notice in bed.recorder.notices].count("WokenWithoutOffsets") == 1
 
 
+@virtual
+async def test_many_that_wait_for_one_cluster_wait_no_longer_than_one() -> None:
+    """Each question to it takes four seconds: asked one by one, the last of twenty would wait for minutes."""
+    bed = Bed(hpa=False)
+    targets = [bed.deploy(f"o{number}", cooldown_period="20", polling_interval="30") for number in range(20)]
+    async with bed:
+        await bed.until(AWAY_AT_SECONDS)
+        await bed.replica.kill()
+        bed.kafka.stop()
+        bed.kafka.slow = 4.0
+        for target in targets:
+            bed.server.unannotate(target)
+        bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
+        bed.replica.start()
+        await bed.until(AWAY_AT_SECONDS + 45)
+        assert {bed.server.replicas(target) for target in targets} == {1}
+
+
 @pytest.mark.parametrize("policy", ["earliest", "latest"])
 @virtual
 async def test_annotations_that_are_away_for_a_moment_forget_no_offsets(policy: str) -> None:
