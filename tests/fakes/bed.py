@@ -235,11 +235,10 @@ class Bed:
         await asyncio.sleep(max(0.0, seconds - asyncio.get_running_loop().time()))
 
     async def until_true(self, condition: Callable[[], bool]) -> None:
-        """Let virtual time pass until something is so, looking each millisecond, for ten minutes at most."""
-        deadline = self.now_seconds() + 600
-        while not condition():
-            assert self.now_seconds() < deadline, "it never is so"
-            await self.until(self.now_seconds() + 0.001)
+        """Let virtual time pass until something is so, looking each millisecond; ten minutes at most."""
+        async with asyncio.timeout(600.0):
+            while not condition():
+                await self.until(self.now_seconds() + 0.001)
 
     async def _consume(self) -> None:
         """Once a second every ready replica consumes and commits; a group without replicas is Empty."""

@@ -121,19 +121,23 @@ async def test_what_breaks_in_following_a_decision_up_is_tried_again_with_the_ne
 
 @virtual
 async def test_a_record_between_the_read_and_the_patch_wakes_it_again() -> None:
-    """The tail joined at the end offsets of the deciding read: what comes after it is pushed, never lost."""
+    """The tail joins at the end offsets of the deciding read, before the PATCH: what comes after it is pushed."""
     bed = Bed(hpa=False, records_per_second=0)
     orders = bed.deploy(cooldown_period="20", polling_interval="300")
     async with bed:
         await bed.until(19.5)
-        saved = len(bed.server.sent("state.save"))
-        for tick in range(1000):
-            await bed.until(19.5 + tick / 1000)
-            if len(bed.server.sent("state.save", orders)) > saved:  # the last thing before the PATCH
-                bed.kafka.produce("orders")
-                break
+        saved = len(bed.server.sent("state.save", orders))
+        await bed.until_true(lambda: len(bed.server.sent("state.save", orders)) > saved)  # the last before the PATCH
+        assert bed.server.sent("scale.set", orders) == []
+        assert bed.replica.tail.joins == [(orders, {("orders", number): 0 for number in range(5)})]
+        assert bed.replica.tail.leaves == []
+        bed.kafka.produce("orders")
         await bed.until(25)
+        # Without the sleep nothing would have been between the reading and a PATCH.
+        assert [request.replicas for request in bed.server.sent("scale.set", orders)] == [0, 1]
         assert bed.server.replicas(orders) == 1
+        [push] = bed.replica.tail.pushes
+        assert (push.topic, push.offset) == ("orders", 0)
 
 
 @virtual
@@ -144,7 +148,8 @@ async def test_without_the_guard_a_group_that_never_committed_with_latest_is_hel
     async with bed:
         await bed.until(120)
         assert bed.server.replicas(orders) == 1
-    assert {e.decision.reason for e in bed.recorder.evaluations} <= {Reason.NO_COMMITTED_OFFSET, Reason.LEFT_TO_HPA}
+    reasons = [evaluation.decision.reason for evaluation in bed.recorder.evaluations_of(orders)]
+    assert set(reasons) == {Reason.NO_COMMITTED_OFFSET}
 
 
 @virtual
