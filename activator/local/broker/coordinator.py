@@ -175,9 +175,15 @@ class Coordinator:
     def _check_commit(self, body: Body, now_ms: float) -> None:
         group_id = body["group_id"]  # even an empty one, unlike everywhere else
         self._faults.check(ApiKey.OFFSET_COMMIT, group=group_id)
+        if group_id not in self._groups and not self._has_any(body["topics"]):
+            return  # each partition is refused for itself, before anybody asks for the group: none comes of it
         if group_id not in self._groups and body["generation_id"] >= 0:
             raise ApiError(ErrorCode.ILLEGAL_GENERATION)
         self._group_or_new(group_id, now_ms).check_commit(body, now_ms)
+
+    def _has_any(self, wanted: list[Body]) -> bool:
+        places = [(topic["name"], one["partition"]) for topic in wanted for one in topic["partitions"]]
+        return any(self._topics.has(name, partition) for name, partition in places)
 
     def _commit_one(self, body: Body, topic: str, wanted: Body, now_ms: float) -> ErrorCode:
         group_id, retention_ms = body["group_id"], body["retention_time_ms"]

@@ -85,10 +85,13 @@ class Topics:
         Raises:
             ApiError: UNKNOWN_TOPIC_OR_PARTITION.
         """
-        topic = self._topics.get(name)
-        if topic is None or not 0 <= partition < len(topic.partitions):
+        if not self.has(name, partition):
             raise ApiError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-        return topic.partitions[partition]
+        return self._topics[name].partitions[partition]
+
+    def has(self, name: str, partition: int) -> bool:
+        """Tell whether a topic is there and has this partition."""
+        return name in self._topics and 0 <= partition < len(self._topics[name].partitions)
 
     # -- metadata -----------------------------------------------------------------------------------------------
 

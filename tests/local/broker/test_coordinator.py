@@ -106,6 +106,14 @@ def test_a_group_that_left_nothing_is_forgotten(driver: Driver) -> None:
     assert driver.state_of() == "Dead"
 
 
+def test_a_commit_on_a_partition_that_is_not_there_makes_no_group(driver: Driver) -> None:
+    """As in Kafka, which refuses it before it looks for the group."""
+    assert driver.commit(5, topic="gone") == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    assert driver.state_of() == "Dead"
+    driver.commit(5)
+    assert driver.state_of() == "Empty"
+
+
 def test_the_number_of_groups_is_bounded() -> None:
     """One more is refused; a group that is there goes on."""
     driver = Driver(BrokerConfig(max_groups=1))
