@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as ConsumedPartition
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it re-exports them without saying so
     AdminClient,
     NewPartitions,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from contextlib import AbstractAsyncContextManager
 
+    from activator.local.broker.config import BrokerConfig
+    from activator.local.broker.server import EmbeddedBroker
     from activator.ports import GroupOffsets, LagReader, PushListener, WakeSource
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -73,6 +75,9 @@ class KafkaWorld(Protocol):
 
     async def commit(self, group: str, topic: str, partition: int, offset: int) -> None:
         """Commit an offset for a group without members."""
+
+    async def pass_retention(self, topic: str, group: str) -> None:
+        """Let Kafka's retention of offsets pass: for this group, which has been left, and those left before it."""
 
     def new_group(self) -> str:
         """Return the name of a group that never was."""
@@ -156,6 +161,10 @@ class FakeWorld:
         """Commit an offset."""
         self.kafka.commit(group, topic, partition, offset)
 
+    async def pass_retention(self, topic: str, group: str) -> None:  # noqa: ARG002 - it passes for all
+        """Forget at once."""
+        self.kafka.pass_retention()
+
     def new_group(self) -> str:
         """Draw a name."""
         return next(self._names)
@@ -187,10 +196,11 @@ class LiveWorld:
     Use as an asynchronous context manager.
     """
 
-    def __init__(self, bootstrap_servers: str) -> None:
+    def __init__(self, bootstrap_servers: str, *, retention_seconds: float = 0.0) -> None:
         self.cluster = Cluster(bootstrap_servers)
         self.connections = Connections()
         self._bootstrap_servers = bootstrap_servers
+        self._retention_seconds = retention_seconds
         self._transactions: dict[tuple[str, int], Any] = {}
 
     async def __aenter__(self) -> Self:
@@ -260,6 +270,19 @@ class LiveWorld:
             await consumer.commit({place: offset})
         finally:
             await consumer.stop()
+
+    async def pass_retention(self, topic: str, group: str) -> None:
+        """Wait until this group has no offset any more, and then for a few more looks at the others."""
+        place = TopicPartition(topic, 0)
+
+        async def is_forgotten() -> bool:
+            asked = ConsumerGroupTopicPartitions(group, [place])
+            (answer,) = self._admin.list_consumer_group_offsets([asked]).values()
+            (found,) = (await asyncio.wrap_future(answer)).topic_partitions
+            return bool(found.offset < 0)
+
+        await eventually(is_forgotten, SECONDS + 2 * self._retention_seconds)
+        await asyncio.sleep(self._retention_seconds / 20)
 
     def new_group(self) -> str:
         """Draw a name."""
@@ -331,6 +354,20 @@ class LiveWorld:
             if error.args[0].code() in NO_ANSWER:
                 raise TimeoutError(topic) from error
             return None
+
+
+class EmbeddedWorld(LiveWorld):
+    """An embedded broker, whose clock can be moved."""
+
+    def __init__(self, broker: EmbeddedBroker, config: BrokerConfig) -> None:
+        super().__init__(broker.bootstrap_servers)
+        self._broker = broker
+        self._config = config
+
+    async def pass_retention(self, topic: str, group: str) -> None:
+        """Be later by all of it."""
+        self._broker._zero_ms += self._config.offsets_retention_ms
+        await super().pass_retention(topic, group)
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], within_seconds: float = SECONDS) -> None:

@@ -9,13 +9,18 @@ import pytest
 from activator.core.model import Cluster, GroupState, Trigger, TriggerOffsets
 from activator.errors import ConflictError, NotFoundError, UnavailableError
 from activator.kafka import commits
-from tests.contracts.kafka_fixtures import kafka_world, short_looks
+from tests.contracts.kafka_fixtures import (
+    forgetful_kafka_bootstrap_servers,
+    forgetful_world,
+    kafka_world,
+    short_looks,
+)
 from tests.contracts.kafka_worlds import NOW
 
 if TYPE_CHECKING:
     from tests.contracts.kafka_worlds import KafkaWorld
 
-__all__ = ["kafka_world", "short_looks"]
+__all__ = ["forgetful_kafka_bootstrap_servers", "forgetful_world", "kafka_world", "short_looks"]
 
 UNREACHABLE = Cluster("127.0.0.1:1")
 
@@ -138,6 +143,24 @@ async def test_commits_again_stand_where_they_stood(kafka_world: KafkaWorld) -> 
     assert await committed(kafka_world, topic, group) == ([3, 0], GroupState.EMPTY)
 
 
+async def test_only_commits_again_outlast_the_retention_of_their_group(forgetful_world: KafkaWorld) -> None:
+    """It counts from when the last member left, also for what is committed after that, unless that brings its own."""
+    world = forgetful_world
+    topic, again, missing = await world.create_topic(2), world.new_group(), world.new_group()
+    for group in (again, missing):
+        await world.commit(group, topic, 0, 5)
+        async with world.consuming(topic, group):
+            pass
+    offsets = world.group_offsets()
+
+    assert await offsets.commit_again(world.cluster, again, topic, {0: 9, 1: 3}) == {0: 5, 1: 3}
+    assert await offsets.commit_missing(world.cluster, missing, topic, {0: 9, 1: 3}) == {0: 5, 1: 3}
+    await world.pass_retention(topic, missing)
+
+    assert await committed(world, topic, again) == ([5, 3], GroupState.EMPTY)
+    assert (await committed(world, topic, missing))[0] == [None, None]
+
+
 async def test_a_group_with_members_is_not_committed_for_again(kafka_world: KafkaWorld) -> None:
     """The broker refuses: what its members commit is newer."""
     topic, group = await kafka_world.create_topic(), kafka_world.new_group()
@@ -152,6 +175,7 @@ async def test_a_check_leaves_nothing_behind(kafka_world: KafkaWorld) -> None:
     offsets = kafka_world.group_offsets()
 
     await offsets.check(kafka_world.cluster, group, topic)
+    assert await committed(kafka_world, topic, group) == ([None], GroupState.DEAD)
     async with kafka_world.consuming(topic, group):
         await offsets.check(kafka_world.cluster, group, topic)
 

@@ -66,6 +66,8 @@ class FakeGroup:
     commits: dict[TopicPartition, int] = field(default_factory=dict)
     consumed: frozenset[str] | None = None
     """Topics that its members are subscribed to; None: not told."""
+    lasting: set[TopicPartition] = field(default_factory=set)
+    """Where the last commit came with a retention of its own."""
 
 
 class FakeKafka:
@@ -147,7 +149,9 @@ class FakeKafka:
     def commit(self, group: str, topic: str, partition: int = 0, offset: int | None = None) -> None:
         """Commit an offset for a group, by default the end of the log."""
         at = self.topics[topic][partition].end if offset is None else offset
-        self.groups.setdefault(group, FakeGroup()).commits[topic, partition] = at
+        found = self.groups.setdefault(group, FakeGroup())
+        found.commits[topic, partition] = at
+        found.lasting.discard((topic, partition))
 
     def commit_all(self, group: str, topic: str) -> None:
         """Commit the end of every partition: the group has consumed everything."""
@@ -155,8 +159,14 @@ class FakeKafka:
             self.commit(group, topic, partition)
 
     def expire(self, group: str) -> None:
-        """Forget a group's commits (offsets.retention.minutes)."""
+        """Forget a group's commits, whatever their retention."""
         self.groups.setdefault(group, FakeGroup()).commits.clear()
+
+    def pass_retention(self) -> None:
+        """Let offsets.retention.minutes pass: of groups without members only what has its own retention stays."""
+        for found in self.groups.values():
+            if not found.members:
+                found.commits = {where: at for where, at in found.commits.items() if where in found.lasting}
 
     def set_group(
         self, group: str, state: GroupState, members: int | None, consumed: Collection[str] | None = None
@@ -348,7 +358,9 @@ class FakeGroupOffsets:
         kafka = await self._kafka(cluster)
         self._may_commit(kafka, group)
         self._commit(kafka, group, topic, offsets, topic_id)
-        there = {number: kafka.groups[group].commits[topic, number] for number in offsets}
+        found = kafka.groups[group]
+        there = {number: found.commits[topic, number] for number in offsets}
+        found.lasting |= {(topic, number) for number in offsets}
         self.renewals.append((group, there))
         return there
 
@@ -370,6 +382,7 @@ class FakeGroupOffsets:
         found.state, found.members = GroupState.EMPTY, 0
         for number in lacks(found, topic, offsets, passed):
             found.commits[topic, number] = offsets[number]
+            found.lasting.discard((topic, number))
 
     async def _kafka(self, cluster: Cluster) -> FakeKafka:
         kafka = self._kafkas.get(cluster.bootstrap_servers)

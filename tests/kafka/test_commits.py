@@ -16,6 +16,7 @@ from activator.kafka.commits import KafkaGroupOffsets
 from activator.kafka.connection import SecurityOptions
 from activator.local.broker.faults import DropConnection, Fail, Fault
 from activator.local.broker.protocol import ApiKey, ErrorCode
+from tests.contracts.kafka_fixtures import ONE_MINUTE
 from tests.contracts.kafka_worlds import eventually
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from activator.local.broker.server import EmbeddedBroker
-
-ONE_MINUTE = {"offsets.retention.minutes": "1", "offsets.retention.check.interval.ms": "500"}
 CHECKED_FOR_SECONDS = 3.0
 """Several times Kafka's look at what is past its retention, and what the groups were left apart."""
 
