@@ -11,10 +11,11 @@ import pytest
 
 from testbed.api import ApiClient
 from testbed.kubeconfig import Credentials
-from testbed.soak import effects, run
+from testbed.soak import effects
+from testbed.soak import strike as striking
 from testbed.soak.oracle import Sent
 from testbed.soak.plan import Fault
-from testbed.soak.run import Strike
+from testbed.soak.strike import Strike
 from testbed.soak.targets import Observer, Target
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def _now() -> float:
 def strike(monkeypatch: pytest.MonkeyPatch, scene: FakeScene, kind: str = "kafka-cut") -> Outcome:
     """Strike with a fault that does nothing."""
     monkeypatch.setattr(effects, "strike", lambda *_: lambda: None)
-    monkeypatch.setattr(run, "NEVER_SECONDS", 1.0)
-    monkeypatch.setattr(run, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(striking, "NEVER_SECONDS", 1.0)
+    monkeypatch.setattr(striking, "LOOK_SECONDS", 0.02)
     fault = Fault(1, kind, 1, 0.1, 0.0, 0.1, 1, record_meanwhile=True, choice=0.0)
     return Strike(cast("Scene", scene), fault, LIMIT_SECONDS).run()
 
@@ -111,7 +112,7 @@ def test_what_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("wakegate-a is ready: not within 60 s")
 
     scene = FakeScene()
-    monkeypatch.setattr(run, "NEVER_SECONDS", 1.0)
+    monkeypatch.setattr(striking, "NEVER_SECONDS", 1.0)
     monkeypatch.setattr(effects, "strike", lambda *_: never)
     fault = Fault(1, "leader-kill", 1, 0.1, 0.0, 0.1, 1, record_meanwhile=False, choice=0.0)
     outcome = Strike(cast("Scene", scene), fault, 5.0).run()
@@ -123,7 +124,7 @@ def test_nobody_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a sleeper there is nothing to prove: it is an error, not a fault that passed."""
     scene = FakeScene()
     scene.observer.replicas = {"orders": 1, "steady": 1}
-    monkeypatch.setattr(run, "SLEEPER_SECONDS", 0.1)
+    monkeypatch.setattr(striking, "SLEEPER_SECONDS", 0.1)
     with pytest.raises(AssertionError, match="a target sleeps before"):
         strike(monkeypatch, scene)
 
