@@ -37,7 +37,7 @@ class Violation:
     """Something that must not happen.
 
     Attributes:
-        what: false-zero, missed-wake, late, skipped, read-again or stuck-awake.
+        what: false-zero, missed-wake, late, never-normal, not-restored, skipped, read-again or stuck-awake.
         target: whom it happened to.
         text: when and how.
         fault: during or after which fault, 0 where that is not known.

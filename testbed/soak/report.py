@@ -50,14 +50,30 @@ class Outcome:
         return "\n".join([f"{said} (load {self.load:.0f})", *(f"     {violation}" for violation in self.violations)])
 
 
+@dataclass(frozen=True)
+class Skip:
+    """One fault that does not count.
+
+    Attributes:
+        fault: which.
+        reason: what there was not to strike, or why nothing can be said of what came of it.
+    """
+
+    fault: Fault
+    reason: str
+
+    def __str__(self) -> str:
+        return f"skipped #{self.fault.number} {self.fault}: {self.reason}"
+
+
 @dataclass
 class Report:
     """One run."""
 
     seed: int
     outcomes: list[Outcome] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
-    """Faults that had nothing to strike."""
+    skipped: list[Skip] = field(default_factory=list)
+    """Faults that had nothing to strike, or showed nothing."""
     after: list[Violation] = field(default_factory=list)
     """Found once everything had ended."""
     facts: dict[str, object] = field(default_factory=dict)
@@ -77,6 +93,7 @@ class Report:
             lines.append(_row(kind, of_kind))
         lines.append(_row("all", self.outcomes))
         lines += [f"{name}: {value}" for name, value in self.facts.items()]
+        lines += [str(skip) for skip in self.skipped]
         lines += [str(violation) for violation in self.after]
         if self.ended_early:
             lines.append(f"ENDED EARLY: {self.ended_early}")

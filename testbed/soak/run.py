@@ -14,9 +14,9 @@ from testbed import ledger
 from testbed.errors import TestbedError
 from testbed.soak import effects, oracle, plan
 from testbed.soak.oracle import Violation
-from testbed.soak.report import Report
+from testbed.soak.report import Report, Skip
 from testbed.soak.scene import FORGOTTEN_SECONDS, Scene
-from testbed.soak.strike import Strike
+from testbed.soak.strike import Strike, VoidError
 from testbed.stage import until
 
 if TYPE_CHECKING:
@@ -76,13 +76,19 @@ def _strike_all(scene: Scene, bounds: Bounds, report: Report) -> None:
     for fault in plan.draw(bounds.seed, bounds.kinds):
         if len(report.outcomes) >= bounds.faults or time.monotonic() > deadline:
             return
+        strike = Strike(scene, fault, bounds.normal_seconds)
         try:
-            outcome = Strike(scene, fault, bounds.normal_seconds).run()
-        except effects.NotPossibleError as error:
-            report.skipped.append(f"{fault}: {error}")
+            outcome = strike.run()
+        except (effects.NotPossibleError, VoidError) as error:
+            report.skipped.append(Skip(fault, str(error)))
+            report.after += strike.violations
+            say(str(report.skipped[-1]))
         except AssertionError as error:
             report.after.append(Violation("stuck-awake", "every target", str(error), fault.number))
             return
+        except TestbedError:
+            report.after += strike.violations
+            raise
         else:
             report.outcomes.append(outcome)
             say(outcome.line())
@@ -132,7 +138,7 @@ def _add_facts(report: Report, scene: Scene, sleeps: dict[str, list[float]]) -> 
         "sleeps": sum(map(len, sleeps.values())),
         "wakes after the offsets had expired": len(expired),
         "records that Kafka refused": len(scene.sender.failures),
-        "faults that had nothing to strike": len(report.skipped),
+        "faults that were skipped": len(report.skipped),
         "cores": os.cpu_count(),
         "load average, median": round(statistics.median([outcome.load for outcome in report.outcomes] or [0.0]), 1),
     }

@@ -67,6 +67,8 @@ class Target:
         deep: left asleep until Kafka has forgotten its group's offsets.
         secured: ours has to log in to Kafka for it.
         sent: records that Kafka has acknowledged.
+        under_way: records that it has neither acknowledged nor refused yet.
+        refused: records that it has refused, or not answered for in all the time that they had.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Target:
     secured: bool = False
     sent: list[Sent] = field(default_factory=list)
     under_way: int = 0
+    refused: int = 0
     _next: int = 0
 
     def next_partition(self) -> int:
@@ -124,6 +127,7 @@ class Sender:
                 partition, offset = message.partition(), message.offset()
                 if error is not None or partition is None or offset is None:
                     self.failures.append(f"{target.name}: {error}")
+                    target.refused += 1
                 else:
                     target.sent.append(Sent(partition, offset, time.time()))
                 target.under_way -= 1  # last: another thread looks for the record as soon as none is under way

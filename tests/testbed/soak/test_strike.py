@@ -2,134 +2,94 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from testbed.api import ApiClient
-from testbed.kubeconfig import Credentials
+from testbed.errors import TestbedError
 from testbed.soak import effects
 from testbed.soak import strike as striking
-from testbed.soak.oracle import Sent
 from testbed.soak.plan import Fault
 from testbed.soak.strike import Strike
-from testbed.soak.targets import Observer, Target
+from tests.testbed.soak.fake_scene import FakeScene
 
 if TYPE_CHECKING:
     from testbed.soak.report import Outcome
     from testbed.soak.scene import Scene
-    from testbed.stage import Wakegate
+    from testbed.soak.targets import Target
+    from tests.testbed.soak.fake_scene import Clock
 
-LIMIT_SECONDS = 0.2
-
-
-@dataclass
-class FakeScene:
-    """One sleeper, one target with a standing lag, one replica; what does not work is said."""
-
-    wakes: bool = True
-    reads: bool = True
-    sleepers: list[Target] = field(default_factory=lambda: [Target("orders", "orders", 1, None)])
-    steady: Target = field(default_factory=lambda: Target("steady", "steady", 1, None))
-
-    def __post_init__(self) -> None:
-        """Everything has been asleep for long."""
-        self.observer = Observer(ApiClient(Credentials("https://127.0.0.1:1", "", "")), "case")
-        self.observer.replicas = {"orders": 0, "steady": 1}
-        self.observer.since = {"orders": 0.0, "steady": 0.0}
-        self.sender = self
-        self.replicas = [SimpleNamespace(process=SimpleNamespace(name="wakegate-a"))]
-        self.targets = [*self.sleepers, self.steady]
-
-    def send(self, target: Target, count: int = 1) -> None:
-        """Have records acknowledged at once, and the sleeper woken."""
-        now = _now()
-        target.sent += [Sent(0, len(target.sent) + number, now) for number in range(count)]
-        if target.name == "orders" and self.wakes:
-            self.observer.replicas = {**self.observer.replicas, "orders": 1}
-            self.observer.woke_at["orders"] = now
-        self.observer.seen_at = now + 3600.0
-
-    def served(self, _: Wakegate) -> int:
-        """The lag of the steady target, or one that was read before."""
-        return len(self.steady.sent) if self.reads else 0
+LIMIT_SECONDS = 10.0
+FAULT = Fault(1, "kafka-cut", 1, 3.0, 0.0, 0.1, 1, record_meanwhile=True, choice=0.0)
 
 
-def _now() -> float:
-    return time.time()  # noqa: TID251 - the strike reads the same clock
-
-
-def strike(monkeypatch: pytest.MonkeyPatch, scene: FakeScene, kind: str = "kafka-cut") -> Outcome:
-    """Strike with a fault that does nothing."""
+@pytest.fixture(autouse=True)
+def _harmless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strike with faults that do nothing."""
     monkeypatch.setattr(effects, "strike", lambda *_: lambda: None)
-    monkeypatch.setattr(striking, "NEVER_SECONDS", 1.0)
-    monkeypatch.setattr(striking, "LOOK_SECONDS", 0.02)
-    fault = Fault(1, kind, 1, 0.1, 0.0, 0.1, 1, record_meanwhile=True, choice=0.0)
-    return Strike(cast("Scene", scene), fault, LIMIT_SECONDS).run()
 
 
-def test_all_becomes_normal(monkeypatch: pytest.MonkeyPatch) -> None:
+def strike(scene: FakeScene, fault: Fault = FAULT, limit_seconds: float = LIMIT_SECONDS) -> Outcome:
+    """Strike once."""
+    return Strike(cast("Scene", scene), fault, limit_seconds).run()
+
+
+def test_all_becomes_normal(clock: Clock) -> None:
     """The sleeper was woken and the reading is fresh: no violation."""
-    outcome = strike(monkeypatch, FakeScene())
+    outcome = strike(FakeScene(clock))
     assert outcome.violations == ()
     assert outcome.normal_seconds is not None
     assert outcome.woken_seconds == 0.0, "it was awake before the fault ended"
 
 
-def test_a_wake_that_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wake_that_is_missed(clock: Clock) -> None:
     """A sleeper with an unread record after the limit."""
-    outcome = strike(monkeypatch, FakeScene(wakes=False))
+    outcome = strike(FakeScene(clock, wakes=False))
     assert [violation.what for violation in outcome.violations] == ["missed-wake"]
     assert outcome.normal_seconds is None
     assert outcome.woken_seconds is None
 
 
-def test_a_reading_that_stays_old(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_that_stays_old(clock: Clock) -> None:
     """A replica that serves what was read before the fault."""
-    outcome = strike(monkeypatch, FakeScene(reads=False))
+    outcome = strike(FakeScene(clock, reads=False))
     assert [(violation.what, violation.target) for violation in outcome.violations] == [("late", "wakegate-a")]
 
 
-def test_a_wake_that_waits_for_the_other_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wake_that_waits_for_the_other_replica(clock: Clock) -> None:
     """While only one of two replicas is struck, a wake may not wait for its return."""
 
     class Slow(FakeScene):
         def send(self, target: Target, count: int = 1) -> None:
             super().send(target, count)
-            self.observer.woke_at["orders"] = _now() + 5.0
+            self.observer.woke_at["orders"] = self.clock.now + LIMIT_SECONDS + 5.0
 
-    assert [one.what for one in strike(monkeypatch, Slow(), "leader-stop").violations] == ["missed-wake"]
-    assert strike(monkeypatch, Slow(), "kafka-cut").violations == ()
+    assert [one.what for one in strike(Slow(clock), replace(FAULT, kind="leader-stop")).violations] == ["missed-wake"]
+    assert strike(Slow(clock)).violations == ()
 
 
-def test_what_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_come_back(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Undoing that fails is told, and the rest is looked at all the same."""
 
     def never(*_: object) -> None:
         raise AssertionError("wakegate-a is ready: not within 60 s")
 
-    scene = FakeScene()
-    monkeypatch.setattr(striking, "NEVER_SECONDS", 1.0)
     monkeypatch.setattr(effects, "strike", lambda *_: never)
-    fault = Fault(1, "leader-kill", 1, 0.1, 0.0, 0.1, 1, record_meanwhile=False, choice=0.0)
-    outcome = Strike(cast("Scene", scene), fault, 5.0).run()
+    outcome = strike(FakeScene(clock), replace(FAULT, kind="leader-kill", record_meanwhile=False))
     assert [violation.what for violation in outcome.violations] == ["not-restored"]
     assert outcome.normal_seconds is not None
 
 
-def test_nobody_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_sleeps(clock: Clock) -> None:
     """Without a sleeper there is nothing to prove: it is an error, not a fault that passed."""
-    scene = FakeScene()
+    scene = FakeScene(clock)
     scene.observer.replicas = {"orders": 1, "steady": 1}
-    monkeypatch.setattr(striking, "SLEEPER_SECONDS", 0.1)
     with pytest.raises(AssertionError, match="a target sleeps before"):
-        strike(monkeypatch, scene)
+        strike(scene)
 
 
-def test_an_observer_that_hears_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_observer_that_hears_nothing(clock: Clock) -> None:
     """A wake that nobody has seen is not taken for one: the last look must be younger than the record."""
 
     class Blind(FakeScene):
@@ -137,4 +97,43 @@ def test_an_observer_that_hears_nothing(monkeypatch: pytest.MonkeyPatch) -> None
             super().send(target, count)
             self.observer.seen_at = 0.0
 
-    assert [(one.what, one.target) for one in strike(monkeypatch, Blind()).violations] == [("late", "observer")]
+    assert [(one.what, one.target) for one in strike(Blind(clock)).violations] == [("late", "observer")]
+
+
+def test_what_is_never_normal_within_a_limit_that_is_longer_than_the_wait(clock: Clock) -> None:
+    """Nothing was late, and nothing was well either: that is told, too."""
+    outcome = strike(FakeScene(clock, wakes=False), limit_seconds=striking.NEVER_SECONDS + 30)
+    assert outcome.normal_seconds is None
+    assert [(one.what, one.target) for one in outcome.violations] == [("never-normal", "orders")]
+
+
+def test_a_kafka_that_takes_no_record(clock: Clock) -> None:
+    """Nothing is known of ours while no record gets there: the run ends, and says which part is broken."""
+    with pytest.raises(TestbedError, match="Kafka takes no record"):
+        strike(FakeScene(clock, takes=False))
+
+
+def test_a_record_that_is_taken_late(clock: Clock) -> None:
+    """The limit counts from its acknowledgement, and however late that was, what is not normal after it is told."""
+
+    class Late(FakeScene):
+        def send(self, target: Target, count: int = 1) -> None:
+            target.under_way += count
+
+        def arrive(self) -> None:
+            for target in (self.steady, *self.sleepers):
+                target.under_way = 0
+                super().send(target)
+
+    scene = Late(clock, wakes=False)
+    clock.at(clock.now + striking.NEVER_SECONDS, scene.arrive)
+    outcome = strike(scene)
+    assert [(one.what, one.target) for one in outcome.violations] == [("missed-wake", "orders")]
+    assert outcome.normal_seconds is None
+
+
+@pytest.mark.parametrize("refuses", ["orders", "steady"])
+def test_a_record_that_is_refused(clock: Clock, refuses: str) -> None:
+    """Nobody had to be woken by it, or to read it: what came of the fault was not seen."""
+    with pytest.raises(striking.VoidError, match=f"Kafka refused a record for {refuses}"):
+        strike(FakeScene(clock, refuses=refuses))

@@ -1,0 +1,54 @@
+"""A run: one fault after the other, and what is asked at its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from testbed.soak import effects, run
+from testbed.soak.run import Bounds, soak
+from tests.testbed.soak.fake_scene import FakeScene
+
+if TYPE_CHECKING:
+    from testbed.soak.report import Report
+    from tests.testbed.soak.fake_scene import Clock
+
+
+@pytest.fixture(autouse=True)
+def _harmless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strike with faults that do nothing."""
+    monkeypatch.setattr(effects, "strike", lambda *_: lambda: None)
+
+
+def run_on(scene: FakeScene, monkeypatch: pytest.MonkeyPatch, faults: int = 3, kinds: str = "etcd-") -> Report:
+    """Strike so many times."""
+    monkeypatch.setattr(run, "Scene", lambda _: scene)
+    return soak(Bounds(seed=1, faults=faults, minutes=10, kinds=kinds))
+
+
+def test_all_is_well(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each fault strikes, and nothing is found."""
+    report = run_on(FakeScene(clock), monkeypatch)
+    assert [outcome.fault.number for outcome in report.outcomes] == [1, 2, 3]
+    assert report.violations == []
+
+
+def test_a_strike_that_shows_nothing_is_skipped(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts as one that struck nothing, with its reason; what it broke all the same is kept."""
+
+    def never() -> None:
+        raise AssertionError("a part is ready: not within 60 s")
+
+    monkeypatch.setattr(effects, "strike", lambda *_: never)
+    report = run_on(FakeScene(clock, refuses="orders"), monkeypatch)
+    assert report.outcomes == []
+    assert {skip.reason for skip in report.skipped} == {"Kafka refused a record for orders"}
+    assert {violation.what for violation in report.violations} == {"not-restored"}
+
+
+def test_a_kafka_that_takes_nothing_ends_the_run(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is no violation of ours, and no run that passed."""
+    report = run_on(FakeScene(clock, takes=False), monkeypatch)
+    assert report.ended_early.startswith("Kafka takes no record")
+    assert (report.outcomes, report.violations) == ([], [])
