@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import psutil
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
 
+from testbed.errors import TestbedError
 from testbed.soak.plan import NODES
 from testbed.soak.scene import REPLICA_SECONDS
 from testbed.stage import until
@@ -160,9 +161,10 @@ def _offsets(scene: Scene, _: Fault, probe: Target) -> Callable[[], None]:
 
     try:
         before = committed()
-        admin.delete_consumer_groups([probe.topic], request_timeout=ADMIN_SECONDS)[probe.topic].result(ADMIN_SECONDS)
     except NOT_ANSWERED as error:
         raise NotPossibleError(repr(error)) from None
+    if not before:
+        raise NotPossibleError(f"{probe.name}: its group has no offsets")
 
     def restored() -> bool:
         try:
@@ -171,6 +173,13 @@ def _offsets(scene: Scene, _: Fault, probe: Target) -> Callable[[], None]:
             return False
         # At least: who was woken meanwhile has gone on from there. Had it begun elsewhere, its ledger would tell.
         return all(now.get(partition, -1) >= offset for partition, offset in before.items())
+
+    try:
+        admin.delete_consumer_groups([probe.topic], request_timeout=ADMIN_SECONDS)[probe.topic].result(ADMIN_SECONDS)
+    except NOT_ANSWERED as error:
+        # Perhaps only the answer is lost: offsets that are gone now were struck, and ours must have them again.
+        if restored():
+            raise NotPossibleError(repr(error)) from None
 
     def undo() -> None:
         until(f"{probe.name}: its offsets {before} are there again", restored, RESTORED_SECONDS)
@@ -181,10 +190,20 @@ def _offsets(scene: Scene, _: Fault, probe: Target) -> Callable[[], None]:
 def _credentials(scene: Scene, fault: Fault, _: Target) -> Callable[[], None]:
     """Change the password at Kafka and break what was let in with the old one; undone, the Secret has it too."""
     password = f"soak-{fault.number}"
+
+    def changed() -> bool:
+        try:
+            scene.change_password(password)
+        except NOT_ANSWERED:
+            return False
+        return True
+
+    # A change without an answer may have been made, and ours be locked out from then on: it is asked for until it has
+    # one, so that what is written to the Secret afterwards fits.
     try:
-        scene.change_password(password)
-    except NOT_ANSWERED as error:
-        raise NotPossibleError(repr(error)) from None
+        until("Kafka has changed the password", changed, KAFKA_SECONDS)
+    except AssertionError as error:
+        raise TestbedError(str(error)) from None
     scene.network.turn(scene.secured_proxies, "cut")
     scene.network.turn(scene.secured_proxies, "pass")
     return partial(scene.write_secret, password)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from testbed.soak.oracle import Violation
-    from testbed.soak.plan import Fault
+    from testbed.soak.plan import Fault, Kind
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class Report:
     after: list[Violation] = field(default_factory=list)
     """Found once everything had ended."""
     facts: dict[str, object] = field(default_factory=dict)
+    unproven: list[str] = field(default_factory=list)
+    """What a run must have seen to prove anything, and has not."""
     ended_early: str = ""
     """Which part of the testbed did not come back."""
 
@@ -85,16 +89,23 @@ class Report:
         """All of them."""
         return [violation for outcome in self.outcomes for violation in outcome.violations] + self.after
 
+    @property
+    def passed(self) -> bool:
+        """Nothing was found, and enough was seen for that to mean something."""
+        return not (self.violations or self.unproven or self.ended_early)
+
     def table(self) -> str:
         """Faults by kind, with how long it took until all was normal."""
-        lines = [f"{'fault':<24}{'times':>6}{'median s':>10}{'worst s':>9}{'violations':>12}"]
-        for kind in sorted({outcome.fault.kind for outcome in self.outcomes}):
+        lines = [f"{'fault':<24}{'times':>6}{'skipped':>9}{'median s':>10}{'worst s':>9}{'violations':>12}"]
+        skips = Counter(skip.fault.kind for skip in self.skipped)
+        for kind in sorted({outcome.fault.kind for outcome in self.outcomes} | set(skips)):
             of_kind = [outcome for outcome in self.outcomes if outcome.fault.kind == kind]
-            lines.append(_row(kind, of_kind))
-        lines.append(_row("all", self.outcomes))
+            lines.append(_row(kind, of_kind, skips[kind]))
+        lines.append(_row("all", self.outcomes, skips.total()))
         lines += [f"{name}: {value}" for name, value in self.facts.items()]
         lines += [str(skip) for skip in self.skipped]
         lines += [str(violation) for violation in self.after]
+        lines += [f"NOT PROVEN: {text}" for text in self.unproven]
         if self.ended_early:
             lines.append(f"ENDED EARLY: {self.ended_early}")
         lines.append(f"seed {self.seed}: {len(self.outcomes)} faults, {len(self.violations)} violations")
@@ -106,10 +117,28 @@ class Report:
         path.write_text(json.dumps(asdict(self), indent=1))
 
 
-def _row(name: str, outcomes: list[Outcome]) -> str:
+def unproven(
+    report: Report, kinds: Collection[Kind], sleepers: Iterable[str], sleeps: Mapping[str, Sequence[float]]
+) -> list[str]:
+    """Name what a run must have seen to prove anything, and has not.
+
+    Args:
+        report: what came of each fault.
+        kinds: of the plan; once a whole round of them was drawn each of them must have struck.
+        sleepers: targets, each of which must have been put to sleep.
+        sleeps: by target, the PATCHes to zero that the API server's audit log has.
+    """
+    found = [] if report.outcomes else ["no fault struck"]
+    struck = {outcome.fault.kind for outcome in report.outcomes}
+    if len(report.outcomes) + len(report.skipped) >= sum(kind.weight for kind in kinds):
+        found += [f"{kind.name} never struck" for kind in kinds if kind.name not in struck]
+    return found + [f"{name} was never put to sleep" for name in sleepers if not sleeps.get(name)]
+
+
+def _row(name: str, outcomes: list[Outcome], skipped: int) -> str:
     seconds = [outcome.normal_seconds for outcome in outcomes if outcome.normal_seconds is not None]
     never = len(outcomes) - len(seconds)
     violations = sum(len(outcome.violations) for outcome in outcomes)
     median = f"{statistics.median(seconds):.1f}" if seconds else "-"
     worst = "never" if never else f"{max(seconds):.1f}" if seconds else "-"
-    return f"{name:<24}{len(outcomes):>6}{median:>10}{worst:>9}{violations:>12}"
+    return f"{name:<24}{len(outcomes):>6}{skipped:>9}{median:>10}{worst:>9}{violations:>12}"

@@ -14,7 +14,7 @@ from testbed import ledger
 from testbed.errors import TestbedError
 from testbed.soak import effects, oracle, plan
 from testbed.soak.oracle import Violation
-from testbed.soak.report import Report, Skip
+from testbed.soak.report import Report, Skip, unproven
 from testbed.soak.scene import FORGOTTEN_SECONDS, Scene
 from testbed.soak.strike import Strike, VoidError
 from testbed.stage import until
@@ -67,6 +67,8 @@ def soak(bounds: Bounds) -> Report:
         report.facts["minutes"] = round((time.monotonic() - began) / 60, 1)
         sleeps = _end_of_sending(scene)
         report.after += _last_questions(scene, sleeps)
+        sleepers = [target.name for target in scene.sleepers]
+        report.unproven = unproven(report, plan.kinds_of(bounds.kinds), sleepers, sleeps)
         _add_facts(report, scene, sleeps)
     return report
 

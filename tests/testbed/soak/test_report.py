@@ -6,9 +6,11 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from testbed.soak.oracle import Violation
-from testbed.soak.plan import Fault
-from testbed.soak.report import Outcome, Report
+from testbed.soak.plan import Fault, Kind
+from testbed.soak.report import Outcome, Report, Skip, unproven
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +39,47 @@ def test_a_line_of_progress() -> None:
 def test_a_table_by_kind() -> None:
     """Times, median, worst and violations; one that never became normal is the worst."""
     report = Report(5, [GOOD, replace(GOOD, normal_seconds=4.0)])
-    assert report.table().splitlines()[1].split() == ["kafka-cut", "2", "3.0", "4.0", "0"]
+    assert report.table().splitlines()[1].split() == ["kafka-cut", "2", "0", "3.0", "4.0", "0"]
     report.outcomes.append(BAD)
-    assert report.table().splitlines()[1].split() == ["kafka-cut", "3", "3.0", "never", "1"]
+    assert report.table().splitlines()[1].split() == ["kafka-cut", "3", "0", "3.0", "never", "1"]
+
+
+def test_a_kind_that_was_only_skipped_is_in_the_table() -> None:
+    """With how often, and each skip with its reason: it is not as if it had never been in the plan."""
+    skip = Skip(replace(FAULT, kind="consumer-kill"), "no consumer runs")
+    lines = Report(5, [GOOD], [skip, skip]).table().splitlines()
+    assert [line.split() for line in lines[1:4]] == [
+        ["consumer-kill", "0", "2", "-", "-", "0"],
+        ["kafka-cut", "1", "0", "2.0", "2.0", "0"],
+        ["all", "1", "2", "2.0", "2.0", "0"],
+    ]
+    assert lines.count("skipped #1 consumer-kill for 3 s: no consumer runs") == 2
+
+
+KINDS = [Kind("kafka-cut", 1, (0.0,), ""), Kind("consumer-kill", 1, (0.0,), "")]
+SKIP = Skip(replace(FAULT, kind="consumer-kill"), "no consumer runs")
+SLEPT = {"orders": [1.0]}
+SEEN = [
+    pytest.param([GOOD], [], SLEPT, [], id="less than a round"),
+    pytest.param([GOOD, GOOD], [], SLEPT, ["consumer-kill never struck"], id="a round without one kind"),
+    pytest.param([GOOD], [SKIP], SLEPT, ["consumer-kill never struck"], id="a round in which one was skipped"),
+    pytest.param([GOOD], [], {"orders": []}, ["orders was never put to sleep"], id="no sleep"),
+    pytest.param([], [], SLEPT, ["no fault struck"], id="nothing"),
+]
+
+
+@pytest.mark.parametrize(("outcomes", "skipped", "sleeps", "lacking"), SEEN)
+def test_a_run_that_has_seen_too_little(
+    outcomes: list[Outcome], skipped: list[Skip], sleeps: dict[str, list[float]], lacking: list[str]
+) -> None:
+    """It proves nothing: that is told, and it has not passed."""
+    report = Report(5, outcomes, skipped)
+    report.unproven = unproven(report, KINDS, ["orders"], sleeps)
+    assert report.unproven == lacking
+    assert report.passed is (not lacking)
+    assert [line for line in report.table().splitlines() if line.startswith("NOT PROVEN")] == [
+        f"NOT PROVEN: {text}" for text in lacking
+    ]
 
 
 def test_every_violation_counts() -> None:
