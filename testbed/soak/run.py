@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LAST_RECORDS_SECONDS = 120.0
+LAST_SLEEP_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,10 @@ def soak(bounds: Bounds) -> Report:
             # A part that does not come back says nothing about ours: what was found until then is still worth having.
             report.ended_early = str(error)
         report.facts["minutes"] = round((time.monotonic() - began) / 60, 1)
-        sleeps = _end_of_sending(scene)
+        _end_of_sending(scene)
+        if not report.ended_early:  # nobody sleeps while a part that it takes is gone
+            report.after += _still_awake(scene)
+        sleeps = _sleeps(scene)
         report.after += _last_questions(scene, sleeps)
         sleepers = [target.name for target in scene.sleepers]
         report.unproven = unproven(report, plan.kinds_of(bounds.kinds), sleepers, sleeps)
@@ -96,8 +100,8 @@ def _strike_all(scene: Scene, bounds: Bounds, report: Report) -> None:
             say(outcome.line())
 
 
-def _end_of_sending(scene: Scene) -> dict[str, list[float]]:
-    """Stop sending and let everything be read; returns when the API server got which target's PATCHes to zero."""
+def _end_of_sending(scene: Scene) -> None:
+    """Stop sending and let everything be read."""
     scene.sender.end_flow()
     readers = [target for target in scene.targets if target.ledger is not None]
 
@@ -107,6 +111,24 @@ def _end_of_sending(scene: Scene) -> dict[str, list[float]]:
 
     with contextlib.suppress(AssertionError):  # what is still unread after this is told record by record below
         until("all is read", all_is_read, LAST_RECORDS_SECONDS)
+
+
+def _still_awake(scene: Scene) -> list[Violation]:
+    """Wait until each sleeper is at zero once more: during the faults one that never sleeps again is not missed."""
+    observer, began = scene.observer, time.time()
+
+    def awake() -> list[str]:
+        is_known = observer.seen_at > began
+        return [one.name for one in scene.sleepers if not is_known or observer.replicas.get(one.name) != 0]
+
+    with contextlib.suppress(AssertionError):  # who is still awake after this is told one by one below
+        until("every target sleeps once more", lambda: not awake(), LAST_SLEEP_SECONDS)
+    text = f"not at zero {LAST_SLEEP_SECONDS:g} s after the last record"
+    return [Violation("stuck-awake", name, f"{text}: {observer.replicas.get(name)} replicas") for name in awake()]
+
+
+def _sleeps(scene: Scene) -> dict[str, list[float]]:
+    """Return when the API server got which target's PATCHes to zero by ours, from its audit log."""
     sleeps: dict[str, list[float]] = {}
     for event in scene.plane.audit_events():
         ours = event.namespace == scene.stage.namespace and event.user_agent.startswith("wakegate")

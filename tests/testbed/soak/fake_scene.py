@@ -102,6 +102,11 @@ class FakeScene:
             self._wake(target)
         self.observer.seen_at = now + 3600.0
 
+    def see(self, name: str, count: int) -> None:
+        """Have a target seen with so many replicas."""
+        self.observer.replicas = {**self.observer.replicas, name: count}
+        self.observer.since[name] = self.clock.now
+
     def end_flow(self) -> None:
         """Nothing flows here."""
 
@@ -115,7 +120,7 @@ class FakeScene:
 
     def _wake(self, target: Target) -> None:
         now = self.clock.now
-        self._see(1)
+        self.see("orders", 1)
         self.observer.woke_at["orders"] = now
         assert target.ledger is not None
         for record in target.sent[len(target.ledger.read_at) :]:
@@ -126,7 +131,7 @@ class FakeScene:
             self.clock.at(now + AWAKE_SECONDS, self._sleep)
 
     def _sleep(self) -> None:
-        self._see(0)
+        self.see("orders", 0)
         at = datetime.fromtimestamp(self.clock.now, UTC)
         self.audited.append(
             AuditEvent(
@@ -145,10 +150,6 @@ class FakeScene:
                 response={},
             )
         )
-
-    def _see(self, count: int) -> None:
-        self.observer.replicas = {**self.observer.replicas, "orders": count}
-        self.observer.since["orders"] = self.clock.now
 
     def __enter__(self) -> Self:
         return self

@@ -8,7 +8,8 @@ import pytest
 
 from testbed.soak import effects, run
 from testbed.soak.run import Bounds, soak
-from tests.testbed.soak.fake_scene import FakeScene
+from testbed.soak.targets import Ledger, Target
+from tests.testbed.soak.fake_scene import NOWHERE, FakeScene
 
 if TYPE_CHECKING:
     from testbed.soak.report import Report
@@ -32,6 +33,37 @@ def test_all_is_well(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     report = run_on(FakeScene(clock), monkeypatch)
     assert [outcome.fault.number for outcome in report.outcomes] == [1, 2, 3]
     assert report.passed
+    assert report.facts["sleeps"] == 4, "also after the last fault"
+
+
+def test_one_of_several_that_never_sleeps_again(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While others can be chosen it is not missed: it is named at the end."""
+    awake = Target("awake", "awake", 1, Ledger(NOWHERE))
+    scene = FakeScene(clock)
+    scene.sleepers.append(awake)
+    scene.see("awake", 0)
+    clock.at(clock.now + 1.0, lambda: scene.see("awake", 1))
+    report = run_on(scene, monkeypatch)
+    assert len(report.outcomes) == 3
+    assert [(one.what, one.target) for one in report.violations] == [("stuck-awake", "awake")]
+
+
+def test_nobody_is_stuck_who_falls_asleep_late(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the last fault some time is given."""
+    scene = FakeScene(clock, sleeps=False)
+    clock.at(clock.now + run.LAST_SLEEP_SECONDS - 10.0, lambda: scene.see("orders", 0))
+    assert run_on(scene, monkeypatch, faults=1).violations == []
+
+
+def test_nobody_says_whether_they_sleep(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was seen before the last record does not count."""
+
+    class Blind(FakeScene):
+        def end_flow(self) -> None:
+            self.observer.seen_at = 0.0
+
+    [violation] = run_on(Blind(clock), monkeypatch).violations
+    assert (violation.what, violation.target) == ("stuck-awake", "orders")
 
 
 def test_who_was_never_put_to_sleep_is_named(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +88,10 @@ def test_a_strike_that_shows_nothing_is_skipped(clock: Clock, monkeypatch: pytes
 
 
 def test_a_kafka_that_takes_nothing_ends_the_run(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That is no violation of ours, and no run that passed."""
-    report = run_on(FakeScene(clock, takes=False), monkeypatch)
+    """That is no violation of ours, also not that nobody sleeps by then, and no run that passed."""
+    scene = FakeScene(clock, takes=False)
+    clock.at(clock.now + 5.0, lambda: scene.see("orders", 1))
+    report = run_on(scene, monkeypatch)
     assert report.ended_early.startswith("Kafka takes no record")
     assert (report.outcomes, report.violations) == ([], [])
+    assert not report.passed
