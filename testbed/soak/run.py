@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LAST_RECORDS_SECONDS = 120.0
 LAST_SLEEP_SECONDS = 120.0
+TOLD_OF_OFFSETS = ("OffsetsRestored", "OffsetsPinned", "WokenWithoutOffsets")
+"""What shows that Kafka had in truth forgotten offsets: a sleep longer than the retention alone does not."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,6 @@ def _last_questions(scene: Scene, sleeps: dict[str, list[float]]) -> list[Violat
 
 
 def _add_facts(report: Report, scene: Scene, sleeps: dict[str, list[float]]) -> None:
-    expired = [outcome for outcome in report.outcomes if outcome.slept_seconds > FORGOTTEN_SECONDS]
     report.facts |= {
         "records produced": sum(len(target.sent) for target in scene.targets),
         "records read": sum(len(target.ledger.read_at) for target in scene.targets if target.ledger),
@@ -160,7 +161,10 @@ def _add_facts(report: Report, scene: Scene, sleeps: dict[str, list[float]]) -> 
             for repeat in ledger.repeats(target.ledger.entries)
         ),
         "sleeps": sum(map(len, sleeps.values())),
-        "wakes after the offsets had expired": len(expired),
+        "wakes after a sleep longer than the retention": sum(
+            outcome.slept_seconds > FORGOTTEN_SECONDS for outcome in report.outcomes
+        ),
+        **{f"{reason} told": scene.told(reason) for reason in TOLD_OF_OFFSETS},
         "records that Kafka refused": len(scene.sender.failures),
         "faults that were skipped": len(report.skipped),
         "cores": os.cpu_count(),

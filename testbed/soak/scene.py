@@ -153,6 +153,11 @@ class Scene:
             return None
         return int(items[0]["value"]) if items else None
 
+    def told(self, reason: str) -> int:
+        """How often the replicas have said this in their logs: an Event is gone after an hour, as long as a soak."""
+        logs = [replica.process.log for replica in self.replicas]
+        return sum(f": {reason}: " in line for log in logs for line in log.read_text(errors="replace").splitlines())
+
     def consumer_processes(self) -> list[psutil.Process]:
         """Every consumer that runs just now, oldest first."""
         if self.bed.kubelet.pid is None:

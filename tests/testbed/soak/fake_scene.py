@@ -85,6 +85,7 @@ class FakeScene:
         self.stage = SimpleNamespace(namespace="case")
         self.plane = self
         self.failures: list[str] = []
+        self.tells: dict[str, int] = {}
         self.audited: list[AuditEvent] = []
         self._sleep()
 
@@ -109,6 +110,10 @@ class FakeScene:
 
     def end_flow(self) -> None:
         """Nothing flows here."""
+
+    def told(self, reason: str) -> int:
+        """How often the replicas have said something."""
+        return self.tells.get(reason, 0)
 
     def ends(self, target: Target) -> dict[int, int]:
         """End offsets."""

@@ -8,6 +8,7 @@ import pytest
 
 from testbed.soak import effects, run
 from testbed.soak.run import Bounds, soak
+from testbed.soak.scene import FORGOTTEN_SECONDS
 from testbed.soak.targets import Ledger, Target
 from tests.testbed.soak.fake_scene import NOWHERE, FakeScene
 
@@ -71,6 +72,18 @@ def test_who_was_never_put_to_sleep_is_named(clock: Clock, monkeypatch: pytest.M
     scene = FakeScene(clock, wakes=False)
     scene.audited.clear()
     assert run_on(scene, monkeypatch).unproven == ["orders was never put to sleep"]
+
+
+def test_offsets_that_were_forgotten_are_counted_by_what_was_told(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long sleep is counted as one: what Kafka has forgotten in it is another fact."""
+    scene = FakeScene(clock)
+    scene.tells["OffsetsRestored"] = 2
+    clock.sleep(FORGOTTEN_SECONDS + 1.0)
+    facts = run_on(scene, monkeypatch).facts
+    assert facts["wakes after a sleep longer than the retention"] == 1
+    assert (facts["OffsetsRestored told"], facts["OffsetsPinned told"]) == (2, 0)
 
 
 def test_a_strike_that_shows_nothing_is_skipped(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
