@@ -109,6 +109,8 @@ class GroupOffsets(Protocol):
     ) -> Mapping[int, int]:
         """Commit these offsets for a group without members; a commit that is there and in the log is never moved.
 
+        They are kept for a time of their own, as those of `commit_again`.
+
         Args:
             cluster: where.
             group: for whom.

@@ -36,7 +36,7 @@ COORDINATOR_SECONDS = 3.0
 RETRY_SECONDS = 0.1
 COMMITS_PER_REQUEST = 1000
 RETENTION = timedelta(days=30)
-"""What is committed again is kept so long; a member's next commit ends that."""
+"""What is committed for a group is kept so long; a member's next commit ends that."""
 NO_GENERATION = -1
 NO_SUCH_PARTITION = 2**31 - 1
 """A commit to it is refused after the permissions have been checked, and stores nothing."""
@@ -169,6 +169,9 @@ class KafkaGroupOffsets:
     ) -> Mapping[int, int]:
         """Commit these offsets for a group without members; a commit that is there and in the log is never moved.
 
+        They outlast whatever expires now: committed for as long as the broker says, a classic group that has been Empty
+        for longer than its retention would lose them at the broker's next look.
+
         Raises NotFoundError, ConflictError, DeniedError, UnavailableError.
         """
         there = {
@@ -178,7 +181,7 @@ class KafkaGroupOffsets:
         }
         missing = {partition: offset for partition, offset in offsets.items() if partition not in there}
         commits = {partition: Commit(offset) for partition, offset in missing.items()}
-        await self._commit_all(cluster, group, topic, commits, topic_id, OffsetCommit)
+        await self._commit_all(cluster, group, topic, commits, topic_id)
         return {**missing, **there}
 
     async def commit_again(
@@ -190,7 +193,7 @@ class KafkaGroupOffsets:
         """
         there = await self._committed(cluster, group, topic, list(offsets))
         stand = {partition: there.get(partition, Commit(offset)) for partition, offset in offsets.items()}
-        await self._commit_all(cluster, group, topic, stand, topic_id, LastingOffsetCommit)
+        await self._commit_all(cluster, group, topic, stand, topic_id)
         return {partition: commit.offset for partition, commit in stand.items()}
 
     async def _commit_all(
@@ -200,12 +203,11 @@ class KafkaGroupOffsets:
         topic: str,
         commits: Mapping[int, Commit],
         topic_id: str | None,
-        kind: type[OffsetCommit],
     ) -> None:
         if commits and topic_id is not None:
             await self._check_id(cluster, topic, topic_id)
         for batch in batched(list(commits), COMMITS_PER_REQUEST):
-            request = kind(group, topic, {partition: commits[partition] for partition in batch})
+            request = LastingOffsetCommit(group, topic, {partition: commits[partition] for partition in batch})
             await self._commit(cluster, request)
 
     async def _check_id(self, cluster: Cluster, topic: str, topic_id: str) -> None:

@@ -35,7 +35,7 @@ class Watch:
     """The next offset that each waits for: where it joined, moved past what it was told."""
     shorter_end: int | None = None
     """The log's end at the last look, where that lay before our position."""
-    outdated: set[TargetRef] = field(default_factory=set)
+    outdated: frozenset[TargetRef] = frozenset()
     """Who joined a log that is no more: the first record of the one in its place would look to them like an old one."""
 
     @property
@@ -46,12 +46,12 @@ class Watch:
     def join(self, ref: TargetRef, offset: int) -> None:
         """Let a sleeper wait for what comes from this offset of the log that is there now."""
         self.positions[ref] = offset
-        self.outdated.discard(ref)
+        self.outdated -= {ref}
 
     def leave(self, ref: TargetRef) -> None:
         """Let a sleeper wait no more."""
         del self.positions[ref]
-        self.outdated.discard(ref)
+        self.outdated -= {ref}
 
     def fetched(self, answer: FetchedPartition, asked_from: int) -> list[Sighting]:
         """Take what a fetch gave, and say what is to be pushed.
@@ -102,7 +102,7 @@ class Watch:
             return None
         self.shorter_end = None
         self.positions = dict.fromkeys(self.positions, end)
-        self.outdated = set(self.positions)
+        self.outdated = frozenset(self.positions)
         return [Sighting(None)] if end > start else []
 
     def _told(self, ref: TargetRef, offset: int) -> int | None:

@@ -5,7 +5,7 @@
                    `batches.py`: who is read together; `backlog.py`: what follows a look gives way while others wait
                    for theirs, or many are woken
 3. `roster.py`     which workloads are managed, by which policy; `takeover.py`, `releasing.py`: how that begins and
-                   ends; `giving_back.py`: how all of it ends at once
+                   ends; `last_offsets.py`: with which offsets; `giving_back.py`: how all of it ends at once
 4. `reading.py`    one batch read a cluster, and the probe of what may be markers only
 5. `acting.py`     the order of a wake and of a sleep; `putting_back.py`: of a count that is put back;
                    `unanswered.py`: what became of a PATCH whose answer was lost

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from activator.core.agenda import Agenda
 from activator.core.decide import decide, push_is_proof
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from activator.ports import ManagedWorkload
 
 ACTS_AT_ONCE = 64
-"""Targets acted upon at the same time: a storm of wakes is spread over no more requests than this. Looks that a push
-has brought have as many places of their own: sixty-four sleeps that wait for a stalled cluster hold up no wake."""
+"""Targets of the same clusters acted upon at the same time: a storm of wakes is spread over no more requests than this,
+and sleeps that wait for a cluster which stalls hold up nobody on another."""
 FOLLOW_UPS_AT_ONCE = 16
 """Targets whose decision is followed up at the same time, beside those: the next wake waits for no HPA of the last."""
 STORM = 16
@@ -60,8 +61,8 @@ class Activator:
         self._batches = Batches()
         self._waking = 0
         self._news = asyncio.Event()
-        self._acts = asyncio.Semaphore(ACTS_AT_ONCE)
-        self._pushed_acts = asyncio.Semaphore(ACTS_AT_ONCE)
+        self._acts: WeakValueDictionary[Clusters, asyncio.Semaphore] = WeakValueDictionary()
+        """Each is there as long as somebody acts, or waits for a place."""
         self._follow_ups = asyncio.Semaphore(FOLLOW_UPS_AT_ONCE)
 
     @property
@@ -176,7 +177,7 @@ class Activator:
 
     def _is_storm(self) -> bool:
         """Tell whether many wakes are on their way, or more than may be: between two rounds of those hardly any is."""
-        return self._waking >= STORM or self._acts.locked() or self._pushed_acts.locked()
+        return self._waking >= STORM or any(acts.locked() for acts in self._acts.values())
 
     def _take_due(self, now: datetime) -> list[Due]:
         """Take who is due, and in their company who would be soon: a read of many costs little more than one of one."""
@@ -216,7 +217,7 @@ class Activator:
         """Look at one target; whatever comes of it, it is looked at again."""
         waiting = None
         try:
-            async with self._acts if push is None else self._pushed_acts:
+            async with self._acts.setdefault(reading.clusters_of(target), asyncio.Semaphore(ACTS_AT_ONCE)):
                 done = await self._decide_and_act(target, push, links)
             if self._follow_ups.locked() or self._backlog.is_pressing:
                 waiting = done
@@ -369,7 +370,7 @@ class Activator:
         look_again_at = act.decision.look_again_at
         if applied and target.woken and guarding.is_guarded(self._world, target):
             look_again_at = now  # offsets that expired since the last look are committed before a consumer asks
-        if target.may_be_asleep:
+        if target.may_be_asleep and not target.asleep:  # it may be at zero with nobody but us to see it
             look_again_at = min(look_again_at, self._world.now() + next_look.FIRST_BACK_OFF)
         at = next_look.while_a_wake_is_fresh(target, look_again_at, self._world.now())
         begin_at, company_from = next_look.sooner(target, at, now)

@@ -7,13 +7,13 @@ at by nobody: what Kafka has forgotten meanwhile is known only by what was kept 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import defaultdict
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from activator.core.model import Workload
-from activator.errors import NotFoundError, UnavailableError, WakegateError
-from activator.loop import guarding, notices, putting_back, reading, takeover
+from activator.errors import NotFoundError, WakegateError
+from activator.loop import guarding, putting_back, reading, takeover
 from activator.ports import ManagedWorkload
 
 if TYPE_CHECKING:
@@ -25,47 +25,36 @@ if TYPE_CHECKING:
     from activator.loop.target import Target
     from activator.loop.world import World
 
-KAFKA_WITHIN = timedelta(seconds=30)
-"""For so long a release waits for a Kafka that cannot be read: a workload at zero is nobody's gain either."""
-AT_ONCE = 16
-"""Targets whose offsets are committed at the same time."""
 
-
-async def restore(world: World, due: Mapping[TargetRef, Release]) -> Mapping[TargetRef, WakegateError]:
+async def restore(world: World, due: Mapping[TargetRef, Release]) -> Mapping[TargetRef, str]:
     """Commit what the groups of sleepers lack before these are given back; mostly nothing is lacking.
 
-    All of one cluster are read together: a hundred that wait for one that is down, one by one, would wait for minutes.
+    All of one cluster are read together, and all clusters at once: whoever is on one that is down waits no longer
+    because of others.
 
     Returns:
-        Why some are not to be given back yet.
+        Of whose groups it is not known what they lack, and why.
     """
-    held_up: dict[TargetRef, WakegateError] = {}
+    unknown: dict[TargetRef, str] = {}
     sleepers: defaultdict[Clusters, list[Target]] = defaultdict(list)
     for ref, release in due.items():
         try:
             target = await _sleeper(world, ref, release)
         except WakegateError as error:
-            held_up[ref] = error
+            unknown[ref] = str(error)
             continue
         if target is not None and guarding.is_guarded(world, target):
             sleepers[reading.clusters_of(target)].append(target)
-    for clusters, targets in sleepers.items():
-        await reading.read(world, clusters, targets)
-        for first in range(0, len(targets), AT_ONCE):
-            batch = targets[first : first + AT_ONCE]
-            await asyncio.gather(*(_commit(world, target, due[target.ref], held_up) for target in batch))
-    return held_up
-
-
-async def _commit(world: World, target: Target, release: Release, held_up: dict[TargetRef, WakegateError]) -> None:
-    if all(lag.complete for lag in target.lags()):
-        await guarding.before_a_wake(world, target)
-        return
-    problems = "; ".join(problem for lag in target.lags() for problem in lag.problems)
-    if world.now() - release.begun_at < KAFKA_WITHIN:
-        held_up[target.ref] = UnavailableError("where its groups stand", problems)
-    else:
-        world.recorder.record(notices.woken_without_offsets(target, problems, world.now()))
+    await asyncio.gather(*(reading.read(world, clusters, targets) for clusters, targets in sleepers.items()))
+    known = []
+    for target in itertools.chain.from_iterable(sleepers.values()):
+        problems = [problem for lag in target.lags() for problem in lag.problems]
+        if all(lag.complete for lag in target.lags()):
+            known.append(target)
+        else:
+            unknown[target.ref] = "; ".join(problems)
+    await asyncio.gather(*(guarding.before_a_wake(world, target) for target in known))
+    return unknown
 
 
 async def _sleeper(world: World, ref: TargetRef, release: Release) -> Target | None:

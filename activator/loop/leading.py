@@ -36,7 +36,14 @@ class InformedLeadership:
 
     def __init__(self, lease: Leadership) -> None:
         self._lease = lease
-        self.is_informed = False
+        self.informed_at: datetime | None = None
+        """When what was kept was last begun to be read with the lease; None: not since it was last seen to be lost."""
+
+    @property
+    def is_informed(self) -> bool:
+        """Whether nobody else has led since then: it may have been lost and won again between two looks at it."""
+        others = self._lease.others_led_until()
+        return self.informed_at is not None and (others is None or others <= self.informed_at)
 
     def holds_lease(self) -> bool:
         """Tell whether the lease is held for as long as a write can take, whatever has been read."""
@@ -82,7 +89,7 @@ class Leading:
         """Lead while the lease is held, until cancelled."""
         while True:
             if not self._leadership.holds_lease():
-                self._leadership.is_informed = False
+                self._leadership.informed_at = None
             elif not self._leadership.is_informed:
                 await self._begin()
             if self._leadership.remaining() > WRITE_DEADLINE:
@@ -116,7 +123,7 @@ class Leading:
         # What is still to be given back is what is still kept. Where nothing can be, it is what has come up since
         # another has led: what came up before that he has seen to, and its owner may have scaled it down meanwhile.
         self._releasing.leave_to_others(began if is_kept else self._leadership.others_led_until())
-        self._leadership.is_informed = True
+        self._leadership.informed_at = began
         self._roster.mark_refused()
         for ref in self._roster.targets:
             self._loop.look(ref)

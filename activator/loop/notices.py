@@ -160,6 +160,12 @@ def woken_without_offsets(target: Target, why: str, now: datetime) -> Notice:
     return _notice(target.workload, Severity.WARNING, "WokenWithoutOffsets", message, now)
 
 
+def given_back_without_offsets(ref: TargetRef, uid: str, why: str, now: datetime) -> Notice:
+    """Say that a sleeper was given back although nobody knows whether its group lacks offsets."""
+    message = f"given back although it could not be found out whether its group lacks offsets: {why}"
+    return Notice(ref, uid, Severity.WARNING, "WokenWithoutOffsets", message, now)
+
+
 def not_woken_yet(target: Target, now: datetime) -> Notice:
     """Say why a target with work is left asleep."""
     message = (

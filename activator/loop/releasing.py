@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from activator.loop.world import World
 
 _AGAIN = timedelta(seconds=2)
+KAFKA_WITHIN = timedelta(seconds=30)
+"""For so long a release waits for a Kafka that cannot be read: a workload at zero is nobody's gain either."""
 
 _log = logging.getLogger(__name__)
 
@@ -108,10 +110,13 @@ class Releasing:
     def cancel(self, ref: TargetRef, uid: str) -> TargetState | None:
         """Do not give it back: it is managed again. Returns what is known of it; None: nothing of this very workload.
 
-        Annotations that are away for a moment forget no original count, and not where a sleeper's groups stand.
+        Annotations that are away for a moment forget no original count, and not where a sleeper's groups stand. Who
+        does not lead cannot tell whether the leader has given it back long ago.
         """
         release = self._releases.pop(ref, None)
-        return release.state if release is not None and release.uid in {uid, None} else None
+        if release is None or release.uid not in {uid, None} or not self._world.leads():
+            return None
+        return release.state
 
     def leave_to_others(self, before: datetime | None) -> None:
         """Forget what was begun before a moment: another replica sees to it, or has; None: nothing is forgotten."""
@@ -128,25 +133,28 @@ class Releasing:
             return
         now = self._world.now()
         due = {ref: release for ref, release in self._releases.items() if release.due <= now}
-        held_up = await last_offsets.restore(self._world, due)
+        unknown = await last_offsets.restore(self._world, due)
         for ref, release in due.items():
             if not self._is_due(ref, release):  # the ones before it may have taken longer than the lease had left
                 continue
-            if (why := held_up.get(ref)) is not None:
+            why = unknown.get(ref)
+            if why is not None and self._world.now() - release.begun_at < KAFKA_WITHIN:
                 self._try_again(ref, why, release.lost)
                 continue
             try:
-                await self._release(ref, release)
+                await self._release(ref, release, why)
+            except putting_back.NotDueError as error:
+                _log.info("%s", error)
             except putting_back.LostAnswerError as error:
-                self._try_again(ref, error, error.named)
+                self._try_again(ref, str(error), error.named)
             except WakegateError as error:
-                self._try_again(ref, error, None)
+                self._try_again(ref, str(error), None)
             else:
                 if self._is_due(ref, release):  # else more has been learnt of it meanwhile, or somebody else leads
                     del self._releases[ref]
 
-    def _try_again(self, ref: TargetRef, error: WakegateError, lost: Scale | None) -> None:
-        _log.warning("%s could not be released, it is tried again in a moment: %s", ref, error)
+    def _try_again(self, ref: TargetRef, why: str, lost: Scale | None) -> None:
+        _log.warning("%s could not be released, it is tried again in a moment: %s", ref, why)
         if (newest := self._releases.get(ref)) is not None:  # begun anew meanwhile, or the one that was tried
             self._releases[ref] = replace(newest, due=self._world.now() + _AGAIN, lost=lost)
 
@@ -154,7 +162,8 @@ class Releasing:
         """Tell whether it is still to be given back, and by this replica."""
         return self._releases.get(ref) is release and self._world.leads()
 
-    async def _release(self, ref: TargetRef, release: Release) -> None:
+    async def _release(self, ref: TargetRef, release: Release, unknown: str | None) -> None:
+        """Give a target back; `unknown`: why it is not known whether its groups lack offsets."""
         started = self._world.now()
         made = await putting_back.release(
             self._world,
@@ -167,6 +176,9 @@ class Releasing:
         )
         if made is not None:
             self._tell(ref, release, made, started)
+            if unknown is not None and made.before.replicas != made.after.replicas:
+                now, uid = self._world.now(), made.after.uid
+                self._world.recorder.record(notices.given_back_without_offsets(ref, uid, unknown, now))
         if self._is_due(ref, release):
             await self._keeper.forget(ref)
 

@@ -396,7 +396,7 @@ class Target:
             last_valid=self.annotations,
             problems=problems,
             warnings=self.warnings(now),
-            kept=self.kept(asleep=self.asleep or going_to_sleep or self.woken),
+            kept=self.kept(asleep=self.asleep or going_to_sleep or (self.woken and self.has_no_members())),
             episode_id=self.episode_id,
             trace_id=self.last_ids.trace_id if self.last_ids else None,
         )

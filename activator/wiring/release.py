@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from activator.core.model import TargetRef
@@ -65,7 +66,8 @@ async def release(settings: Settings, deployment: tuple[str, str] | None, within
         )
         tasks = {"HPA watch": cluster.handoff.run, "Events": cluster.events.run, **scaled_object_tasks(cluster)}
         async with running({"lease": cluster.election.run} if cluster.election else {}), running(tasks):
-            left = await give_back_all(world, within)
+            # Without credentials for Kafka nothing can be known of groups; while it ran wakegate has seen to them.
+            left = await give_back_all(replace(world, group_offsets=None), within)
             tied = await _let_go(cluster.scaled_objects, left) if cluster.scaled_objects is not None else []
             await cluster.events.drained(LAST_EVENTS_SECONDS)
         if left:

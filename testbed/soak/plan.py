@@ -65,7 +65,8 @@ KINDS = (
     Kind("replicas-kill", 2, (0.5,), "both die"),
     Kind("consumer-kill", 3, (0.5,), "a consumer that dies"),
     Kind("consumer-stop", 3, (2, 8), "a consumer that stalls; past 6 s its group puts it out"),
-    Kind("offsets-delete", 3, (0,), "the committed offsets of a sleeping group are gone"),
+    # For longer than twice the polling interval: a record before the next look is not promised for (docs/safety.md).
+    Kind("offsets-delete", 3, (8,), "the committed offsets of a sleeping group are gone"),
     Kind("credentials-roll", 2, (1, 4), "a password is changed at Kafka, and in its Secret only later", SECRET_SECONDS),
 )
 """The nodes' and replicas' own ends, the network between, and what they keep."""

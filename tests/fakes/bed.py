@@ -168,6 +168,8 @@ class Bed:
         self.lingers: dict[TargetRef, float] = {}
         """Seconds that a target's members stay in their group after its last replica has gone."""
         self._gone_since: dict[TargetRef, float] = {}
+        self.shows_groups = True
+        """Groups are as many members as there are ready replicas; else as a test sets them."""
         self.consumes: dict[TargetRef, set[str]] = {}
         """What a target's members are subscribed to, where it is not the topic of its name."""
 
@@ -254,6 +256,8 @@ class Bed:
             await asyncio.sleep(1.0)
 
     def _show_group(self, target: TargetRef, trigger: Trigger, ready: int) -> None:
+        if not self.shows_groups:
+            return
         now = asyncio.get_running_loop().time()
         gone_since = now if ready else self._gone_since.get(target, now)
         self._gone_since[target] = gone_since

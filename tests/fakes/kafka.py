@@ -382,7 +382,7 @@ class FakeGroupOffsets:
         found.state, found.members = GroupState.EMPTY, 0
         for number in lacks(found, topic, offsets, passed):
             found.commits[topic, number] = offsets[number]
-            found.lasting.discard((topic, number))
+            found.lasting.add((topic, number))
 
     async def _kafka(self, cluster: Cluster) -> FakeKafka:
         kafka = self._kafkas.get(cluster.bootstrap_servers)

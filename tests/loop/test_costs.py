@@ -12,13 +12,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from activator.core.model import Evaluation, Outcome
+from activator.core.model import Evaluation, GroupState, Outcome
 from activator.loop.activator import ACTS_AT_ONCE, FOLLOW_UPS_AT_ONCE, LOOKS_A_TURN
 from activator.loop.next_look import COMPANY
 from tests.fakes.bed import Bed, ref
 from tests.fakes.bed import orders as orders_of
 from tests.fakes.kafka import FakeKafka
-from tests.fakes.kubernetes import conflict, too_many_requests
+from tests.fakes.kubernetes import conflict, too_many_requests, unanswered
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:
@@ -322,18 +322,23 @@ def held(bed: Bed) -> int:
     return sum(statistic.size for statistic in ours.statistics("filename"))
 
 
+def many_that_end_their_cooldown(bed: Bed, other: FakeKafka, count: int) -> None:
+    """Deploy targets on another cluster that will all be put to sleep at 20 s."""
+    for number in range(count):
+        name = f"o{number}"
+        other.create_topic(name, 1)
+        other.commit_all(name, name)
+        annotations = orders_of(name, cooldown_period="20", bootstrap_servers=other.bootstrap_servers)
+        bed.server.add(ref(name), annotations=annotations)
+
+
 @virtual
 async def test_a_stalled_cluster_holds_up_no_wake_on_another() -> None:
     """Seventy targets end their first cooldown at one moment, and their cluster stalls within their fresh reads."""
     other = FakeKafka("other:9092")
     bed = Bed(hpa=False, other_clusters=[other])
     orders = bed.deploy(partitions=1, replicas=0, cooldown_period="20", polling_interval="300")
-    for number in range(70):
-        name = f"o{number}"
-        other.create_topic(name, 1)
-        other.commit_all(name, name)
-        annotations = orders_of(name, cooldown_period="20", bootstrap_servers="other:9092")
-        bed.server.add(ref(name), annotations=annotations)
+    many_that_end_their_cooldown(bed, other, 70)
     async with bed:
         await bed.until(19.95)
         assert bed.server.replicas(orders) == 0
@@ -343,3 +348,60 @@ async def test_a_stalled_cluster_holds_up_no_wake_on_another() -> None:
         bed.kafka.produce("orders")
         await bed.until(21)
         assert bed.server.replicas(orders) == 1
+
+
+@virtual
+async def test_a_stalled_cluster_holds_up_no_look_that_was_under_way_on_another() -> None:
+    """The record comes while a regular look of its sleeper is due, which would queue behind two hundred sleeps."""
+    other = FakeKafka("other:9092")
+    bed = Bed(hpa=False, other_clusters=[other])
+    orders = bed.deploy(partitions=1, replicas=0, cooldown_period="20", polling_interval="30")
+    many_that_end_their_cooldown(bed, other, 200)
+    async with bed:
+        await bed.until(19.95)
+        await bed.until_true(lambda: bool(bed.server.sent("scale.get")))
+        other.slow = 4.0
+        target = bed.replica.activator.targets[orders]
+        regular_looks = len(bed.recorder.evaluations_of(orders))
+        await bed.until_true(lambda: target.busy or len(bed.recorder.evaluations_of(orders)) > regular_looks)
+        bed.kafka.produce("orders")
+        await bed.until(bed.now_seconds() + 0.2)
+        assert bed.server.replicas(orders) == 1
+
+
+@virtual
+async def test_a_sleep_that_is_not_found_out_costs_no_look_more_than_others() -> None:
+    """Without the lease nothing can be said of it: whoever leads now tells it."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(19)
+        bed.server.inject("scale.set", unanswered(), applied=True)
+        await bed.until_true(lambda: bed.server.replicas(orders) == 0)
+        bed.server.lease_holder = "another"
+        reads = len(bed.replica.reader.reads)
+        await bed.until(bed.now_seconds() + 60)
+        assert len(bed.replica.reader.reads) - reads < 20
+
+
+@virtual
+async def test_a_consumer_that_is_never_ready_is_not_written_down_at_each_look() -> None:
+    """It has joined and commits, a record a second; its readiness probe fails."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="10")
+    async with bed:
+        await bed.until(30)
+        assert bed.server.replicas(orders) == 0
+        bed.server.pods_become_ready = False
+        bed.shows_groups = False
+        bed.kafka.produce("orders", 0, 1)
+        await bed.until(32)
+        assert bed.server.replicas(orders) == 1
+        bed.kafka.set_group("orders", GroupState.STABLE, 1, {"orders"})
+        await bed.until(40)
+        writes = len(bed.server.sent("state.save"))
+        for offset in range(1, 200):
+            bed.kafka.produce("orders", 0, 1)
+            bed.kafka.commit("orders", "orders", 0, offset)
+            await bed.until(bed.now_seconds() + 1)
+        assert len(bed.server.sent("state.save")) - writes < 15

@@ -198,6 +198,22 @@ async def test_who_is_managed_again_while_others_are_given_back_is_not_given_bac
 
 
 @virtual
+async def test_who_loses_the_lease_in_the_midst_forgets_nothing() -> None:
+    """Its PATCH takes three seconds, and another leads when it is answered: what is kept is the other's."""
+    bed = Bed(hpa=False)
+    target = bed.deploy(cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(SLEEPS_AT_SECONDS + 40)
+        bed.server.delay_next("scale.set", 3.0)
+        bed.server.unannotate(target)
+        await bed.until(SLEEPS_AT_SECONDS + 42)
+        bed.server.lease_holder = "another"
+        await bed.until(SLEEPS_AT_SECONDS + 50)
+        assert bed.server.replicas(target) == 1
+        assert target in bed.server.scale_targets
+
+
+@virtual
 async def test_who_has_lost_the_lease_gives_nothing_more_back() -> None:
     """Another replica leads by the time the first has been given back: it does the rest, also of the first."""
     async with Bed(hpa=False) as bed:

@@ -27,19 +27,23 @@ def limited_to(*limitations: str, policy: str) -> dict[str, str]:
 
 
 @POLICIES
-@pytest.mark.parametrize("parts", [("0-1",), ("0-1", "2-3")], ids=["narrower", "split"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(["0-3"], ["0-1"]), (["0-3"], ["0-1", "2-3"]), (["0-1", "2-3"], ["0-3"])],
+    ids=["narrower", "split", "joined"],
+)
 @virtual
-async def test_another_limitation_makes_no_other_topic(parts: tuple[str, ...], policy: str) -> None:
+async def test_another_limitation_makes_no_other_topic(before: list[str], after: list[str], policy: str) -> None:
     """Its offsets have expired when the partitions to count are changed: none of the ten records is read again."""
     bed = Bed(hpa=False)
     orders = bed.deploy(partitions=4, offset_reset_policy=policy)
-    bed.server.workloads[orders] = replace(bed.server.workloads[orders], annotations=limited_to("0-3", policy=policy))
+    bed.server.workloads[orders] = replace(bed.server.workloads[orders], annotations=limited_to(*before, policy=policy))
     async with bed:
         bed.kafka.produce("orders", 0, 10)
         await bed.until(60)
         assert (bed.server.replicas(orders), bed.consumed) == (0, {"orders": 10})
         bed.kafka.expire("orders")
-        bed.server.annotate(orders, limited_to(*parts, policy=policy))
+        bed.server.annotate(orders, limited_to(*after, policy=policy))
         await bed.until(100)
         bed.kafka.produce("orders", 0, 1)
         await bed.until(130)
@@ -66,5 +70,27 @@ async def test_of_two_triggers_on_parts_of_one_topic_both_are_kept(partition: in
         bed.replica.start()
         await bed.until(120)
         bed.kafka.produce("orders", partition, 1)
+        await bed.until(150)
+        assert bed.consumed == {"orders": 11}
+
+
+@POLICIES
+@virtual
+async def test_narrowed_while_nobody_looked_it_is_no_other_topic(policy: str) -> None:
+    """What the next process finds kept is of more partitions than it reads."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=4, offset_reset_policy=policy)
+    bed.server.workloads[orders] = replace(bed.server.workloads[orders], annotations=limited_to("0-3", policy=policy))
+    async with bed:
+        bed.kafka.produce("orders", 0, 10)
+        await bed.until(60)
+        assert (bed.server.replicas(orders), bed.consumed) == (0, {"orders": 10})
+        await bed.replica.kill()
+        bed.kafka.expire("orders")
+        bed.server.annotate(orders, limited_to("0-1", policy=policy))
+        bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
+        bed.replica.start()
+        await bed.until(120)
+        bed.kafka.produce("orders", 0, 1)
         await bed.until(150)
         assert bed.consumed == {"orders": 11}

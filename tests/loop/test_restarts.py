@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -467,3 +468,56 @@ async def test_after_the_loop_broke_every_target_is_looked_at_again() -> None:
         assert len(ends) == 1
         assert others <= {made.ref for made in bed.recorder.evaluations}
         assert [bed.server.replicas(other) for other in others] == [0, 0]
+
+
+@pytest.mark.parametrize("crd", [True, False], ids=["kept", "nothing-kept"])
+@virtual
+async def test_what_a_standby_knows_of_an_earlier_management_is_not_of_this_one(*, crd: bool) -> None:
+    """Given back long ago by the leader, scaled by its owner and annotated again: a new cooldown, another count."""
+    bed = Bed(hpa=False, replicas=2)
+    bed.server.crd_installed = crd
+    orders = bed.deploy(replicas=3, cooldown_period="300", polling_interval="30")
+    async with bed:
+        await bed.until(20)
+        written = dict(bed.server.workloads[orders].annotations)
+        bed.server.unannotate(orders)
+        await bed.until(1000)
+        bed.server.scale(orders, 5, manager="kubectl")
+        await bed.until(2000)
+        bed.server.annotate(orders, written)
+        await bed.until(2010)
+        await next(replica for replica in bed.replicas_of_wakegate if replica.world.leads()).kill()
+        await bed.until(2100)
+        assert bed.server.replicas(orders) == 5
+        await bed.until(2500)
+        assert bed.server.replicas(orders) == 0
+        bed.server.unannotate(orders)
+        await bed.until(2510)
+        assert bed.server.replicas(orders) == 5
+
+
+@virtual
+async def test_who_wins_the_lease_again_reads_again_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another has led for a few seconds, in the midst of something that takes long: it has kept what is not known."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="300")
+    leads, remove = bed.replica.activator._world.leads, bed.replica.world.handoff.remove
+
+    async def slowly(*named: object) -> None:
+        await asyncio.sleep(10)
+        await remove(*named)  # type: ignore[arg-type]
+
+    async with bed:
+        await bed.until(60)
+        monkeypatch.setattr(bed.replica.world.handoff, "remove", slowly)
+        bed.server.unannotate(orders)
+        await bed.until(63)
+        loads = len(bed.server.sent("state.load"))
+        for holder, until in (("another", 67.0), ("wakegate-0", 68.5)):
+            bed.server.lease_holder = holder
+            bed.server.changed()
+            await bed.until(until)
+            assert not leads()
+        await bed.until(75)
+        assert leads()
+        assert len(bed.server.sent("state.load")) > loads

@@ -303,6 +303,8 @@ async def test_a_sleep_whose_answer_is_lost_is_watched_until_it_is_known() -> No
         bed.server.inject("scale.set", unanswered(), applied=True)
         await bed.until_true(lambda: bed.server.replicas(orders) == 0)
         bed.server.inject("scale.get", unreachable(), times=1)
+        await bed.until(bed.now_seconds() + 0.4)  # the first look has found out nothing
+        assert orders in bed.replica.tail.joined
         bed.kafka.produce("orders")
         await bed.until(22)
         assert bed.server.replicas(orders) == 1
