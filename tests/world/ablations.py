@@ -112,6 +112,20 @@ def _bounds() -> AbstractContextManager[object]:
     return _without_step(limiting.bounds)
 
 
+@_ablation("out-of-bounds")
+def _never_to_idle_where_that_is_none() -> AbstractContextManager[object]:
+    """Where idle-replica-count is none, min is the least at all times."""
+
+    def bounds(draft: Any) -> Any:
+        policy, least = draft.policy, draft.policy.idle_replicas or 0
+        bounded = limiting.bounds(replace(draft, policy=replace(policy, idle_replicas=least)))
+        return replace(bounded, policy=policy)
+
+    return mock.patch.object(
+        decide, "STEPS", tuple(bounds if step is limiting.bounds else step for step in decide.STEPS)
+    )
+
+
 @_ablation("out-of-bounds", "hpa-wrong")
 def _partition_cap() -> AbstractContextManager[object]:
     """No more consumers than partitions."""

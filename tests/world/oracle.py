@@ -135,6 +135,8 @@ class Oracle:
     def _check_sleep(self, process: Process, truth: Truth, now: float) -> None:
         self.witness.check_sleep(process, truth, now)
         who = f"{process.name}: {truth.ref}"
+        if truth.policy.idle_replicas is None:
+            self._break("out-of-bounds", f"{who} to idle, idle-replica-count is none")
         cooldown = truth.policy.cooldown.total_seconds()
         told = self.witness.last_told(process, truth)
         seen = self.witness.could_see_work(process, truth)

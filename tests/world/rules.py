@@ -11,7 +11,7 @@ RULES: dict[str, str] = {
     "slept-in-rebalance": "No PATCH to idle on a reading that shows the group in rebalance.",
     "slept-unkept": "No PATCH to idle before what must outlive us is kept.",
     "overwrote": "No PATCH changes a count that somebody else wrote after it was read.",
-    "out-of-bounds": "No PATCH below min (but idle) or above max or the partition cap.",
+    "out-of-bounds": "No PATCH below min (but idle, where it may be idle) or above max or the partition cap.",
     "moved-beside-the-hpa": "No PATCH between 1 and N where an HPA moves it.",
     "moved-while-paused": "No PATCH while paused.",
     "moved-in-dry-run": "No PATCH in a dry run.",
