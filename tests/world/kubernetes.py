@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+WRITES = frozenset({"scale.set", "hpa.ensure", "hpa.remove", "state.save", "state.forget"})
+"""Calls that change something; but the Lease's, which is renewed for ever."""
 DEADLINE_SECONDS = 5.0
 """After so long the client gives a request up; it has reached the server by then, or never does."""
 LISTED_AGAIN_AFTER_SECONDS = 1.0
@@ -108,6 +110,8 @@ class ApiServer(FakeApiServer):
     ) -> None:
         """Send one request: it arrives, is done and is answered outside of every process, whoever has sent it."""
         loop = seeded_loop()
+        if call in WRITES and ref is not None:
+            self.oracle.writes(by, call, ref, replicas)
         there, back = self.dice.uniform(0.001, 0.012), self.dice.uniform(0.001, 0.012)
         trouble = next((t for t in self.troubles if t.concerns(call, ref, by) and self.dice.random() < t.share), None)
         meets = "refused" if self.down else trouble.meets if trouble else ""

@@ -24,7 +24,8 @@ RULES: dict[str, str] = {
     "missed-wake": "A record on a sleeping target is a PATCH within one second, while nothing is broken.",
     "not-awake": "Ten seconds after the last fault no target with work is idle (a poll more, if only that finds it).",
     "never-slept": "A target without work is put to idle once its cooldown is over and what outlives us can be kept.",
-    "restless": "In the last ten minutes, with no record and no fault, nothing is written but late sleeps.",
+    "restless": "In the last ten minutes, with no record and no fault, nothing is written but late sleeps: no count, "
+    "no HPA, nothing to be kept.",
     "not-looked-at": "Every target is read at least once per polling interval by every process that runs: none hangs.",
     "given-back-short": "A target that is managed no more has no fewer replicas than it came with, or min.",
     "hpa-wrong": "Once all is quiet, each target has the HPA that its policy asks for, or none.",
