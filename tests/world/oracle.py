@@ -205,7 +205,6 @@ class Oracle:
         evidence = self.witness.last_told(process, truth)
         ends = evidence.ends if evidence is not None and not evidence.undetectable else {}
         truth.standing.sleeps(ends, now)
-        truth.excused = set()
 
     def assigned(self, consumers: Consumers, where: TopicPartition, at: int, committed: int | None) -> None:
         """A consumer begins to read a partition."""
@@ -213,11 +212,12 @@ class Oracle:
         standing, now = truth.standing, seeded_loop().time()
         expected = standing.offsets.get(where)
         rule = standing.moved(where, at)
-        if rule is None or truth.excused:
+        if rule is None:
             return
         if standing.lost_at >= truth.slept_at and not truth.is_remembered:
             return  # whoever has committed for it since did not know where it stood
-        if committed is None and not (
+        usable = standing.is_usable(where, committed)
+        if not usable and not (
             truth.managed
             and not truth.frozen
             and not truth.disturbed
@@ -225,7 +225,7 @@ class Oracle:
             and standing.lacks_excuse(now, truth.calm_since, truth.raised_at, by_us=truth.raised_by_us)
         ):
             return
-        found = "without a commit" if committed is None else "as committed"
+        found = "as committed" if usable else f"with {committed} committed"
         self._break(rule, f"{consumers.ref} {where[0]}-{where[1]}: goes on at {at} {found}, slept at {expected}")
 
     def partitions_changed(self, ref: TargetRef, number: int) -> None:

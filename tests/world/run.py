@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from activator.core.model import Fact, Push
     from activator.web.selector import Selector
     from tests.world.kubernetes import Trouble
+    from tests.world.standing import Standing
 
 NAMESPACE = "shop"
 LAST_RECORD_SECONDS = 60.0
@@ -151,11 +152,15 @@ class Hit:
         topic = self.consumers.trigger.topic
         return topic, self.dice.randrange(max(1, len(self.logs.topics.get(topic, ()))))
 
-    def excuse(self, why: str) -> None:
-        """Consumers may go on elsewhere after this."""
-        truth = self.world.oracle.truths[self.ref]
-        truth.excused.add(why)
-        truth.standing.offsets.clear()
+    @property
+    def standing(self) -> Standing:
+        """Where its consumers must go on."""
+        return self.world.oracle.truths[self.ref].standing
+
+    @property
+    def asleep(self) -> bool:
+        """It is at idle."""
+        return self.world.oracle.truths[self.ref].asleep
 
     def trouble(self, trouble: Trouble) -> Callable[[], None]:
         """Let requests to the API server meet it, and return how to end that."""

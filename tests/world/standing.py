@@ -14,7 +14,7 @@ from tests.world.rules import GRACE_SECONDS
 from tests.world.scheduler import seeded_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from activator.ports import TopicPartition
     from tests.fakes.kafka import FakePartition
@@ -62,9 +62,10 @@ class Standing:
         self.offsets = {where: at for where, at in commits.items() if at <= self._end(where)}
         if not self.guarded or self.consumers.trigger.offset_reset is not OffsetReset.LATEST:
             return
+        passed = any(not self.is_usable(where, at) for where, at in self.offsets.items())
         pins = {where: end for where, end in ends.items() if where not in commits}
         self.offsets |= pins
-        if pins:
+        if pins or passed:
             self.lost_at = now
 
     def expired(self, now: float) -> None:
@@ -76,6 +77,33 @@ class Standing:
         if self.offsets:
             self.offsets[where], self.lost_at = 0, now
 
+    def trimmed(self, where: TopicPartition, log_start: int, now: float, *, asleep: bool) -> None:
+        """Retention has removed everything before an offset: where it stood before that, it goes on there."""
+        if self.offsets.get(where, log_start) >= log_start:
+            return
+        self.offsets[where] = log_start
+        if self.consumers.trigger.offset_reset is OffsetReset.EARLIEST:
+            return  # a consumer begins there by itself
+        self.lost_at = now
+        if not asleep:  # its consumers may ask before the next look, and find what they have out of range
+            del self.offsets[where]
+
+    def recreated(self, topic: str, partitions: int, now: float, *, asleep: bool) -> None:
+        """The topic is another one: of that nothing can have been read."""
+        known = asleep and bool(self.offsets)  # consumers that start just now may ask before the next look
+        self.offsets = dict.fromkeys(((topic, number) for number in range(partitions)), 0) if known else {}
+        self.lost_at = now
+
+    def truncated(self, where: TopicPartition) -> None:
+        """A log has lost its end: from an offset beyond it nobody can go on."""
+        if self.offsets.get(where, 0) > self._end(where):
+            del self.offsets[where]
+
+    def is_usable(self, where: TopicPartition, committed: int | None) -> bool:
+        """Tell whether a consumer begins at a commit, and not by its reset policy."""
+        log = self._log(where)
+        return committed is not None and log is not None and log.log_start <= committed <= log.end
+
     def forget_missing(self) -> None:
         """What was kept has gone with the workload: only what Kafka has is known to its successor."""
         self.offsets = {where: at for where, at in self.offsets.items() if where in self.consumers.group.commits}
@@ -83,13 +111,13 @@ class Standing:
     def moved(self, where: TopicPartition, at: int) -> str | None:
         """A consumer begins at an offset: return the rule that this breaks; None: it goes on where it must."""
         expected = self.offsets.pop(where, None)
-        if expected is None or not any(self._records(where, min(at, expected), max(at, expected))):
+        if expected is None or not self._has_records(where, min(at, expected), max(at, expected)):
             return None
         if at > expected:
             return "skipped"
         # What lies between a pin and the end that was read is not known to have been read: only that is read again.
         read = self.consumers.progress.get(where, 0)
-        return "read-again" if any(self._records(where, at, min(expected, read))) else None
+        return "read-again" if self._has_records(where, at, min(expected, read)) else None
 
     def lacks_excuse(self, now: float, calm_since: float, raised_at: float, *, by_us: bool) -> bool:
         """Tell whether the guard had what it takes since the group lacked an offset."""
@@ -110,11 +138,11 @@ class Standing:
         log = self._log(where)
         return 0 if log is None else log.end
 
-    def _records(self, where: TopicPartition, start: int, end: int) -> Iterator[int]:
-        if (log := self._log(where)) is not None:
-            yield from (
-                offset for offset in range(max(start, log.log_start), min(end, log.end)) if offset not in log.invisible
-            )
+    def _has_records(self, where: TopicPartition, start: int, end: int) -> bool:
+        if (log := self._log(where)) is None:
+            return False
+        # That there is one, not its offset: the first record of all has offset 0.
+        return any(offset not in log.invisible for offset in range(max(start, log.log_start), min(end, log.end)))
 
     def _log(self, where: TopicPartition) -> FakePartition | None:
         """Return the log of a partition; None: its topic is gone, or has fewer."""

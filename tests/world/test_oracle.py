@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from activator.core import kept_offsets
 from activator.loop import keeping
 from tests.world.ablations import run_ablated
+from tests.world.faults import Phase
 from tests.world.plan import END_SECONDS, Burst, Plan, Strike, plan_of
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ def _lone(*bursts: Burst, strikes: tuple[Strike, ...] = (), until: float = END_S
     return replace(plan, targets=(replace(plan.targets[0], bursts=bursts),), strikes=strikes)
 
 
+def _strike(fault: str, at: float, lasts_seconds: float = 0.0) -> Strike:
+    return Strike(0, fault, GUARDED_AT_LATEST[1], Phase.ASLEEP, at=at, delay_seconds=0.0, lasts_seconds=lasts_seconds)
+
+
 def _broken(result: Result) -> set[str]:
     return {violation.rule for violation in result.violations}
 
@@ -34,3 +40,20 @@ def test_what_is_kept_with_every_look_is_written_when_nothing_may_be(monkeypatch
     assert not run_ablated(plan).violations
     monkeypatch.setattr(keeping.Keeper, "_is_news", lambda *_: True)
     assert _broken(run_ablated(plan)) == {"restless"}
+
+
+def test_a_recreated_topic_that_is_not_read_from_its_beginning_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first record comes before any look: pinned where the log ends by then, the group would skip it."""
+    recreated = _strike("topic-is-recreated", 600.0, 5.0)
+    plan = _lone(Burst(10.0, 0, 5), Burst(606.0, 0, 1), strikes=(recreated,), until=700.0)
+    result = run_ablated(plan, keep=True)
+    assert any("committed-for missing t2 [(0, 0)]" in line for line in result.lines)
+    assert not result.violations
+    follow = kept_offsets._Look.follow
+
+    def pinned_at_the_end(self: Any, number: int, seen: Any, end: int | None) -> tuple[int | None, bool]:
+        at, is_pin = follow(self, number, seen, end)
+        return (end, True) if is_pin else (at, is_pin)
+
+    monkeypatch.setattr(kept_offsets._Look, "follow", pinned_at_the_end)
+    assert _broken(run_ablated(plan)) == {"skipped"}

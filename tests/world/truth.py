@@ -72,8 +72,6 @@ class Truth:
     standing: Standing = field(init=False)
     """Where its consumers must go on after the sleep."""
     raised_by_us: bool = False
-    excused: set[str] = field(default_factory=set)
-    """What makes a jump of its consumers legitimate during this sleep."""
 
     def __post_init__(self) -> None:
         self.standing = Standing(self.consumers, self.policy.offset_guard)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from tests.world.run import Hit
 
 
+COMMITS_STAY = 0.5
+"""How often a topic that is made anew is there before Kafka has deleted what was committed on the old one."""
+
+
 def _drop(errors: dict[Any, str], key: object) -> None:
     errors.pop(key, None)
 
@@ -184,11 +188,11 @@ def truth_again(hit: Hit) -> None:
 
 @fault("kafka", Scope.TARGET, lasts=(1, 30))
 def _topic_is_recreated(hit: Hit) -> End | None:
-    """The topic is deleted and made again, shorter; the group's commits stay."""
-    logs, topic = hit.logs, hit.consumers.trigger.topic
+    """The topic is deleted and made again, shorter; the group's commits go with it, or are there still."""
+    logs, topic, commits = hit.logs, hit.consumers.trigger.topic, hit.consumers.group.commits
     if topic not in logs.topics:
         return None
-    partitions = len(logs.topics[topic])
+    partitions, stay = len(logs.topics[topic]), hit.dice.random() < COMMITS_STAY
 
     def end() -> None:
         logs.create_topic(topic, partitions)
@@ -197,12 +201,19 @@ def _topic_is_recreated(hit: Hit) -> End | None:
         # Nothing of this log has been read (seed 2939): where its group had got in the one before, by a commit that
         # lay beyond the new end at the next sleep, was taken for records of the new one that were read again.
         hit.consumers.progress = dict.fromkeys(hit.consumers.progress, 0)
-        hit.excuse("recreated")
+        if stay:
+            # A commit beyond the end is never moved: it is out of range, and at latest a consumer goes on at the end.
+            hit.standing.offsets.clear()
+        hit.standing.recreated(topic, partitions, seeded_loop().time(), asleep=hit.asleep)
         hit.consumers.rebalance()
 
     def begin() -> None:
         logs.delete_topic(topic)
-        hit.excuse("recreated")
+        if not stay:
+            for where in [where for where in commits if where[0] == topic]:
+                del commits[where]
+        if not hit.asleep:
+            hit.standing.offsets.clear()
 
     return kafka_error(hit, begin, end)
 
@@ -230,7 +241,7 @@ def _log_is_truncated(hit: Hit) -> None:
         log = logs[where[1]]
         log.end = max(log.log_start, log.end - hit.dice.randint(1, 40))
         log.open_since = None
-        hit.excuse("truncated")
+        hit.standing.truncated(where)
         hit.hides_work()
 
 
@@ -240,9 +251,14 @@ def _retention_passes_the_commit(hit: Hit) -> None:
     where = hit.partition()
     logs = hit.logs.topics.get(where[0], ())
     if where[1] < len(logs):
-        hit.logs.trim(*where, logs[where[1]].end - hit.dice.randint(0, 2))
-        hit.excuse("trimmed")
+        trim(hit, where, logs[where[1]].end - hit.dice.randint(0, 2))
         hit.hides_work()
+
+
+def trim(hit: Hit, where: TopicPartition, before: int) -> None:
+    """Let retention remove what lies before an offset."""
+    hit.logs.trim(*where, before)
+    hit.standing.trimmed(where, before, seeded_loop().time(), asleep=hit.asleep)
 
 
 @fault("kafka", Scope.TARGET, EMPTY_GROUP)
@@ -252,7 +268,7 @@ def _offsets_are_reset(hit: Hit) -> None:
         return
     for where, offset in hit.consumers.group.commits.items():
         hit.consumers.group.commits[where] = max(0, offset - hit.dice.randint(0, 30))
-    hit.excuse("reset")
+    hit.standing.offsets.clear()
     hit.hides_work()
 
 
