@@ -6,6 +6,7 @@ The rules are a table (`rules.py`). What is true of each target it asks `truth.p
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from activator.core.model import Evaluation, Handover, Reason, SleepFrom
@@ -48,6 +49,10 @@ class Oracle:
         """Strikes under way that let nothing be kept of any target."""
         self.last_calm = False
         """The last ten minutes: nothing may be written."""
+        self._clock = timedelta(0)
+        """How wrong the clock is of who began last."""
+        self._crew_changed_at = 0.0
+        """When a process last began or died."""
 
     # ------------------------------------------------------------------------------------------------ what is done
 
@@ -85,6 +90,18 @@ class Oracle:
         if ref in self.world.server.workloads and self.world.server.replicas(ref) > truth.idle:
             truth.falling = True
             self.touch(ref)
+
+    def process_starts(self, clock_offset: timedelta) -> None:
+        """A process begins; where its clock is another, what was kept of any target is not told by it."""
+        self._crew_changed_at = seeded_loop().time()
+        if clock_offset != self._clock:
+            self._clock = clock_offset
+            for truth in self.truths.values():
+                truth.clocks_wrong = True
+
+    def process_dies(self) -> None:
+        """A process ends."""
+        self._crew_changed_at = seeded_loop().time()
 
     # -------------------------------------------------------------------------------------------------- the PATCHes
 
@@ -152,14 +169,18 @@ class Oracle:
         if told is not None:  # what came after it the tail finds, and wakes it again
             seen = seen and not told.undetectable and truth.work_since <= told.asked_at
         quiet = now - max(truth.worked_at if seen else 0.0, truth.raised_at)
-        if (
-            cooldown >= SHORTEST_COOLDOWN_CHECKED
-            and not truth.clocks_wrong
-            and quiet < cooldown - COOLDOWN_SLACK_SECONDS
-        ):
+        too_soon = quiet < cooldown - COOLDOWN_SLACK_SECONDS
+        if cooldown >= SHORTEST_COOLDOWN_CHECKED and too_soon and self._are_told_by_one_clock(truth):
             self._break("slept-too-soon", f"{who}, quiet for {quiet:.1f} s of {cooldown:g} s")
         if truth.kept_awake_at is not None and truth.is_in_force(truth.kept_awake_at, now):
             self._break("slept-while-kept-awake", who)
+
+    def _are_told_by_one_clock(self, truth: Truth) -> bool:
+        """Tell whether the moments that matter to a target were all told by the same clock."""
+        offsets = {wakegate.process.clock_offset for wakegate in self.world.running()}
+        if len(offsets) == 1 and truth.worked_at > self._crew_changed_at:  # all who are there have seen its last work
+            truth.clocks_wrong = False
+        return not truth.clocks_wrong
 
     def _check_frozen(self, process: Process, truth: Truth, replicas: int, now: float) -> None:
         for why, since in truth.frozen.items():

@@ -68,7 +68,7 @@ class Wakegate:
 
     def __init__(self, world: World, name: str, clock_offset: timedelta) -> None:
         self.world = world
-        self.process = Process(name, clock_offset, on_death=lambda: world.journal.note("dies", name))
+        self.process = Process(name, clock_offset, on_death=self._dies)
         self._start = START + clock_offset
         self._told = (0.0, self._start)
         dice = random.Random(f"{world.plan.seed}/{name}")  # noqa: S311 - replayed, not secret
@@ -110,6 +110,10 @@ class Wakegate:
     def record(self, fact: Fact) -> None:
         """Hand what is recorded on to the oracle."""
         self.world.oracle.recorded(self.process, fact)
+
+    def _dies(self) -> None:
+        self.world.journal.note("dies", self.process.name)
+        self.world.oracle.process_dies()
 
     async def run(self) -> None:
         """Run as wiring does."""
@@ -385,6 +389,7 @@ class World:
         wakegate = Wakegate(self, f"wakegate-{self._identities}", clock_offset)
         self.processes.append(wakegate)
         self.journal.note("starts", wakegate.process.name, clock_offset)
+        self.oracle.process_starts(clock_offset)
         self._tasks.append(self.loop.start(wakegate.process, wakegate.run()))
         return wakegate
 

@@ -63,6 +63,7 @@ class Truth:
     _mistaken_since: float = 0.0
     _corrected_at: float = 0.0
     clocks_wrong: bool = False
+    """What is kept of it may have been told by another clock than that of who runs now."""
     hidden_work_at: float = -1e9
     """When it may last have come to have work that only a poll finds."""
     partitions: list[tuple[float, int]] = field(default_factory=list)

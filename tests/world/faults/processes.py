@@ -36,8 +36,6 @@ def _clock_is_behind(hit: Hit) -> End:
 
 def _wrong_clock(hit: Hit, offset: timedelta) -> End:
     victim = hit.dice.choice(hit.world.running() or hit.world.processes)
-    for truth in hit.world.oracle.truths.values():
-        truth.clocks_wrong = True
     hit.world.light_fuse(victim, 0)
     return lambda: hit.world.replace(victim, clock_offset=offset)
 
