@@ -243,6 +243,7 @@ class Election:
                 return False
         if lease.holder != self._process.name:
             self._server.oracle.journal.note("leads", self._process.name)
+            self._server.oracle.leads_now()
         lease.holder, lease.sent_at = self._process.name, max(sent_at, lease.sent_at)
         lease.version += 1
         return True

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 WAKE_SECONDS = 1.0
 GIVEN_BACK_SECONDS = 30.0
 LATE_SECONDS = 30.0
-COOLDOWN_SLACK_SECONDS = 60.0
-"""Looks are up to 15 s apart, and last active is kept by 30 s."""
-SHORTEST_COOLDOWN_CHECKED = 120.0
+COOLDOWN_SLACK_SECONDS = 16.0
+"""Looks at who is awake are up to 15 s apart."""
+COOLDOWN_SLACK_WHERE_LOOKS_WERE_MISSED_SECONDS = 60.0
+"""Last active is kept by 30 s, and who begins, or begins to lead, goes on from that; who stands still sees nothing."""
+SHORTEST_COOLDOWN_CHECKED = 60.0
 LEASE_SECONDS = 15.0
 
 
@@ -53,6 +55,8 @@ class Oracle:
         """How wrong the clock is of who began last."""
         self._crew_changed_at = 0.0
         """When a process last began or died."""
+        self._led_since = 0.0
+        """When the Lease last had another holder."""
 
     # ------------------------------------------------------------------------------------------------ what is done
 
@@ -102,6 +106,10 @@ class Oracle:
     def process_dies(self) -> None:
         """A process ends."""
         self._crew_changed_at = seeded_loop().time()
+
+    def leads_now(self) -> None:
+        """The Lease has another holder."""
+        self._led_since = seeded_loop().time()
 
     # -------------------------------------------------------------------------------------------------- the PATCHes
 
@@ -168,9 +176,11 @@ class Oracle:
         seen = self.witness.could_see_work(process, truth)
         if told is not None:  # what came after it the tail finds, and wakes it again
             seen = seen and not told.undetectable and truth.work_since <= told.asked_at
-        quiet = now - max(truth.worked_at if seen else 0.0, truth.raised_at)
-        too_soon = quiet < cooldown - COOLDOWN_SLACK_SECONDS
-        if cooldown >= SHORTEST_COOLDOWN_CHECKED and too_soon and self._are_told_by_one_clock(truth):
+        since = max(truth.worked_at if seen else 0.0, truth.raised_at)
+        quiet, missed = now - since, max(self._crew_changed_at, self._led_since, truth.calm_since) >= since
+        missed = missed or bool(truth.disturbed)  # by a stall, say, in which the last work was done (seed 150)
+        slack = COOLDOWN_SLACK_WHERE_LOOKS_WERE_MISSED_SECONDS if missed else COOLDOWN_SLACK_SECONDS
+        if cooldown >= SHORTEST_COOLDOWN_CHECKED and quiet < cooldown - slack and self._are_told_by_one_clock(truth):
             self._break("slept-too-soon", f"{who}, quiet for {quiet:.1f} s of {cooldown:g} s")
         if truth.kept_awake_at is not None and truth.is_in_force(truth.kept_awake_at, now):
             self._break("slept-while-kept-awake", who)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from activator.core import kept_offsets
+from activator.core import decide, kept_offsets
+from activator.core.steps import restraining
 from activator.loop import keeping
 from tests.world.ablations import run_ablated
 from tests.world.faults import Phase
@@ -57,3 +59,28 @@ def test_a_recreated_topic_that_is_not_read_from_its_beginning_is_noticed(monkey
 
     monkeypatch.setattr(kept_offsets._Look, "follow", pinned_at_the_end)
     assert _broken(run_ablated(plan)) == {"skipped"}
+
+
+def test_a_clock_that_was_wrong_excuses_no_sleep_after_later_work() -> None:
+    """Whoever runs has seen that work by one clock: a sleep right after it is too soon, strike or not."""
+    behind = _strike("clock-is-behind", 500.0, 5.0)
+    plan = _lone(Burst(10.0, 0, 5), Burst(2000.0, 0, 5), strikes=(behind,), until=2300.0)
+    assert sum(run_ablated(plan).strikes.values()) == 1
+    assert not run_ablated(plan).violations
+    late = [found for found in run_ablated(replace(plan, ablation="cooldown")).violations if found.at > 2000.0]
+    assert "slept-too-soon" in {violation.rule for violation in late}
+
+
+def test_thirty_seconds_too_soon_are_noticed_of_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has begun since, and the Lease is whose it was: what is known of the last work is at most one look old."""
+    plan = _lone(Burst(300.0, 0, 5), until=500.0)
+    assert not run_ablated(plan).violations
+
+    def too_soon(draft: Any) -> Any:
+        now = draft.now
+        return replace(restraining.cooldown(replace(draft, now=now + timedelta(seconds=30))), now=now)
+
+    steps = tuple(too_soon if step is restraining.cooldown else step for step in decide.STEPS)
+    monkeypatch.setattr(decide, "STEPS", steps)
+    monkeypatch.setattr("activator.loop.acting._violation", lambda *_, **__: None)
+    assert "slept-too-soon" in _broken(run_ablated(plan))
