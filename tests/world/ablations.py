@@ -366,6 +366,17 @@ def _offsets_renewed_after_a_wake() -> AbstractContextManager[object]:
     return mock.patch.object(guarding, "renew", _nothing)
 
 
+@_ablation("skipped")
+def _commits_that_retention_passed() -> AbstractContextManager[object]:
+    """At latest a commit that retention has passed is moved to the log start."""
+    missing = kept_offsets.missing_commits
+
+    def only_where_there_is_none(*arguments: Any) -> Any:
+        return tuple(entry for entry in missing(*arguments) if not entry.passed)
+
+    return mock.patch.object(guarding, "missing_commits", only_where_there_is_none)
+
+
 @_ablation("woke-unready")
 def _wait_before_a_wake() -> AbstractContextManager[object]:
     """A wake waits until what its group is known to lack is committed, five seconds at most."""

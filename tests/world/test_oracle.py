@@ -84,3 +84,11 @@ def test_thirty_seconds_too_soon_are_noticed_of_a_minute(monkeypatch: pytest.Mon
     monkeypatch.setattr(decide, "STEPS", steps)
     monkeypatch.setattr("activator.loop.acting._violation", lambda *_, **__: None)
     assert "slept-too-soon" in _broken(run_ablated(plan))
+
+
+def test_a_commit_that_retention_passed_and_nobody_moved_is_noticed() -> None:
+    """Records below the threshold expire before the one that wakes it: at latest a consumer would begin behind that."""
+    strike = next(found for found in plan_of(191).strikes if found.fault == "records-below-the-threshold-expire")
+    plan = plan_of(191).narrowed(targets=[strike.target], until=800.0)
+    assert not run_ablated(plan).violations
+    assert _broken(run_ablated(replace(plan, ablation="commits-that-retention-passed"))) == {"skipped"}

@@ -34,6 +34,8 @@ class Truth:
     original: int
     phase: Phase = Phase.QUIET
     """The one it was in when it was last looked at."""
+    lag: int = 0
+    """How many records it had to consume when it was last looked at."""
     work: bool = False
     """It had records to consume when it was last looked at."""
     work_since: float = 0.0
@@ -172,7 +174,8 @@ class Truth:
     def count_work(self, now: float) -> None:
         """Count again what its consumers have to do."""
         was, trigger = self.work, self.consumers.trigger
-        self.work = count(self.consumers.logs, trigger, self._commits) > trigger.activation_lag_threshold
+        self.lag = count(self.consumers.logs, trigger, self._commits)
+        self.work = self.lag > trigger.activation_lag_threshold
         if self.work or was:
             self.worked_at = now
         if self.work and not was:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.fakes.kubernetes import server_error, unreachable
 from tests.world.faults.api_server import back_in_time
-from tests.world.faults.kafka import expire, kafka_error, truth_again
+from tests.world.faults.kafka import expire, kafka_error, trim, truth_again
 from tests.world.faults.table import FALLING_ASLEEP, End, Phase, Scope, anyone, fault
 from tests.world.kafka import READ_SECONDS
 from tests.world.kubernetes import Trouble
@@ -28,6 +28,10 @@ def _without_a_cooldown(target: TargetPlan) -> bool:
 def _guarded_at_latest(target: TargetPlan) -> bool:
     wanted = {("wakegate.dev/offset-guard", "on"), ("wakegate.dev/offset-reset-policy", "latest")}
     return wanted <= set(target.annotations)
+
+
+def _guarded_at_latest_with_a_threshold(target: TargetPlan) -> bool:
+    return _guarded_at_latest(target) and ("wakegate.dev/activation-lag-threshold", "0") not in target.annotations
 
 
 def _with_markers_left(target: TargetPlan) -> bool:
@@ -82,6 +86,29 @@ def _offsets_expire_as_consumers_start(hit: Hit) -> None:
             expire(hit)
 
     seeded_loop().later(max(0.0, starts_in - hit.dice.uniform(0.05, 0.5)), expire_as_they_start)
+
+
+@fault("kafka", Scope.NOBODY, frozenset({Phase.ASLEEP}), lasts=(40, 400), aimed_at=_guarded_at_latest_with_a_threshold)
+def _records_below_the_threshold_expire(hit: Hit) -> End | None:
+    """Too few records to wake it come, retention passes them and its commit, and then one comes that wakes it."""
+    where, threshold = hit.partition(), hit.consumers.trigger.activation_lag_threshold
+    truth, logs = hit.world.oracle.truths[hit.ref], hit.logs.topics.get(where[0], ())
+    few = hit.dice.randint(1, max(1, threshold // 4))
+    if where[1] >= len(logs) or where not in truth.standing.offsets or truth.lag + few > threshold:
+        return None
+    log = logs[where[1]]
+    hit.world.produce(hit.ref, where[1], few)
+
+    def pass_the_commit() -> None:
+        present = hit.logs.topics.get(where[0], ())
+        if where[1] < len(present) and present[where[1]] is log:
+            trim(hit, where, log.end)
+
+    def wake() -> None:
+        hit.world.produce(hit.ref, where[1], threshold + 1)
+
+    seeded_loop().later(hit.dice.uniform(0.1, 0.7) * hit.strike.lasts_seconds, pass_the_commit)
+    return wake
 
 
 @fault("api", Scope.NOBODY, FALLING_ASLEEP, lasts=(40, 120), aimed_at=anyone)
