@@ -128,7 +128,7 @@ def plan_of(seed: int, ablation: str | None = None, *, topicless: bool = False) 
     """Draw everything from a seed; without topics it is the same world, told otherwise."""
     dice = random.Random(f"{seed}/plan")  # noqa: S311 - replayed, not secret
     targets = tuple(_target(random.Random(f"{seed}/target/{index}"), index) for index in range(TARGETS))  # noqa: S311
-    strikes = [_strike(random.Random(f"{seed}/strike/{index}"), index) for index in range(STRIKES)]  # noqa: S311
+    strikes = [_strike(random.Random(f"{seed}/strike/{index}"), index, targets) for index in range(STRIKES)]  # noqa: S311
     for index in range(AIMED_STRIKES):
         aim = random.Random(f"{seed}/aimed/{index}")  # noqa: S311
         strikes.append(_aimed_strike(aim, STRIKES + index, targets))
@@ -215,9 +215,10 @@ def _bursts(dice: random.Random, partitions: int) -> Iterable[Burst]:
         at += dice.expovariate(1 / 3600)
 
 
-def _strike(dice: random.Random, index: int) -> Strike:
-    fault = FAULTS[dice.choice(_NAMES)]
-    return _drawn(dice, index, fault, dice.randrange(TARGETS))
+def _strike(dice: random.Random, index: int, targets: tuple[TargetPlan, ...]) -> Strike:
+    fault, target = FAULTS[dice.choice(_NAMES)], dice.randrange(TARGETS)
+    fitting = [other.index for other in targets if fault.fits is None or fault.fits(other)] or range(TARGETS)
+    return _drawn(dice, index, fault, fitting[target % len(fitting)])
 
 
 def _aimed_strike(dice: random.Random, index: int, targets: tuple[TargetPlan, ...]) -> Strike:

@@ -20,7 +20,7 @@ from activator.web import selector as selectors
 from activator.web.metric_store import InMemoryMetricStore
 from tests.fakes.kubernetes import FakeStateStore
 from tests.world.actors import Consumers, HpaController
-from tests.world.faults import FAULTS, Phase, Scope
+from tests.world.faults import FAULTS, Phase, Scope, nothing
 from tests.world.journal import Journal, Violation
 from tests.world.kafka import FIRST_OFFSET, GroupOffsets, Logs, Reader, Tail
 from tests.world.kubernetes import ApiServer, Catalog, Election, Handoff, Scaler, parsed
@@ -140,6 +140,12 @@ class Hit:
     ref: TargetRef
     consumers: Consumers
     dice: random.Random
+    phase: Phase
+    """Of its target, as it strikes."""
+
+    def strikes(self) -> None:
+        """Count it."""
+        self.world.journal.strikes[self.strike.fault, self.phase] += 1
 
     @property
     def logs(self) -> Logs:
@@ -190,11 +196,13 @@ class Hit:
             ref = self.dice.choice(sleepers)
             self.world.produce(ref, 0, 1 + self.world.consumers[ref].trigger.activation_lag_threshold)
 
-    def write(self, replicas: int, manager: str) -> None:
-        """Write spec.replicas as somebody."""
+    def write(self, replicas: int, manager: str) -> bool:
+        """Write spec.replicas as somebody; returns whether that changes it."""
         server = self.world.server
-        if self.ref in server.workloads and not server.down and server.replicas(self.ref) != replicas:
+        changes = self.ref in server.workloads and not server.down and server.replicas(self.ref) != replicas
+        if changes:
             server.scale(self.ref, replicas, manager=manager)
+        return changes
 
 
 @cache
@@ -276,18 +284,19 @@ class World:
                     records = 1 if burst.every_seconds else burst.records
                     self.loop.later(at, self.produce, ref, burst.partition, records)
 
-    def produce(self, ref: TargetRef, partition: int, records: int) -> None:
-        """Let records arrive."""
+    def produce(self, ref: TargetRef, partition: int, records: int) -> bool:
+        """Let records arrive; returns whether they did."""
         consumers = self.consumers[ref]
         logs, topic = consumers.logs, consumers.trigger.topic
         if partition >= len(logs.topics.get(topic, ())) or logs.topics[topic][partition].open_since is not None:
-            return  # behind an open transaction nothing is stable: those records are another fault's
+            return False  # behind an open transaction nothing is stable: those records are another fault's
         logs.topics[topic][partition].end += records
         logs.arrived((topic, partition))
         self.journal.note("produced", topic, partition, logs.topics[topic][partition].end)
         self.oracle.record_arrived(ref)
         logs._changed()
         consumers.wake()
+        return True
 
     def _committed_for(self, what: str, group: str, outcome: object) -> None:
         """Somebody who is no member has committed for a group: its lag may be another from now on."""
@@ -445,12 +454,15 @@ class World:
             return
         consumers = self.consumers[ref]
         self.journal.note("strikes", strike.index, strike.fault, ref, phase, f"{strike.lasts_seconds:.3f}")
-        self.journal.strikes[strike.fault, phase] += 1
         concerned = self._concerned(fault.scope, ref)
         for other in concerned:
             self.oracle.disturb(other, fault.scope)
-        end = fault.begin(Hit(self, strike, ref, consumers, armed.dice))
-        self.loop.later(strike.lasts_seconds if end is not None else 0.0, self._end, armed, end, concerned)
+        hit = Hit(self, strike, ref, consumers, armed.dice, phase)
+        end = fault.begin(hit)
+        if end is not nothing:
+            hit.strikes()
+        over_at_once = end is None or end is nothing
+        self.loop.later(0.0 if over_at_once else strike.lasts_seconds, self._end, armed, end, concerned)
 
     def _end(self, armed: Armed, end: Callable[[], None] | None, concerned: list[TargetRef]) -> None:
         self.journal.note("ends", armed.strike.index, armed.strike.fault)

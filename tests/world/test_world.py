@@ -130,6 +130,40 @@ def test_a_fault_that_is_aimed_moves_no_other_strike() -> None:
         assert aimed == [False] * STRIKES + [True] * AIMED_STRIKES
 
 
+def test_a_strike_that_finds_nothing_to_strike_does_not_count() -> None:
+    """No transaction is open for who reads uncommitted records: nothing of it was tested."""
+    plan, uncommitted = plan_of(0), ("wakegate.dev/isolation-level", "read_uncommitted")
+    index = next(target.index for target in plan.targets if uncommitted in target.annotations)
+    plan = plan.narrowed(targets=[index], until=500.0)
+    strikes = tuple(
+        Strike(0, "transaction-is-open", index, phase, at=100.0, delay_seconds=0.0, lasts_seconds=20.0)
+        for phase in Phase
+    )
+    result = run_ablated(replace(plan, strikes=strikes), keep=True)
+    assert any(" strikes 0 transaction-is-open " in line for line in result.lines)
+    assert not result.strikes
+
+
+def test_a_fault_of_some_targets_strikes_one_of_those() -> None:
+    """A transaction is opened where somebody waits for its end, in each seed that has such a target."""
+    for seed in range(20):
+        plan = plan_of(seed)
+        fits = FAULTS["transaction-is-open"].fits
+        assert fits is not None
+        fitting = {target.index for target in plan.targets if fits(target)}
+        struck = {strike.target for strike in plan.strikes if strike.fault == "transaction-is-open"}
+        assert struck <= fitting or not fitting
+
+
+def test_so_many_seeds_must_see_everything(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What 200 seeds have not struck, or not been given for a reason, is named and is a failure like any other."""
+    monkeypatch.setattr("tests.world.__main__._run", lambda plan: run_ablated(plan.narrowed(until=1.0)))
+    assert main(["--seeds", "1"]) == 0
+    monkeypatch.setattr("tests.world.__main__.SEEDS_THAT_SEE_ALL", 1)
+    assert main(["--seeds", "1"]) == 1
+    assert "record-arrives x asleep" in capsys.readouterr().out
+
+
 def test_no_target_need_sleep_while_nothing_can_be_kept() -> None:
     """What must outlive us is written before a sleep, whichever target the strike is for: the others wait as well."""
     strike = Strike(0, "states-are-not-kept", 0, Phase.QUIET, at=60.0, delay_seconds=0.0, lasts_seconds=900.0)

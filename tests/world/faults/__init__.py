@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.world.faults import aimed, api_server, kafka, processes, workloads
-from tests.world.faults.table import FAULTS, Fault, Phase, Scope
+from tests.world.faults.table import FAULTS, Fault, Phase, Scope, nothing
 
-__all__ = ["FAULTS", "Fault", "Phase", "Scope", "aimed", "api_server", "kafka", "processes", "workloads"]
+__all__ = ["FAULTS", "Fault", "Phase", "Scope", "aimed", "api_server", "kafka", "nothing", "processes", "workloads"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tests.fakes.kubernetes import server_error, unreachable
 from tests.world.faults.api_server import back_in_time
 from tests.world.faults.kafka import expire, kafka_error, trim, truth_again
-from tests.world.faults.table import FALLING_ASLEEP, End, Phase, Scope, anyone, fault
+from tests.world.faults.table import FALLING_ASLEEP, End, Phase, Scope, anyone, fault, nothing
 from tests.world.kafka import READ_SECONDS
 from tests.world.kubernetes import Trouble
 from tests.world.scheduler import PROCESS, Process, seeded_loop
@@ -43,7 +43,7 @@ def _end_falls_to_the_commit(hit: Hit) -> End | None:
     """Once a look has been told the truth, the next two are told by a replica that lags behind: nothing seems left."""
     logs, trigger = hit.logs, hit.consumers.trigger
     if trigger.topic in logs.lies:  # two liars would tell the same end more often in a row, which is believed
-        return None
+        return nothing
     shown: dict[Process | None, int] = {}
     lies: dict[Process | None, int] = {}
 
@@ -60,22 +60,24 @@ def _end_falls_to_the_commit(hit: Hit) -> End | None:
 
 
 @fault("kafka", Scope.NOBODY, frozenset({Phase.QUIET, Phase.ASLEEP}), lasts=(5, 60), aimed_at=_with_markers_left)
-def _transaction_leaves_a_marker(hit: Hit) -> None:
+def _transaction_leaves_a_marker(hit: Hit) -> End | None:
     """A transaction is aborted at once: nothing to read, and a lag that no consumer works off."""
     where = hit.partition()
     logs = hit.logs.topics.get(where[0], ())
-    if where[1] < len(logs) and logs[where[1]].open_since is None:
-        hit.logs.produce_in_transaction(*where, hit.dice.randint(1, 20))
-        hit.logs.end_transaction(*where, commit=False)
-        hit.consumers.wake()
-        # Until a consumer has passed it, it is lag like any other: an HPA follows that, and each later step is a
-        # rebalance, after which the quiet period begins.
-        hit.world.oracle.truths[hit.ref].conditions.pop("never-slept", None)
-        hit.world.oracle.touch(hit.ref)
+    if where[1] >= len(logs) or logs[where[1]].open_since is not None:
+        return nothing
+    hit.logs.produce_in_transaction(*where, hit.dice.randint(1, 20))
+    hit.logs.end_transaction(*where, commit=False)
+    hit.consumers.wake()
+    # Until a consumer has passed it, it is lag like any other: an HPA follows that, and each later step is a
+    # rebalance, after which the quiet period begins.
+    hit.world.oracle.truths[hit.ref].conditions.pop("never-slept", None)
+    hit.world.oracle.touch(hit.ref)
+    return None
 
 
 @fault("kafka", Scope.NOBODY, frozenset({Phase.WAKING}), aimed_at=_guarded_at_latest)
-def _offsets_expire_as_consumers_start(hit: Hit) -> None:
+def _offsets_expire_as_consumers_start(hit: Hit) -> End:
     """They expire after a look, and before the next one a member is there, for which nobody may commit."""
     starts_in = hit.consumers.starts_at - seeded_loop().time()
     truth = hit.world.oracle.truths[hit.ref]
@@ -84,8 +86,10 @@ def _offsets_expire_as_consumers_start(hit: Hit) -> None:
         # Of a workload that was made anew meanwhile nobody knows yet where its group stands.
         if truth.phase is Phase.WAKING:
             expire(hit)
+            hit.strikes()  # also where they stay: to be committed again after the wake is what saves them
 
     seeded_loop().later(max(0.0, starts_in - hit.dice.uniform(0.05, 0.5)), expire_as_they_start)
+    return nothing  # so far
 
 
 @fault("kafka", Scope.NOBODY, frozenset({Phase.ASLEEP}), lasts=(40, 400), aimed_at=_guarded_at_latest_with_a_threshold)
@@ -95,7 +99,7 @@ def _records_below_the_threshold_expire(hit: Hit) -> End | None:
     truth, logs = hit.world.oracle.truths[hit.ref], hit.logs.topics.get(where[0], ())
     few = hit.dice.randint(1, max(1, threshold // 4))
     if where[1] >= len(logs) or where not in truth.standing.offsets or truth.lag + few > threshold:
-        return None
+        return nothing
     log = logs[where[1]]
     hit.world.produce(hit.ref, where[1], few)
 
@@ -181,7 +185,7 @@ def _annotations_are_removed_before_a_sleep_is_answered(hit: Hit) -> End:
 def _scale_targets_cannot_be_listed(hit: Hit) -> End | None:
     """Other processes begin, none of them can read what was kept, and offsets expire before a record comes."""
     if not hit.world.server.crd_installed:
-        return None
+        return nothing
     gone = hit.world.running()
     for wakegate in gone:
         wakegate.process.dies()

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from tests.fakes.kubernetes import server_error, too_many_requests, unanswered
-from tests.world.faults.table import End, Scope, fault
+from tests.world.faults.table import End, Scope, fault, nothing
 from tests.world.kubernetes import Trouble, conflict_of
 from tests.world.scheduler import seeded_loop
 
@@ -73,6 +73,8 @@ def _status_is_busy(hit: Hit) -> End:
 @fault("api", Scope.TARGET, lasts=(5, 120))
 def _states_are_not_kept(hit: Hit) -> End:
     """ScaleTargets cannot be written; that they cannot be read either, as a process starts, is part of an outage."""
+    if not hit.world.server.crd_installed:
+        return nothing
     over = hit.trouble(Trouble(frozenset({"state.save"}), "refused", server_error))
     hit.world.oracle.states_are_refused(+1)
 

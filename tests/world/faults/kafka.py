@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from tests.fakes.kubernetes import unreachable
-from tests.world.faults.table import AWAKE, EMPTY_GROUP, FALLING_ASLEEP, End, Phase, Scope, fault
+from tests.world.faults.table import AWAKE, EMPTY_GROUP, FALLING_ASLEEP, End, Phase, Scope, fault, nothing
 from tests.world.kafka import READ_SECONDS
 from tests.world.kubernetes import Trouble
 from tests.world.scheduler import seeded_loop
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from activator.ports import TopicPartition
+    from tests.world.plan import TargetPlan
     from tests.world.run import Hit
 
 
@@ -191,7 +192,7 @@ def _topic_is_recreated(hit: Hit) -> End | None:
     """The topic is deleted and made again, shorter; the group's commits go with it, or are there still."""
     logs, topic, commits = hit.logs, hit.consumers.trigger.topic, hit.consumers.group.commits
     if topic not in logs.topics:
-        return None
+        return nothing
     partitions, stay = len(logs.topics[topic]), hit.dice.random() < COMMITS_STAY
 
     def end() -> None:
@@ -219,40 +220,45 @@ def _topic_is_recreated(hit: Hit) -> End | None:
 
 
 @fault("kafka", Scope.TARGET)
-def _partitions_are_added(hit: Hit) -> None:
+def _partitions_are_added(hit: Hit) -> End | None:
     """The topic grows by one partition."""
     topic = hit.consumers.trigger.topic
     if topic not in hit.logs.topics:
-        return
+        return nothing
     partitions = len(hit.logs.topics[topic]) + 1
     hit.logs.create_topic(topic, partitions)
     hit.world.oracle.partitions_changed(hit.ref, partitions)
     hit.world.oracle.truths[hit.ref].standing.grew((topic, partitions - 1), seeded_loop().time())
     hit.consumers.rebalance()
     hit.hides_work()
+    return None
 
 
 @fault("kafka", Scope.TARGET)
-def _log_is_truncated(hit: Hit) -> None:
+def _log_is_truncated(hit: Hit) -> End | None:
     """An unclean election: the log has lost its end."""
     where = hit.partition()
     logs = hit.logs.topics.get(where[0], ())
-    if where[1] < len(logs):
-        log = logs[where[1]]
-        log.end = max(log.log_start, log.end - hit.dice.randint(1, 40))
-        log.open_since = None
-        hit.standing.truncated(where)
-        hit.hides_work()
+    if where[1] >= len(logs) or logs[where[1]].end == logs[where[1]].log_start:
+        return nothing
+    log = logs[where[1]]
+    log.end = max(log.log_start, log.end - hit.dice.randint(1, 40))
+    log.open_since = None
+    hit.standing.truncated(where)
+    hit.hides_work()
+    return None
 
 
 @fault("kafka", Scope.TARGET)
-def _retention_passes_the_commit(hit: Hit) -> None:
-    """Retention removes records that nobody has read yet."""
+def _retention_passes_the_commit(hit: Hit) -> End | None:
+    """Retention removes all but the last records, and with them those that nobody has read yet."""
     where = hit.partition()
     logs = hit.logs.topics.get(where[0], ())
-    if where[1] < len(logs):
-        trim(hit, where, logs[where[1]].end - hit.dice.randint(0, 2))
-        hit.hides_work()
+    if where[1] >= len(logs) or (before := logs[where[1]].end - hit.dice.randint(0, 2)) <= logs[where[1]].log_start:
+        return nothing
+    trim(hit, where, before)
+    hit.hides_work()
+    return None
 
 
 def trim(hit: Hit, where: TopicPartition, before: int) -> None:
@@ -262,44 +268,48 @@ def trim(hit: Hit, where: TopicPartition, before: int) -> None:
 
 
 @fault("kafka", Scope.TARGET, EMPTY_GROUP)
-def _offsets_are_reset(hit: Hit) -> None:
+def _offsets_are_reset(hit: Hit) -> End | None:
     """An operator moves the group's offsets back: there is work without a new record."""
-    if hit.consumers.members:
-        return
+    if hit.consumers.members or not hit.consumers.group.commits:
+        return nothing
     for where, offset in hit.consumers.group.commits.items():
         hit.consumers.group.commits[where] = max(0, offset - hit.dice.randint(0, 30))
     hit.standing.offsets.clear()
     hit.hides_work()
+    return None
 
 
 @fault("kafka", Scope.NOBODY, EMPTY_GROUP)
-def _offsets_expire(hit: Hit) -> None:
+def _offsets_expire(hit: Hit) -> End | None:
     """The group has been empty for longer than offsets.retention.minutes; that excuses nothing."""
-    expire(hit)
+    return None if expire(hit) else nothing
 
 
 @fault("kafka", Scope.NOBODY, EMPTY_GROUP)
-def _offsets_expire_and_a_record_arrives(hit: Hit) -> None:
+def _offsets_expire_and_a_record_arrives(hit: Hit) -> End | None:
     """The same, and a record comes before any look has found it."""
-    expire(hit)
-    hit.world.produce(hit.ref, hit.partition()[1], 1 + hit.consumers.trigger.activation_lag_threshold)
+    expired = expire(hit)
+    arrived = hit.world.produce(hit.ref, hit.partition()[1], 1 + hit.consumers.trigger.activation_lag_threshold)
+    return None if expired and arrived else nothing
 
 
-def expire(hit: Hit) -> None:
-    """Let Kafka forget the offsets of a group without members."""
+def expire(hit: Hit) -> bool:
+    """Let Kafka forget the offsets of a group without members; returns whether it has forgotten any."""
     truth, now = hit.world.oracle.truths[hit.ref], seeded_loop().time()
     if hit.consumers.members:
-        return
+        return False
     if truth.phase is Phase.WAKING:
         # Within a second of the wake nothing can have been done about it (docs/safety.md); and offsets that have
         # been committed again after it have a retention of their own.
         if now - truth.woken_at < 1.0:
-            return
+            return False
         if hit.logs.renewed_at.get(hit.consumers.trigger.group, -1.0) >= truth.woken_at:
-            return
+            return False
+    had_any = bool(hit.consumers.group.commits)
     hit.consumers.group.commits.clear()
     truth.standing.expired(now)
     hit.hides_work()
+    return had_any
 
 
 @fault("kafka", Scope.TARGET, lasts=(20, 600))
@@ -326,16 +336,20 @@ def _answers_to_commits_are_lost(hit: Hit) -> End:
     return kafka_error(hit, lambda: lost.add(group), lambda: lost.discard(group))
 
 
-@fault("kafka", Scope.TARGET, lasts=(5, 200))
+def _reads_committed(target: TargetPlan) -> bool:
+    return ("wakegate.dev/isolation-level", "read_committed") in target.annotations
+
+
+@fault("kafka", Scope.TARGET, lasts=(5, 200), fits=_reads_committed)
 def _transaction_is_open(hit: Hit) -> End | None:
     """A producer's transaction stays open; then it commits, or aborts and leaves nothing but a marker."""
     where = hit.partition()
     logs = hit.logs
     if not hit.reads_committed or where[1] >= len(logs.topics.get(where[0], ())):
-        return None
+        return nothing
     log = logs.topics[where[0]][where[1]]
     if log.open_since is not None:
-        return None
+        return nothing
     logs.produce_in_transaction(*where, hit.dice.randint(1, 20))
     logs.arrived(where)
 
@@ -352,9 +366,9 @@ def _transaction_is_open(hit: Hit) -> End | None:
 
 
 @fault("kafka", Scope.NOBODY)
-def _record_arrives(hit: Hit) -> None:
+def _record_arrives(hit: Hit) -> End | None:
     """A record comes at the worst moment; that excuses nothing."""
-    hit.world.produce(hit.ref, hit.partition()[1], 1)
+    return None if hit.world.produce(hit.ref, hit.partition()[1], 1) else nothing
 
 
 @fault("kafka", Scope.NOBODY, FALLING_ASLEEP)

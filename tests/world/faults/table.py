@@ -1,6 +1,6 @@
 """What may go wrong, as one table: name, whom it concerns, in which phases it may strike, how long it lasts.
 
-`begin` strikes and returns how to end it; None: it was over at once.
+`begin` strikes and returns how to end it; None: it was over at once; `nothing`: there was nothing to strike.
 """
 
 from __future__ import annotations
@@ -60,9 +60,15 @@ class Fault:
     text: str
     aimed_at: Callable[[TargetPlan], bool] | None = None
     """Of which targets it makes a situation that chance makes too seldom: drawn from a stream of its own."""
+    fits: Callable[[TargetPlan], bool] | None = None
+    """Which targets it can strike at all; None: any."""
 
 
 FAULTS: dict[str, Fault] = {}
+
+
+def nothing() -> None:
+    """End a strike that found nothing to strike: it does not count as one."""
 
 
 def anyone(_: TargetPlan) -> bool:
@@ -76,13 +82,14 @@ def fault(
     phases: frozenset[Phase] = ANY,
     lasts: tuple[float, float] = (0.0, 0.0),
     aimed_at: Callable[[TargetPlan], bool] | None = None,
+    fits: Callable[[TargetPlan], bool] | None = None,
 ) -> Callable[[Callable[[Hit], End | None]], Callable[[Hit], End | None]]:
     """Add a fault to the table: its name is the function's, with hyphens, and its text the docstring."""
 
     def add(begin: Callable[[Hit], End | None]) -> Callable[[Hit], End | None]:
         name = begin.__name__.strip("_").replace("_", "-")
         text = (begin.__doc__ or "").strip()
-        FAULTS[name] = Fault(name, family, scope, phases, lasts, begin, text, aimed_at)
+        FAULTS[name] = Fault(name, family, scope, phases, lasts, begin, text, aimed_at, fits)
         return begin
 
     return add

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from activator.core.naming import ANNOTATION_PREFIX
 from tests.fakes.kubernetes import HPA_CONTROLLER
-from tests.world.faults.table import AWAKE, End, Phase, Scope, fault
+from tests.world.faults.table import AWAKE, End, Phase, Scope, fault, nothing
 from tests.world.scheduler import seeded_loop
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def _members_linger(hit: Hit) -> End:
 
 
 @fault("world", Scope.TARGET, frozenset({Phase.FALLING, Phase.ASLEEP}))
-def _hpa_writes_a_stale_count(hit: Hit) -> None:
+def _hpa_writes_a_stale_count(hit: Hit) -> End | None:
     """The HPA controller retries a conflict with the count that it read before the sleep."""
-    hit.write(hit.dice.randint(1, 3), HPA_CONTROLLER)
+    return None if hit.write(hit.dice.randint(1, 3), HPA_CONTROLLER) else nothing
 
 
 @fault("world", Scope.TARGET, lasts=(30, 400))
@@ -82,9 +82,9 @@ def _gitops_writes_replicas_back(hit: Hit) -> End:
 
 
 @fault("world", Scope.TARGET)
-def _somebody_scales(hit: Hit) -> None:
+def _somebody_scales(hit: Hit) -> End | None:
     """A person sets a count by hand, also to zero."""
-    hit.write(hit.dice.choice((0, 1, 4)), "kubectl")
+    return None if hit.write(hit.dice.choice((0, 1, 4)), "kubectl") else nothing
 
 
 @fault("world", Scope.TARGET)
@@ -186,7 +186,7 @@ def _rival(hit: Hit) -> End:
 @fault("user", Scope.TARGET, lasts=(5, 240))
 def _annotations_are_removed(hit: Hit) -> End | None:
     """The target is managed no more, and then again."""
-    return hit.world.unmanage(hit.ref)
+    return hit.world.unmanage(hit.ref) or nothing
 
 
 @fault("user", Scope.ALL, frozenset({Phase.ASLEEP}), lasts=(60, 240))
