@@ -110,6 +110,8 @@ class Oracle:
     def leads_now(self) -> None:
         """The Lease has another holder."""
         self._led_since = seeded_loop().time()
+        for ref in self.truths:
+            self.touch(ref)
 
     # -------------------------------------------------------------------------------------------------- the PATCHes
 
@@ -319,7 +321,8 @@ class Oracle:
         asleep = truth.asleep
         moved = now - truth.hidden_work_at < truth.policy.polling_interval.total_seconds() + GRACE_SECONDS
         extra = truth.policy.polling_interval.total_seconds() if moved else 0.0
-        self._hold(truth, "not-awake", must and asleep and truth.work, GRACE_SECONDS + extra)
+        awaited = must and asleep and truth.work and not truth.may_wake_late
+        self._hold(truth, "not-awake", awaited, GRACE_SECONDS + extra)
         sleeps = truth.policy.idle_replicas is not None and truth.kept_awake_at is None and truth.is_committed
         sleeps = sleeps and not (self._refusing_states and self.world.server.crd_installed)  # "slept-unkept"
         must = must and sleeps and not asleep and not truth.work

@@ -191,6 +191,21 @@ def test_what_was_kept_awake_without_work_sleeps_as_soon_as_it_may() -> None:
     assert not result.violations
 
 
+@pytest.mark.parametrize(
+    ("seed", "until", "what"),
+    [
+        pytest.param(5523, 7700.0, "strikes 10 paused", id="a-pause-of-which-no-watch-tells"),
+        pytest.param(5538, 1300.0, "leads", id="a-wake-that-waits-for-a-commit-while-nobody-leads"),
+        pytest.param(5539, 15100.0, "committed-for missing t5", id="the-same-for-a-commit-that-retention-has-passed"),
+    ],
+)
+def test_what_nobody_can_do_is_not_asked_for(seed: int, until: float, what: str) -> None:
+    """Each of these was taken for a violation."""
+    result = run_ablated(plan_of(seed).narrowed(until=until), keep=True)
+    assert any(what in line for line in result.lines)
+    assert not result.violations
+
+
 def test_offsets_that_are_committed_again_are_no_work_any_more() -> None:
     """At zero by another hand its records are work only as long as its group has no offsets: one look of ours."""
     strike = Strike(0, "offsets-expire", 8, Phase.ASLEEP, at=1800.0, delay_seconds=0.0, lasts_seconds=0.0)

@@ -5,6 +5,7 @@ It shares no code with `activator.core`: what is consumable it counts itself, fr
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -64,6 +65,11 @@ class Truth:
     """Strikes under way that make its configuration wrong: what is written beside a mistake is not in force."""
     _mistaken_since: float = 0.0
     _corrected_at: float = 0.0
+    _untold: int = 0
+    """Strikes under way that keep changes of it from being told."""
+    _untold_since: float = math.inf
+    _told_from: float = 0.0
+    """From when what was changed since then is told; nobody knows while they last."""
     clocks_wrong: bool = False
     """What is kept of it may have been told by another clock than that of who runs now."""
     hidden_work_at: float = -1e9
@@ -96,7 +102,20 @@ class Truth:
         """Tell whether an annotation that was written has had time to be seen, and no mistake stands in its way."""
         if self._mistaken:
             return since + GRACE_SECONDS < self._mistaken_since
-        return now - max(since, self._corrected_at) > GRACE_SECONDS
+        told_at = self._told_from if since >= self._untold_since else 0.0
+        return now - max(since, self._corrected_at, told_at) > GRACE_SECONDS
+
+    def is_not_told(self, now: float) -> None:
+        """What changes of it from now on nobody is told, or too late."""
+        self._untold += 1
+        if self._untold == 1:
+            self._untold_since, self._told_from = now, math.inf
+
+    def is_told_again(self, now: float) -> None:
+        """What has changed meanwhile is told now, unless something else stands in the way."""
+        self._untold -= 1
+        if not self._untold:
+            self._told_from = now
 
     def freeze(self, why: str, now: float) -> None:
         """Take note of what forbids acting from now on."""
@@ -128,11 +147,19 @@ class Truth:
         """Without the Lease alone a target is woken all the same, unless somebody must commit for its group first."""
         if self.disturbed > self.unled:
             return True
-        topic, commits = self.consumers.trigger.topic, self.consumers.group.commits
-        partitions = range(len(self.consumers.logs.topics.get(topic, ())))
         holder = self._world.server.lease.holder
         unled = self.unled > 0 or all(wakegate.process.name != holder for wakegate in self._world.running())
-        return unled and not all((topic, number) in commits for number in partitions)
+        return unled and self._lacks_commits
+
+    @property
+    def _lacks_commits(self) -> bool:
+        """On some partition there is nothing that a consumer could begin from: none, or what retention has passed."""
+        trigger, commits = self.consumers.trigger, self.consumers.group.commits
+        at_latest = trigger.offset_reset is OffsetReset.LATEST
+        return any(
+            (committed := commits.get((trigger.topic, number))) is None or (at_latest and committed < log.log_start)
+            for number, log in enumerate(self.consumers.logs.topics.get(trigger.topic, ()))
+        )
 
     # --------------------------------------------------------------------------------------------------- its replicas
 

@@ -88,6 +88,8 @@ def _states_are_not_kept(hit: Hit) -> End:
 @fault("api", Scope.TARGET, lasts=(2, 60))
 def _watch_event_is_lost(hit: Hit) -> End:
     """What changes is not told, until the watch expires and begins again."""
+    truth = hit.world.oracle.truths[hit.ref]
+    truth.is_not_told(seeded_loop().time())
     for process in hit.world.running():
         process.catalog.stream.lost.add(hit.ref)
 
@@ -95,6 +97,7 @@ def _watch_event_is_lost(hit: Hit) -> End:
         for process in hit.world.processes:
             process.catalog.stream.lost.discard(hit.ref)
             process.catalog.relist(hit.ref)
+        truth.is_told_again(seeded_loop().time())
 
     return end
 
@@ -104,10 +107,13 @@ def _watch_event_is_late(hit: Hit) -> End:
     """A change is told many seconds later, and everything that comes after it, too."""
     seconds = hit.dice.uniform(1.0, 20.0)
     struck = hit.world.running()
+    truth = hit.world.oracle.truths[hit.ref]
+    truth.is_not_told(seeded_loop().time())
     for process in struck:
         process.catalog.stream.late_seconds[hit.ref] = seconds
 
     def end() -> None:
+        truth.is_told_again(seeded_loop().time())
         for process in struck:
             process.catalog.stream.late_seconds.pop(hit.ref, None)
             process.catalog.stream.next_at = min(process.catalog.stream.next_at, seeded_loop().time())
