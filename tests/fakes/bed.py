@@ -178,6 +178,11 @@ class Bed:
         """The first replica of wakegate."""
         return self.replicas_of_wakegate[0]
 
+    def start_next(self) -> None:
+        """Start a process in place of the first replica, which was killed."""
+        self.replicas_of_wakegate[0] = Replica(self, "wakegate-next")
+        self.replica.start()
+
     @property
     def recorder(self) -> FakeRecorder:
         """What the first replica recorded."""

@@ -9,7 +9,7 @@ from activator.core.model import Phase, Reason
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import SpecError
 from activator.loop import acting
-from tests.fakes.bed import Bed, Replica
+from tests.fakes.bed import Bed
 from tests.fakes.kubernetes import server_error
 from tests.virtual_time import virtual
 
@@ -162,8 +162,7 @@ async def test_annotations_removed_while_wakegate_is_down_put_it_back_too() -> N
         await bed.replica.kill()
         bed.server.unannotate(orders)
         bed.server.inject("scale.set", server_error(), times=2)
-        bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
-        bed.replica.start()
+        bed.start_next()
         await bed.until(60)
         assert bed.server.replicas(orders) == 2
         assert (bed.server.hpas, bed.server.scale_targets) == ({}, {})

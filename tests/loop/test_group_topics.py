@@ -8,7 +8,7 @@ import pytest
 
 from activator.core.model import KeptOffsets, OffsetGuard, Reason, TargetRef
 from activator.core.naming import ANNOTATION_PREFIX
-from tests.fakes.bed import Bed, Replica
+from tests.fakes.bed import Bed
 from tests.virtual_time import now, virtual
 
 TRIGGERS = """
@@ -69,8 +69,7 @@ async def test_commits_that_expire_in_its_sleep_take_no_topic_along(guard: Offse
         await bed.replica.kill()
         for place in [place for place in bed.kafka.groups["orders"].commits if place[0] == "returns"]:
             del bed.kafka.groups["orders"].commits[place]
-        bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
-        bed.replica.start()
+        bed.start_next()
         await bed.until(120)
         assert bed.server.replicas(orders) == 0
         assert topics_of(bed, orders) == ["orders", "returns"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fakes.bed import Bed, Replica, ref
+from tests.fakes.bed import Bed, ref
 from tests.fakes.bed import orders as orders_of
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kubernetes import server_error
@@ -35,8 +35,7 @@ async def given_back_after_an_absence(bed: Bed, policy: str) -> TargetRef:
     bed.kafka.produce("orders", 0, 3)
     bed.server.unannotate(orders)
     await bed.until(BACK_AT_SECONDS)
-    bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
-    bed.replica.start()
+    bed.start_next()
     return orders
 
 
@@ -77,8 +76,7 @@ async def test_many_that_wait_for_one_cluster_wait_no_longer_than_one() -> None:
         bed.kafka.slow = 4.0
         for target in targets:
             bed.server.unannotate(target)
-        bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
-        bed.replica.start()
+        bed.start_next()
         await bed.until(AWAY_AT_SECONDS + 45)
         assert {bed.server.replicas(target) for target in targets} == {1}
 

@@ -9,7 +9,7 @@ import pytest
 from activator.core.model import GroupOnTopic, GroupState, KeptOffsets, Outcome, Phase, Reason
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.loop import acting
-from tests.fakes.bed import Bed, Replica
+from tests.fakes.bed import Bed
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ async def test_a_restart_while_asleep_forgets_nothing() -> None:
         assert found.offsets == (10, 0)
         await bed.replica.kill()
         bed.kafka.expire("orders")
-        bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
-        bed.replica.start()
+        bed.start_next()
         await bed.until(90)
         assert commits(bed) == {0: 10, 1: 0}
         assert bed.server.replicas(orders) == 0

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from activator.core.naming import ANNOTATION_PREFIX
-from tests.fakes.bed import Bed, Replica
+from tests.fakes.bed import Bed
 from tests.virtual_time import virtual
+
+if TYPE_CHECKING:
+    from activator.core.model import TargetRef
 
 POLICIES = pytest.mark.parametrize("policy", ["latest", "earliest"])
 
@@ -26,6 +30,14 @@ def limited_to(*limitations: str, policy: str) -> dict[str, str]:
     }
 
 
+def deployed(bed: Bed, *limitations: str, policy: str) -> TargetRef:
+    """Deploy a target on parts of a topic of four partitions."""
+    orders = bed.deploy(partitions=4, offset_reset_policy=policy)
+    annotations = limited_to(*limitations, policy=policy)
+    bed.server.workloads[orders] = replace(bed.server.workloads[orders], annotations=annotations)
+    return orders
+
+
 @POLICIES
 @pytest.mark.parametrize(
     ("before", "after"),
@@ -36,8 +48,7 @@ def limited_to(*limitations: str, policy: str) -> dict[str, str]:
 async def test_another_limitation_makes_no_other_topic(before: list[str], after: list[str], policy: str) -> None:
     """Its offsets have expired when the partitions to count are changed: none of the ten records is read again."""
     bed = Bed(hpa=False)
-    orders = bed.deploy(partitions=4, offset_reset_policy=policy)
-    bed.server.workloads[orders] = replace(bed.server.workloads[orders], annotations=limited_to(*before, policy=policy))
+    orders = deployed(bed, *before, policy=policy)
     async with bed:
         bed.kafka.produce("orders", 0, 10)
         await bed.until(60)
@@ -56,18 +67,14 @@ async def test_another_limitation_makes_no_other_topic(before: list[str], after:
 async def test_of_two_triggers_on_parts_of_one_topic_both_are_kept(partition: int, policy: str) -> None:
     """The next process knows where the group stands on every partition, whichever trigger counts it."""
     bed = Bed(hpa=False)
-    orders = bed.deploy(partitions=4, offset_reset_policy=policy)
-    bed.server.workloads[orders] = replace(
-        bed.server.workloads[orders], annotations=limited_to("0-1", "2-3", policy=policy)
-    )
+    orders = deployed(bed, "0-1", "2-3", policy=policy)
     async with bed:
         bed.kafka.produce("orders", partition, 10)
         await bed.until(60)
         assert (bed.server.replicas(orders), bed.consumed) == (0, {"orders": 10})
         await bed.replica.kill()
         bed.kafka.expire("orders")
-        bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
-        bed.replica.start()
+        bed.start_next()
         await bed.until(120)
         bed.kafka.produce("orders", partition, 1)
         await bed.until(150)
@@ -79,8 +86,7 @@ async def test_of_two_triggers_on_parts_of_one_topic_both_are_kept(partition: in
 async def test_narrowed_while_nobody_looked_it_is_no_other_topic(policy: str) -> None:
     """What the next process finds kept is of more partitions than it reads."""
     bed = Bed(hpa=False)
-    orders = bed.deploy(partitions=4, offset_reset_policy=policy)
-    bed.server.workloads[orders] = replace(bed.server.workloads[orders], annotations=limited_to("0-3", policy=policy))
+    orders = deployed(bed, "0-3", policy=policy)
     async with bed:
         bed.kafka.produce("orders", 0, 10)
         await bed.until(60)
@@ -88,8 +94,7 @@ async def test_narrowed_while_nobody_looked_it_is_no_other_topic(policy: str) ->
         await bed.replica.kill()
         bed.kafka.expire("orders")
         bed.server.annotate(orders, limited_to("0-1", policy=policy))
-        bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
-        bed.replica.start()
+        bed.start_next()
         await bed.until(120)
         bed.kafka.produce("orders", 0, 1)
         await bed.until(150)

@@ -13,7 +13,7 @@ from activator.core.naming import ANNOTATION_PREFIX
 from activator.loop.takeover import adopt_state
 from activator.web import selector as selectors
 from activator.wiring.parts import supervise
-from tests.fakes.bed import Bed, Replica
+from tests.fakes.bed import Bed
 from tests.fakes.kubernetes import denied, server_error
 from tests.virtual_time import now, virtual
 
@@ -23,17 +23,11 @@ if TYPE_CHECKING:
 ALWAYS = 1_000_000
 
 
-def start_next(bed: Bed) -> None:
-    """Start a process in place of one that was killed."""
-    bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
-    bed.replica.start()
-
-
 async def restart_unread(bed: Bed, error: WakegateError) -> None:
     """Replace the process by one that cannot read what was kept."""
     await bed.replica.kill()
     bed.server.inject("state.load", error, times=ALWAYS)
-    start_next(bed)
+    bed.start_next()
 
 
 @virtual
@@ -45,8 +39,7 @@ async def test_killed_while_asleep_the_next_process_watches_and_wakes() -> None:
         await bed.until(100)
         assert bed.server.replicas(orders) == 0
         await bed.replica.kill()
-        bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
-        bed.replica.start()
+        bed.start_next()
         await bed.until(110)
         assert bed.server.replicas(orders) == 0
         bed.kafka.produce("orders")
@@ -67,8 +60,7 @@ async def test_killed_during_cooldown_the_rest_of_it_is_kept() -> None:
             bed.kafka.produce("orders")
         await bed.until(90)
         await bed.replica.kill()
-        bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
-        bed.replica.start()
+        bed.start_next()
         await bed.until(125)
         assert bed.server.replicas(orders) == 1
         await bed.until(165)
@@ -90,7 +82,7 @@ async def test_killed_right_after_a_wake_the_cooldown_begins_with_the_next_proce
         await bed.replica.kill()
         bed.server.heal()
         await bed.until(110)
-        start_next(bed)
+        bed.start_next()
         await bed.until(165)
         assert bed.server.replicas(orders) == 1
         await bed.until(185)
@@ -138,8 +130,7 @@ async def test_without_the_crd_a_restart_begins_a_fresh_cooldown() -> None:
     async with bed:
         await bed.until(90)
         await bed.replica.kill()
-        bed.replicas_of_wakegate[0] = Replica(bed, "wakegate-next")
-        bed.replica.start()
+        bed.start_next()
         await bed.until(180)
         assert bed.server.replicas(orders) == 1
         await bed.until(195)
@@ -357,7 +348,7 @@ async def test_a_partition_added_meanwhile_is_read_from_its_beginning() -> None:
         bed.server.inject("state.load", server_error(), times=ALWAYS)
         bed.kafka.create_topic("orders", 2)
         bed.kafka.produce("orders", 1, 5)
-        start_next(bed)
+        bed.start_next()
         await bed.until(90)
         assert bed.server.replicas(orders) == 0
         bed.server.heal()
@@ -427,7 +418,7 @@ async def test_killed_right_after_a_wake_the_next_process_commits_what_had_expir
         bed.kafka.slow = 0.0
         assert bed.kafka.groups["orders"].commits == {}
         await bed.until(905)
-        start_next(bed)
+        bed.start_next()
         await bed.until(930)
         assert bed.kafka.groups["orders"].commits == {("orders", 0): 10}
         bed.server.become_ready(orders)
