@@ -10,6 +10,7 @@ Environment: KAFKA_BOOTSTRAP_SERVERS, KAFKA_TOPIC, KAFKA_GROUP_ID, WORK_MILLISEC
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
 BATCH_RECORDS = 10
 POLL_MILLISECONDS = 200
@@ -49,10 +50,13 @@ class Oven(ConsumerRebalanceListener):
         numbers = " ".join(str(part.partition) for part in sorted(assigned)) or "none"
         say(f"assigned partitions: {numbers}")
 
-    async def work_off(self, records: list[Any], stopping: asyncio.Event) -> None:
-        """Work on records until they are done, the assignment changes, or the process is told to end."""
+    async def work_off(self, batches: Mapping[Any, list[Any]], stopping: asyncio.Event) -> None:
+        """Work on what one poll gave until it is done, the assignment changes, or the process is told to end.
+
+        Of several partitions none is begun after a rebalance: they may be somebody else's by then.
+        """
         assignment = self._assignment
-        for record in records:
+        for record in itertools.chain.from_iterable(batches.values()):
             async with self._in_hand:
                 if assignment != self._assignment or stopping.is_set():
                     return
@@ -99,8 +103,7 @@ async def main() -> None:
         await consumer.start()
         while not stopping.is_set():
             batches = await consumer.getmany(timeout_ms=POLL_MILLISECONDS, max_records=BATCH_RECORDS)
-            for records in batches.values():
-                await oven.work_off(records, stopping)
+            await oven.work_off(batches, stopping)
             await oven.commit()
     finally:
         await consumer.stop()
