@@ -123,7 +123,9 @@ class Patches:
             self._left_to_the_leader[patch.process, patch.ref] = patch
             return
         troubled = patch.unanswered and (server.down or bool(server.troubles))  # nobody can find out yet
-        if patch.process.stalled or troubled:
+        # Who stood still until a moment ago finds out by its next look (seed 5617).
+        stalled = patch.process.stalled or seeded_loop().time() - patch.process.went_on_at < EVALUATED_SECONDS
+        if stalled or troubled:
             self.must_be_explained(patch)
             return
         self._sent[patch.process, patch.ref].remove(patch)

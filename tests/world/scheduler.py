@@ -39,6 +39,8 @@ class Process:
     alive: bool = True
     stalled: bool = False
     started_at: float = 0.0
+    went_on_at: float = 0.0
+    """When it last went on after a stall."""
     fuse: int | None = None
     """It dies before its so-manieth callback from now; None: it does not."""
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
@@ -224,7 +226,7 @@ class SeededLoop(asyncio.SelectorEventLoop):
         return handle
 
     def _go_on(self, process: Process) -> None:
-        process.stalled = False
+        process.stalled, process.went_on_at = False, self._elapsed
         self._ready.extend(process.parked)
         process.parked.clear()
 
