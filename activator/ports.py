@@ -8,13 +8,14 @@ raises only `activator.errors`; readings carry errors as values. Each Protocol h
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from activator.core.model import IsolationLevel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from activator.core.model import (
         Cluster,
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 TopicPartition = tuple[str, int]
 """Topic and partition number."""
+
+OFFSETS_KEPT_FOR = timedelta(days=365)
+"""How long what `GroupOffsets` commits outlasts `offsets.retention.minutes`; a member's next commit ends that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class GroupOffsets(Protocol):
     ) -> Mapping[int, int]:
         """Commit these offsets for a group without members; a commit that is there and in the log is never moved.
 
-        They are kept for a time of their own, as those of `commit_again`.
+        They are kept for `OFFSETS_KEPT_FOR`, as those of `commit_again`.
 
         Args:
             cluster: where.
@@ -134,7 +138,7 @@ class GroupOffsets(Protocol):
     ) -> Mapping[int, int]:
         """Have these commits of a group without members outlast whatever expires now, each where it stands.
 
-        Kafka keeps them for a time of their own; a broker that knows no such time begins their retention anew, which a
+        Kafka keeps them for `OFFSETS_KEPT_FOR`; a broker that knows no such time begins their retention anew, which a
         classic group's has from when it became Empty.
 
         Args:

@@ -1,6 +1,6 @@
 """Sleeps that outlast Kafka's retention of offsets, again and again: records skipped, records read again.
 
-Every target sleeps until its offsets have expired (one minute here, looked at every five seconds), is woken by a few
+Every target sleeps for longer than offsets are kept (one minute here, looked at every five seconds), is woken by a few
 records, reads them, and sleeps again: classic and KIP-848 groups, at latest and at earliest, with commits before the
 first sleep and without any.
 """

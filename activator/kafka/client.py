@@ -156,11 +156,11 @@ class ClusterClient:
         """
         return await self._ask(self._address(node_id), request, purpose, self._request_seconds + waits_seconds)
 
-    async def rows(self, node_id: int, request: KafkaRequest[Iterator[Row]]) -> list[Row]:
+    async def rows(self, node_id: int, request: KafkaRequest[Iterator[Row]], *, purpose: str = LAG) -> list[Row]:
         """Ask one broker, encoding and decoding gently. Raises UnavailableError, DeniedError."""
         async with self._encoding:  # whoever waits here goes on in a turn of the loop of its own
             await asyncio.sleep(0)
-        return await self._decoded(await self.request(node_id, request), self.place(node_id))
+        return await self._decoded(await self.request(node_id, request, purpose=purpose), self.place(node_id))
 
     async def rows_of_any(self, request: KafkaRequest[Iterator[Row]]) -> list[Row]:
         """Ask whichever broker answers, known ones before those of the bootstrap list, and decode gently.

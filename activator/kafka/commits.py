@@ -13,7 +13,6 @@ import asyncio
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from activator.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
@@ -21,6 +20,7 @@ from activator.kafka.error_codes import COORDINATOR_MOVED, ErrorCode, error_name
 from activator.kafka.requests import NO_OFFSET, CommitRow, OffsetFetch, OffsetFetchGroups
 from activator.kafka.topology import Failure, Topology, batched
 from activator.kafka.wire import KafkaRequest
+from activator.ports import OFFSETS_KEPT_FOR
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -35,8 +35,10 @@ COORDINATOR_SECONDS = 3.0
 """How long a coordinator that has just moved may take to load its groups."""
 RETRY_SECONDS = 0.1
 COMMITS_PER_REQUEST = 1000
-RETENTION = timedelta(days=30)
-"""What is committed for a group is kept so long; a member's next commit ends that."""
+COMMITS = "commits"
+"""Purpose of the connections for commits: a broker holds one until it is replicated, and the lag reads behind it."""
+READ_BEFORE_SECONDS = 2.0
+"""What a group has was read no longer before a commit of ours: what it has committed since then would be undone."""
 NO_GENERATION = -1
 NO_SUCH_PARTITION = 2**31 - 1
 """A commit to it is refused after the permissions have been checked, and stores nothing."""
@@ -123,7 +125,7 @@ class OffsetCommit(KafkaRequest[Iterator[CommitAnswer]]):
 
 
 class LastingOffsetCommit(OffsetCommit):
-    """The same, kept for `RETENTION` whatever becomes of the group.
+    """The same, kept for `OFFSETS_KEPT_FOR` whatever becomes of the group.
 
     Up to v4 a commit may have a retention of its own, and the broker goes by it (KIP-211, "old expiration semantics").
     Without one the offsets of a classic group go when it has been Empty for `offsets.retention.minutes`, although they
@@ -131,7 +133,7 @@ class LastingOffsetCommit(OffsetCommit):
     """
 
     VERSIONS: ClassVar = (3,)
-    RETENTION_MILLISECONDS: ClassVar = int(RETENTION.total_seconds() * 1000)
+    RETENTION_MILLISECONDS: ClassVar = int(OFFSETS_KEPT_FOR.total_seconds() * 1000)
 
 
 class StableOffsetFetch(OffsetFetchGroups):
@@ -174,6 +176,7 @@ class KafkaGroupOffsets:
 
         Raises NotFoundError, ConflictError, DeniedError, UnavailableError.
         """
+        read_at = asyncio.get_running_loop().time()
         there = {
             partition: commit.offset
             for partition, commit in (await self._committed(cluster, group, topic, list(offsets))).items()
@@ -181,7 +184,9 @@ class KafkaGroupOffsets:
         }
         missing = {partition: offset for partition, offset in offsets.items() if partition not in there}
         commits = {partition: Commit(offset) for partition, offset in missing.items()}
-        await self._commit_all(cluster, group, topic, commits, topic_id)
+        if commits:
+            await self._check_id(cluster, topic, topic_id)
+        await self._commit_all(cluster, group, topic, commits, read_at)
         return {**missing, **there}
 
     async def commit_again(
@@ -191,27 +196,25 @@ class KafkaGroupOffsets:
 
         Raises NotFoundError, ConflictError, DeniedError, UnavailableError.
         """
+        await self._check_id(cluster, topic, topic_id)
+        read_at = asyncio.get_running_loop().time()
         there = await self._committed(cluster, group, topic, list(offsets))
         stand = {partition: there.get(partition, Commit(offset)) for partition, offset in offsets.items()}
-        await self._commit_all(cluster, group, topic, stand, topic_id)
+        await self._commit_all(cluster, group, topic, stand, read_at)
         return {partition: commit.offset for partition, commit in stand.items()}
 
     async def _commit_all(
-        self,
-        cluster: Cluster,
-        group: str,
-        topic: str,
-        commits: Mapping[int, Commit],
-        topic_id: str | None,
+        self, cluster: Cluster, group: str, topic: str, commits: Mapping[int, Commit], read_at: float
     ) -> None:
-        if commits and topic_id is not None:
-            await self._check_id(cluster, topic, topic_id)
+        """Commit what follows from what was read at that time of the loop."""
         for batch in batched(list(commits), COMMITS_PER_REQUEST):
             request = LastingOffsetCommit(group, topic, {partition: commits[partition] for partition in batch})
-            await self._commit(cluster, request)
+            await self._commit(cluster, request, read_at=read_at)
 
-    async def _check_id(self, cluster: Cluster, topic: str, topic_id: str) -> None:
+    async def _check_id(self, cluster: Cluster, topic: str, topic_id: str | None) -> None:
         """Ask anew which topic has this name: what a look knows of it may be half a minute old."""
+        if topic_id is None:
+            return
         client = self._connections.client(cluster)
         now = (await self._topology(cluster).topics([topic], max_age=0.0))[topic]
         if isinstance(now, Failure):
@@ -237,12 +240,14 @@ class KafkaGroupOffsets:
 
         return await self._of_coordinator(cluster, group, ask)
 
-    async def _commit(self, cluster: Cluster, wanted: OffsetCommit) -> None:
+    async def _commit(self, cluster: Cluster, wanted: OffsetCommit, *, read_at: float | None = None) -> None:
         async def ask(client: ClusterClient, node: int) -> None:
             request = wanted
             if not await client.offers(node, type(wanted)):  # then it is kept for as long as the broker says
                 request = OffsetCommit(wanted.group, wanted.topic, wanted.commits)
-            for row in await client.rows(node, request):
+            if read_at is not None and asyncio.get_running_loop().time() - read_at > READ_BEFORE_SECONDS:
+                raise UnavailableError(client.where, f"what group {wanted.group!r} has was read too long ago")
+            for row in await client.rows(node, request, purpose=COMMITS):
                 _raise_for(row.error, client.place(node), wanted.group, wanted.topic)
 
         await self._of_coordinator(cluster, wanted.group, ask)

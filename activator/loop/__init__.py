@@ -9,7 +9,8 @@
 4. `reading.py`    one batch read a cluster, and the probe of what may be markers only
 5. `acting.py`     the order of a wake and of a sleep; `putting_back.py`: of a count that is put back;
                    `unanswered.py`: what became of a PATCH whose answer was lost
-6. `following_up.py` what follows a decision; `guarding.py`: the offsets that a sleeping group must find when it wakes
+6. `following_up.py` what follows a decision; `guarding.py`: the offsets that a sleeping group must find when it wakes;
+                   `prolonging.py`: and that none of them expires meanwhile
 7. `telling.py`    what is recorded of a look; `recording.py`: and when; `notices.py`: what a person is told besides
 8. `keeping.py`    what outlives a restart, written on change only; `leading.py`: a leader has read it first
 

@@ -16,6 +16,7 @@ from activator.loop.backlog import Backlog
 from activator.loop.batches import READ_TOGETHER, Batches
 from activator.loop.keeping import Keeper
 from activator.loop.leading import InformedLeadership, Leading
+from activator.loop.prolonging import Prolonging
 from activator.loop.recording import PatientRecorder
 from activator.loop.releasing import Releasing
 from activator.loop.roster import Roster, is_old
@@ -55,6 +56,7 @@ class Activator:
         self._world = world = replace(world, leadership=informed, recorder=self._recorder)
         self._agenda = Agenda()
         self._keeper = Keeper(world)
+        self._prolonging = Prolonging(world, self.look, self._backlog.give_way)
         self._releasing = Releasing(world, self._keeper)
         self._roster = Roster(world, self._keeper, self._releasing, self._agenda.bring_forward)
         self._leading = Leading(informed, self._roster, self._releasing, self, world.now)
@@ -211,9 +213,12 @@ class Activator:
             target.again, target.pushed = True, target.pushed or push
             return
         target.busy = True
-        tasks.create_task(self._look(target, push, links))
+        self._prolonging.stop(target.ref)
+        tasks.create_task(self._look(tasks, target, push, links))
 
-    async def _look(self, target: Target, push: Push | None, links: tuple[TraceIds, ...]) -> None:
+    async def _look(
+        self, tasks: asyncio.TaskGroup, target: Target, push: Push | None, links: tuple[TraceIds, ...]
+    ) -> None:
         """Look at one target; whatever comes of it, it is looked at again."""
         waiting = None
         try:
@@ -225,14 +230,17 @@ class Activator:
                 target.to_follow_up = None
                 async with self._follow_ups:
                     await following_up.follow_up(self._world, target, *done)
+                self._prolonging.begin(tasks, target)
         except Exception:  # noqa: BLE001 - one poisoned target in a thousand touches no other
             self._poisoned(target)
         finally:
             self._set_free(target)
         if waiting is not None:
-            await self._follow_up_later(target, waiting)
+            await self._follow_up_later(tasks, target, waiting)
 
-    async def _follow_up_later(self, target: Target, done: tuple[acting.Act, datetime]) -> None:
+    async def _follow_up_later(
+        self, tasks: asyncio.TaskGroup, target: Target, done: tuple[acting.Act, datetime]
+    ) -> None:
         """Follow a decision up once there is room: until then the target may be woken, and decided about anew."""
         target.to_follow_up = done
         if not target.to_renew:  # commits that expire now are gone when the first process of the woken asks for them
@@ -245,6 +253,7 @@ class Activator:
             target.busy = True
             try:
                 await following_up.follow_up(self._world, target, *done)
+                self._prolonging.begin(tasks, target)
             except Exception:  # noqa: BLE001 - a mistake of ours in what follows is no end of the loop for the others
                 self._poisoned(target)
             finally:
@@ -286,6 +295,7 @@ class Activator:
             self._abandon(target, act, links, now)
             return None
         if act is None:  # somebody else has done it, or may: look at what there is now
+            target.note_work(memory.last_active)
             self._later(target)
             return None
         target.memory = act.memory

@@ -3,6 +3,8 @@
 - Looks carry on where each group stands (`core.kept_offsets`), and it is written down before a sleep (`keeping`).
 - A look at a sleeper that finds a commit missing commits it, once the group has no members any more. That is the
   leader's, and outside any wake: the next record finds nothing left to do.
+- What the group of a sleeper has is committed once more, with a retention of its own, so that it does not expire before
+  a wake either (`prolonging`).
 - A wake that comes before that waits for it, five seconds at most. Where nothing is missing it asks nobody anything.
 - Right after a wake, what the group has is committed once more: what expires between two looks while the first process
   starts would be missing when it asks, and nobody may commit for a group that has a member by then.
@@ -17,13 +19,13 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from activator.core.kept_offsets import WITHOUT_MEMBERS, missing_commits
+from activator.core.kept_offsets import missing_commits
 from activator.core.model import OffsetGuard
 from activator.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
 from activator.loop import notices
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from activator.core.kept_offsets import MissingCommit
     from activator.core.model import Notice, Trigger
@@ -78,7 +80,7 @@ async def restore(world: World, target: Target) -> None:
     if not (target.asleep or target.woken):
         return
     for trigger, missing in _missing(target):
-        if target.tracker(trigger).lag.group_state not in WITHOUT_MEMBERS:
+        if not target.tracker(trigger).has_no_members:
             continue
         if _mode(world, target) is OffsetGuard.OBSERVE:
             _tell_once(world, target, notices.would_commit(target, trigger, missing, world.now()))
@@ -124,26 +126,55 @@ async def before_a_wake(world: World, target: Target) -> bool:
     return target.asleep
 
 
+def to_prolong(world: World, target: Target) -> Iterator[Trigger]:
+    """Yield the triggers of a sleeper whose group has commits, and lacks none, that Kafka may forget while it sleeps.
+
+    What is missing is `restore`'s, which tells of it. Nothing is tried where we may not commit, as far as is known.
+    """
+    if not target.asleep or target.departed or not world.leads():
+        return
+    if target.guard.denied_at is not None or not is_guarded(world, target):
+        return
+    expiring = [trigger for trigger in target.policy.triggers if target.tracker(trigger).may_expire(world.now())]
+    if expiring:  # seldom
+        lacking = {trigger for trigger, _ in _missing(target)}
+        yield from (trigger for trigger in expiring if trigger not in lacking)
+
+
+async def prolong(world: World, target: Target) -> None:
+    """Have the commits of a sleeper outlast its sleep."""
+    for trigger in list(to_prolong(world, target)):
+        if trigger in to_prolong(world, target):  # while the one before was committed, much may have changed
+            tracker = target.tracker(trigger)
+            tracker.prolonged_at = now = world.now()  # also where a look ends it: a slow broker is not asked at each
+            tracker.was_prolonged(await _commit_again(world, target, trigger), now)
+
+
 async def renew(world: World, target: Target) -> None:
     """Have the commits of a target that was woken just now outlast the start of its first process."""
-    if world.group_offsets is None or not is_guarded(world, target):
+    if not is_guarded(world, target):
         return
     for trigger in target.policy.triggers:
         tracker = target.tracker(trigger)
-        kept = tracker.memory.kept
-        stand = {number: offset for number, offset in enumerate(kept.offsets) if offset is not None}
-        if not stand or tracker.lag.group_state not in WITHOUT_MEMBERS:
-            continue
-        try:
-            there = await world.group_offsets.commit_again(
-                trigger.cluster, trigger.group, trigger.topic, stand, topic_id=kept.topic_id
-            )
-        except DeniedError as error:
-            _denied(world, target, error)
-        except (ConflictError, NotFoundError, UnavailableError) as error:
-            _log.info("offsets of %s were not committed again after its wake: %s", target.ref, error)
-        else:
+        if tracker.has_no_members and (there := await _commit_again(world, target, trigger)):
             tracker.was_committed(trigger, there)
+
+
+async def _commit_again(world: World, target: Target, trigger: Trigger) -> Mapping[int, int]:
+    """Commit once more what a group has, or had; return what it has since then, nothing after a failure."""
+    kept = target.tracker(trigger).memory.kept
+    stand = {number: offset for number, offset in enumerate(kept.offsets) if offset is not None}
+    if world.group_offsets is None or not stand:
+        return {}
+    try:
+        return await world.group_offsets.commit_again(
+            trigger.cluster, trigger.group, trigger.topic, stand, topic_id=kept.topic_id
+        )
+    except DeniedError as error:
+        _denied(world, target, error)
+    except (ConflictError, NotFoundError, UnavailableError) as error:
+        _log.info("offsets of %s were not committed again: %s", target.ref, error)
+    return {}
 
 
 def _mode(world: World, target: Target) -> OffsetGuard:

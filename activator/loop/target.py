@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from activator.core import consumption, group_topics, naming
 from activator.core.decide import phase_of
 from activator.core.joined import joined
-from activator.core.kept_offsets import WITHOUT_MEMBERS, merge, only_missing, together, within
+from activator.core.kept_offsets import merge, only_missing, together, within
 from activator.core.lag import LagMemory, asking_lag, holding_value, served_value
 from activator.core.model import (
     Evaluation,
@@ -182,10 +182,12 @@ class Target:
         return phase_of(self.policy, self.workload.scale.replicas, self.workload.ready_replicas)
 
     def tracker(self, trigger: Trigger) -> Tracker:
-        """Return what is known of a trigger."""
+        """Return what is known of a trigger: nothing of one that is no longer in force, and that is not kept."""
         found = self.trackers.get(trigger)
         if found is None:
-            found = self.trackers[trigger] = Tracker()
+            found = Tracker()
+            if trigger in self.policy.triggers:
+                self.trackers[trigger] = found
         return found
 
     def lags(self) -> tuple[Lag, ...]:
@@ -204,7 +206,7 @@ class Target:
 
     def has_no_members(self) -> bool:
         """Tell whether each group had no members at its last look."""
-        return all(lag.group_state in WITHOUT_MEMBERS for lag in self.lags())
+        return all(self.tracker(trigger).has_no_members for trigger in self.policy.triggers)
 
     def commits(self) -> dict[TopicPartition, int]:
         """Return the committed offsets that the last readings saw."""
@@ -289,6 +291,12 @@ class Target:
             elif trigger.topics_of_group and trigger.topic:  # by its name alone: commits that expire take it along
                 found.setdefault(_place(trigger), KeptOffsets())
         return found
+
+    def note_work(self, last_active: datetime | None) -> None:
+        """Keep when work was seen at a look after which nothing could be done: a cooldown begins all the same."""
+        known = self.memory.last_active
+        if last_active is not None and (known is None or last_active > known):
+            self.memory = replace(self.memory, last_active=last_active)
 
     def settle_handoff(self, auto: Handover | None) -> None:
         """Settle who moves 1..N: as the policy says, else as `auto` resolves, else as it was settled before."""

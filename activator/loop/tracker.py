@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
 from activator.core import consumption, group_topics
+from activator.core.kept_offsets import WITHOUT_MEMBERS, offset_of
 from activator.core.lag import LagMemory, limited, measure
 from activator.core.model import Lag, TriggerOffsets
+from activator.ports import OFFSETS_KEPT_FOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from activator.core.consumption import NotConsumed
-    from activator.core.model import PartitionLag, Reading, Trigger, Unreadable
+    from activator.core.model import PartitionLag, PartitionOffsets, Reading, Trigger, Unreadable
     from activator.ports import TopicPartition
 
     Extent = tuple[TopicPartition, int, int]
     """A partition, and which offsets of it: [start, end)."""
 
+TRIED_AGAIN_AFTER = timedelta(minutes=1)
+"""What is committed for a sleeper once more, and what fails of it, is not tried again sooner."""
+PROLONGED_AGAIN_AFTER = OFFSETS_KEPT_FOR / 2
+"""What a sleeper has committed is committed once more before it has slept so long that it expires."""
+
 NEVER_READ = Lag(known=0, complete=False, partitions=None)
+
+
+class LastingCommit(NamedTuple):
+    """A commit of ours with a retention of its own."""
+
+    offset: int
+    since: datetime
 
 
 @dataclass(slots=True)
@@ -40,6 +55,12 @@ class Tracker:
     """Where the last probe found a record, and when."""
     missing_since: datetime | None = None
     """Since when the broker has said that there is no such topic."""
+    steady: bool = False
+    """The last two looks have seen the group without members, and the same commits."""
+    lasting: dict[int, LastingCommit] = field(default_factory=dict)
+    """By partition, what was committed for the group with a retention of its own; nobody was seen to commit since."""
+    prolonged_at: datetime | None = None
+    """When that was last tried."""
     _settled: tuple[LagMemory, bool] | None = None
     """The memory that the last reading left, and whether it was guarded, where it left nothing that was not in the one
     before: the same reading once more would change nothing either."""
@@ -57,16 +78,53 @@ class Tracker:
         self.missing_since = None
         before, reading = self.memory, limited(trigger, reading)
         if self._is_repeated(reading, guarded=guarded):  # the usual one of a sleeper
+            self.steady = self.has_no_members
             self.lag = replace(self.lag, read_at=reading.read_at)
             self.memory = LagMemory(before.partitions, reading.read_at, before.kept)
             self._settled = self.memory, guarded
         else:
+            self._follow_commits(reading)
             self.lag, self.partitions, self.memory = measure(trigger, reading, before, guarded=guarded)
             unchanged = (before.partitions, before.kept) == (self.memory.partitions, self.memory.kept)
             self._settled = (self.memory, guarded) if unchanged and before.read_at != reading.read_at else None
         self.offsets = reading
         self.not_consumed = consumption.follow(self.not_consumed, trigger, reading, self.lag)
         self.told = self.told and self.not_consumed is not None
+
+    @property
+    def has_no_members(self) -> bool:
+        """Whether the group had no members at the last look."""
+        return self.lag.group_state in WITHOUT_MEMBERS
+
+    def _follow_commits(self, reading: TriggerOffsets) -> None:
+        """Take note whether the commits stand still, and drop what is no longer committed as it was prolonged."""
+        is_empty = reading.group_state in WITHOUT_MEMBERS
+        commits = {partition.partition: partition.committed for partition in reading.partitions}
+        before = {} if self.offsets is None else {each.partition: each.committed for each in self.offsets.partitions}
+        self.steady = is_empty and self.has_no_members and commits == before
+        self.lasting = {
+            number: commit
+            for number, commit in self.lasting.items()
+            if is_empty and commits.get(number) == commit.offset  # a commit of a member's ends such a retention
+        }
+
+    def was_prolonged(self, commits: Mapping[int, int], since: datetime) -> None:
+        """Take note that these commits have a retention of their own; none: it has failed."""
+        self.lasting.update((number, LastingCommit(offset, since)) for number, offset in commits.items())
+
+    def may_expire(self, now: datetime) -> bool:
+        """Tell whether Kafka may forget a commit of a group that stands still, and it is time to see to it."""
+        if self.offsets is None or not self.steady or not self.lag.complete:
+            return False
+        if self.prolonged_at is not None and now - self.prolonged_at < TRIED_AGAIN_AFTER:
+            return False
+        return any(self._expires(partition, now) for partition in self.offsets.partitions)
+
+    def _expires(self, partition: PartitionOffsets, now: datetime) -> bool:
+        if partition.committed is None or offset_of(self.memory.kept, partition.partition) is None:
+            return False
+        lasting = self.lasting.get(partition.partition)
+        return lasting is None or now - lasting.since >= PROLONGED_AGAIN_AFTER
 
     def _is_gone(self, trigger: Trigger, reading: Unreadable) -> bool:
         """Take note that a topic does not exist; tell whether it has not for long enough to count for nothing.

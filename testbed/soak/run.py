@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LAST_RECORDS_SECONDS = 120.0
 LAST_SLEEP_SECONDS = 120.0
 TOLD_OF_OFFSETS = ("OffsetsRestored", "OffsetsPinned", "WokenWithoutOffsets")
-"""What shows that Kafka had in truth forgotten offsets: a sleep longer than the retention alone does not."""
+"""What shows that offsets were missing: in a sleep longer than the retention they need not be."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Kind(NamedTuple):
     protocol: str
     reset: str
     extra: str = ""
-    """`deep`: left asleep until its offsets are forgotten; `secured`: ours logs in to Kafka for it."""
+    """`deep`: left asleep for longer than the retention of its offsets; `secured`: ours logs in to Kafka for it."""
 
 
 SLEEPERS = (

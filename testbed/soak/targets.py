@@ -64,7 +64,7 @@ class Target:
         topic: that it reads; also its group.
         partitions: of the topic.
         ledger: what was read; None for one whose consumers never read anything.
-        deep: left asleep until Kafka has forgotten its group's offsets.
+        deep: left asleep for longer than Kafka keeps the offsets of a group without members.
         secured: ours has to log in to Kafka for it.
         sent: records that Kafka has acknowledged.
         under_way: records that it has neither acknowledged nor refused yet.
@@ -222,7 +222,7 @@ def choose_sleeper(
     settled_seconds: float,
     expired_seconds: float,
 ) -> Target | None:
-    """A target that sleeps: first those whose offsets Kafka has forgotten meanwhile, then any other; None: none does.
+    """A target that sleeps: first those that have for longer than Kafka keeps offsets, then any other; None: none does.
 
     Args:
         targets: those that may be woken.
@@ -230,10 +230,10 @@ def choose_sleeper(
         choice: 0 <= choice < 1, which of several.
         now: seconds since the epoch.
         settled_seconds: for how long it must have been asleep.
-        expired_seconds: after how long Kafka has forgotten the offsets; the deep sleepers are left alone until then.
+        expired_seconds: after how long Kafka forgets the offsets; the deep sleepers are left alone until then.
     """
     asleep = {target.name: observer.asleep_seconds(target.name, now) for target in targets}
-    forgotten = [target for target in targets if target.deep and asleep[target.name] > expired_seconds]
+    asleep_for_long = [target for target in targets if target.deep and asleep[target.name] > expired_seconds]
     settled = [target for target in targets if not target.deep and asleep[target.name] > settled_seconds]
-    candidates = forgotten or settled
+    candidates = asleep_for_long or settled
     return candidates[int(choice * len(candidates))] if candidates else None

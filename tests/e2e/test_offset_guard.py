@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions
 
 from testbed import ledger
 from testbed.bed import Testbed, TestbedOptions
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.real
 EXPIRY = {"offsets.retention.minutes": "1", "offsets.retention.check.interval.ms": "5000"}
 """Sixty seconds without a member, and the offsets of a group are gone within five more."""
 PARTITIONS = 3
+ADMIN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,10 @@ def bed() -> Iterator[Testbed]:
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_a_sleep_longer_than_the_retention_of_offsets(stage: Stage, protocol: str) -> None:
-    """Classic and KIP-848, latest and earliest, with commits and without: each reads every record once."""
+    """Classic and KIP-848, latest and earliest, with commits and without: each reads every record once.
+
+    What they have committed does not expire; a group that somebody deletes meanwhile is restored.
+    """
     stage.wakegate().start()
     consumers = {kind: deploy(stage, kind) for kind in KINDS if kind.protocol == protocol}
     produced = dict.fromkeys(consumers, 0)
@@ -73,10 +78,15 @@ def test_a_sleep_longer_than_the_retention_of_offsets(stage: Stage, protocol: st
         if not kind.committed:
             told = until(f"{kind.name} is pinned", partial(stage.events, "OffsetsPinned", consumer.name), 60)
             assert "has never committed there" in told[0]["message"]
-    expired = {kind: consumer for kind, consumer in consumers.items() if kind.committed}
-    for kind, consumer in expired.items():
-        lost = f"the offsets of {kind.name} have expired and are there again"
-        until(lost, partial(stage.events, "OffsetsRestored", consumer.name), 120)
+    unguarded, (kind, deleted) = f"{stage.namespace}-unguarded", next(iter(consumers.items()))
+    group = topic_of(stage, kind)
+    stage.bed.kafka.commit(unguarded, {(group, number): 0 for number in range(PARTITIONS)})
+    until("what nobody looks after has expired", lambda: not committed(stage, unguarded), 150)
+    stood = committed(stage, group)
+    admin = stage.bed.kafka.admin()
+    admin.delete_consumer_groups([group])[group].result(ADMIN_SECONDS)
+    until("the group that was deleted is there again", partial(stage.events, "OffsetsRestored", deleted.name), 60)
+    assert committed(stage, group) == stood
     assert {count for consumer in consumers.values() for _, count, _ in consumer.changes()} == {0}
     for kind, consumer in consumers.items():
         stage.produce(consumer, 3, partitions=PARTITIONS)
@@ -89,13 +99,13 @@ def test_a_sleep_longer_than_the_retention_of_offsets(stage: Stage, protocol: st
         assert ledger.missing(entries, dict.fromkeys(range(PARTITIONS), produced[kind] // PARTITIONS)) == [], kind
         assert ledger.repeats(entries) == [], kind
         assert stage.events("WokenWithoutOffsets", consumer.name) == []
-        # What was pinned for a group has a retention of its own.
-        assert bool(stage.events("OffsetsRestored", consumer.name)) is kind.committed
+        # What a sleeper's group has is kept for a time of its own.
+        assert bool(stage.events("OffsetsRestored", consumer.name)) is (consumer is deleted)
 
 
 def deploy(stage: Stage, kind: Kind) -> Consumer:
     """Deploy a consumer of a kind, with times that make a cycle short; it is kept awake until it has its partitions."""
-    topic = f"{stage.namespace}-{kind.name}"
+    topic = topic_of(stage, kind)
     stage.bed.kafka.create_topic(topic, partitions=PARTITIONS)
     if kind.committed:
         stage.bed.kafka.commit(topic, {(topic, number): 0 for number in range(PARTITIONS)})
@@ -108,6 +118,19 @@ def deploy(stage: Stage, kind: Kind) -> Consumer:
         polling_interval="5",
         keep_awake="true",
     )
+
+
+def topic_of(stage: Stage, kind: Kind) -> str:
+    """Return the name of a consumer's topic, which is that of its group, too."""
+    return f"{stage.namespace}-{kind.name}"
+
+
+def committed(stage: Stage, group: str) -> dict[int, int]:
+    """What a group has committed on its topic, by partition."""
+    admin = stage.bed.kafka.admin()  # held until it has answered
+    (answer,) = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+    places = answer.result(ADMIN_SECONDS).topic_partitions
+    return {place.partition: place.offset for place in places if place.offset >= 0}
 
 
 def is_assigned(consumer: Consumer) -> bool:

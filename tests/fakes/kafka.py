@@ -159,14 +159,19 @@ class FakeKafka:
             self.commit(group, topic, partition)
 
     def expire(self, group: str) -> None:
-        """Forget a group's commits, whatever their retention."""
+        """Forget a group's commits, whatever their retention: somebody has deleted it."""
         self.groups.setdefault(group, FakeGroup()).commits.clear()
 
     def pass_retention(self) -> None:
         """Let offsets.retention.minutes pass: of groups without members only what has its own retention stays."""
-        for found in self.groups.values():
+        for group, found in self.groups.items():
             if not found.members:
-                found.commits = {where: at for where, at in found.commits.items() if where in found.lasting}
+                self.pass_retention_of(group)
+
+    def pass_retention_of(self, group: str) -> None:
+        """Forget what one group has committed, where that has no retention of its own."""
+        found = self.groups[group]
+        found.commits = {where: at for where, at in found.commits.items() if where in found.lasting}
 
     def set_group(
         self, group: str, state: GroupState, members: int | None, consumed: Collection[str] | None = None
@@ -323,6 +328,10 @@ class FakeGroupOffsets:
         """Every `check` in order: the group and the topic."""
         self.failures = 0
         """How many of the next commits fail."""
+        self.slow = 0.0
+        """Seconds of the event loop's time that every commit takes."""
+        self.stalled: set[str] = set()
+        """Bootstrap servers of clusters that never answer a commit."""
 
     async def check(self, cluster: Cluster, group: str, topic: str) -> None:
         """Find out whether we may commit."""
@@ -342,46 +351,61 @@ class FakeGroupOffsets:
         """Commit for a group without members, where it has nothing."""
         self.commits.append((group, dict(offsets)))
         kafka = await self._kafka(cluster)
-        if self.failures:
-            self.failures -= 1
-            raise UnavailableError(f"Kafka {kafka.bootstrap_servers}", f"NOT_COORDINATOR: group {group!r}")
-        self._may_commit(kafka, group)
-        found = kafka.groups.setdefault(group, FakeGroup())
-        if lacks(found, topic, offsets, passed):
-            self._commit(kafka, group, topic, offsets, topic_id, passed)
-        return {number: found.commits[topic, number] for number in offsets}
+        await self._coordinate(kafka, group)
+        self._write_missing(kafka, group, topic, offsets, topic_id, passed)
+        return {number: kafka.groups[group].commits[topic, number] for number in offsets}
 
     async def commit_again(
         self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
     ) -> Mapping[int, int]:
-        """Commit for a group without members, where it stands."""
+        """Commit for a group without members, where it stood before the coordinator took its time."""
         kafka = await self._kafka(cluster)
-        self._may_commit(kafka, group)
-        self._commit(kafka, group, topic, offsets, topic_id)
-        found = kafka.groups[group]
-        there = {number: found.commits[topic, number] for number in offsets}
-        found.lasting |= {(topic, number) for number in offsets}
+        there = self._stands(kafka, group, topic, offsets)
+        await self._coordinate(kafka, group)
+        self._write(kafka, group, topic, there, topic_id)
         self.renewals.append((group, there))
         return there
 
+    async def _coordinate(self, kafka: FakeKafka, group: str) -> None:
+        if kafka.bootstrap_servers in self.stalled:
+            await asyncio.Event().wait()
+        await asyncio.sleep(self.slow)
+        if self.failures:
+            self.failures -= 1
+            raise UnavailableError(f"Kafka {kafka.bootstrap_servers}", f"NOT_COORDINATOR: group {group!r}")
+        self._may_commit(kafka, group)
+
     @staticmethod
-    def _commit(
+    def _stands(kafka: FakeKafka, group: str, topic: str, offsets: Mapping[int, int]) -> dict[int, int]:
+        """Return what a group has committed, and these offsets where it has nothing."""
+        commits = kafka.groups.setdefault(group, FakeGroup()).commits
+        return {number: commits.get((topic, number), offset) for number, offset in offsets.items()}
+
+    @classmethod
+    def _write_missing(
+        cls,
         kafka: FakeKafka,
         group: str,
         topic: str,
         offsets: Mapping[int, int],
         topic_id: str | None,
-        passed: Collection[int] = (),
+        passed: Collection[int],
     ) -> None:
-        """Commit what is missing, as the broker does for nobody's member."""
+        missing = lacks(kafka.groups.setdefault(group, FakeGroup()), topic, offsets, passed)
+        if missing:
+            cls._write(kafka, group, topic, {number: offsets[number] for number in missing}, topic_id)
+
+    @staticmethod
+    def _write(kafka: FakeKafka, group: str, topic: str, offsets: Mapping[int, int], topic_id: str | None) -> None:
+        """Commit with a retention of its own, as the broker does for nobody's member."""
         found = kafka.groups.setdefault(group, FakeGroup())
         if topic_id is not None and kafka.topic_ids[topic] != topic_id:
             raise NotFoundError(f"Kafka {kafka.bootstrap_servers}: topic {topic!r} was recreated")
         if found.state not in {GroupState.EMPTY, GroupState.DEAD} or found.members:
             raise ConflictError(f"Kafka {kafka.bootstrap_servers}: UNKNOWN_MEMBER_ID: group {group!r} has members")
         found.state, found.members = GroupState.EMPTY, 0
-        for number in lacks(found, topic, offsets, passed):
-            found.commits[topic, number] = offsets[number]
+        for number, offset in offsets.items():
+            found.commits[topic, number] = offset
             found.lasting.add((topic, number))
 
     async def _kafka(self, cluster: Cluster) -> FakeKafka:

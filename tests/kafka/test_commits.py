@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from activator.core.model import Cluster
+from activator.core.model import Cluster, Trigger, TriggerOffsets
 from activator.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
 from activator.kafka import commits
 from activator.kafka.client import Connections
 from activator.kafka.commits import KafkaGroupOffsets
 from activator.kafka.connection import SecurityOptions
-from activator.local.broker.faults import DropConnection, Fail, Fault
+from activator.kafka.lag import KafkaLagReader
+from activator.local.broker.faults import Delay, DropConnection, Fail, Fault
 from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.contracts.kafka_fixtures import ONE_MINUTE
-from tests.contracts.kafka_worlds import eventually
+from tests.contracts.kafka_worlds import NOW, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,6 +105,36 @@ async def test_a_connection_that_is_cut_leaves_it_open(
             return False
 
     await eventually(is_committed)
+
+
+async def test_a_lag_read_does_not_stand_behind_a_commit(
+    broker: EmbeddedBroker, offsets: KafkaGroupOffsets, connections: Connections, cluster: Cluster
+) -> None:
+    """A broker holds a commit until it is replicated, and answers what else came on that connection after it."""
+    await offsets.commit_missing(cluster, "others", "orders", {0: 1})
+    broker.faults.add(Fault(ApiKey.OFFSET_COMMIT, Delay(300), group="workers", times=1))
+    commit = asyncio.create_task(offsets.commit_again(cluster, "workers", "orders", {0: 5}))
+
+    async def it_strikes() -> bool:
+        return not broker.faults
+
+    await eventually(it_strikes)
+    trigger = Trigger(cluster, "orders", "others", index=0)
+    (reading,) = (await KafkaLagReader(connections).read(cluster, [trigger], NOW)).values()
+    assert isinstance(reading, TriggerOffsets)
+    assert not commit.done()
+    assert await commit == {0: 5}
+
+
+async def test_what_was_read_long_ago_is_not_committed(
+    broker: EmbeddedBroker, offsets: KafkaGroupOffsets, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the coordinator moves a member may have come, committed, and gone: nobody knows where the group stands."""
+    monkeypatch.setattr(commits, "READ_BEFORE_SECONDS", 1.5 * commits.RETRY_SECONDS)
+    broker.faults.add(Fault(ApiKey.OFFSET_COMMIT, Fail(ErrorCode.NOT_COORDINATOR), times=3))
+    with pytest.raises(UnavailableError, match="'workers' has was read too long ago"):
+        await offsets.commit_again(cluster, "workers", "orders", {0: 5})
+    assert await offsets.commit_missing(cluster, "workers", "orders", {0: 7}) == {0: 7}
 
 
 async def test_a_topic_that_is_gone_is_told(offsets: KafkaGroupOffsets, cluster: Cluster) -> None:

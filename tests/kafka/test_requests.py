@@ -484,7 +484,7 @@ REQUESTS: list[Any] = [
     pytest.param(
         LastingOffsetCommit("g", "t", {0: Commit(5, "mine")}),
         3,
-        OffsetCommitRequest_v3("g", -1, "", 30 * 24 * 3_600_000, [("t", [(0, 5, "mine")])]).encode(),
+        OffsetCommitRequest_v3("g", -1, "", 365 * 24 * 3_600_000, [("t", [(0, 5, "mine")])]).encode(),
         id="OffsetCommit-v3-lasting",
     ),
     pytest.param(

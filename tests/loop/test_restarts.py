@@ -488,6 +488,26 @@ async def test_what_a_standby_knows_of_an_earlier_management_is_not_of_this_one(
 
 
 @virtual
+async def test_work_that_was_seen_without_the_lease_begins_a_cooldown() -> None:
+    """It asked for more replicas, which was not ours to give: who leads next does not sleep as if it had not been."""
+    bed = Bed(hpa=False, records_per_second=0)
+    orders = bed.deploy(handoff="direct", lag_threshold="2", cooldown_period="60", polling_interval="5")
+    async with bed:
+        await bed.until(10)
+        bed.server.lease_holder = "nobody any more"
+        bed.kafka.produce("orders", 0, 10)
+        await bed.until(50)
+        bed.kafka.commit_all("orders", "orders")
+        await bed.until(70)
+        bed.server.lease_holder = None
+        bed.server.changed()
+        await bed.until(90)
+        assert bed.server.replicas(orders) == 1
+        await bed.until(130)
+        assert bed.server.replicas(orders) == 0
+
+
+@virtual
 async def test_who_wins_the_lease_again_reads_again_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another has led for a few seconds, in the midst of something that takes long: it has kept what is not known."""
     bed = Bed(hpa=False)

@@ -353,7 +353,9 @@ async def _nothing(*_: object) -> None:
 @_ablation("skipped", "read-again")
 def _offsets_given_back() -> AbstractContextManager[object]:
     """What Kafka has forgotten of a sleeper, or never had, is committed for it."""
-    return mock.patch.multiple(guarding, restore=_nothing, renew=_nothing, before_a_wake=_still_asleep)
+    return mock.patch.multiple(
+        guarding, restore=_nothing, renew=_nothing, prolong=_nothing, before_a_wake=_still_asleep
+    )
 
 
 async def _still_asleep(_: Any, target: Any) -> bool:
@@ -364,6 +366,12 @@ async def _still_asleep(_: Any, target: Any) -> bool:
 def _offsets_renewed_after_a_wake() -> AbstractContextManager[object]:
     """What a group has is committed once more after a wake, so that it outlasts the start of its first process."""
     return mock.patch.object(guarding, "renew", _nothing)
+
+
+@_ablation("skipped", "read-again")
+def _offsets_that_outlast_the_sleep() -> AbstractContextManager[object]:
+    """What a sleeper's group has is committed once more in its sleep, so that it does not expire before a wake."""
+    return mock.patch.object(guarding, "prolong", _nothing)
 
 
 @_ablation("skipped")

@@ -79,6 +79,11 @@ class Consumers:
             self.starts_at = seeded_loop().time() + seconds
             seeded_loop().later(seconds, self._started)
 
+    def start_at_once(self) -> None:
+        """What is missing is there, as from a warm pool."""
+        if (workload := self._workload()) is not None:
+            self._set_ready(workload.scale.replicas)
+
     def crash(self) -> None:
         """All of them die at once; the Deployment starts them again."""
         if self._workload() is not None:
@@ -211,6 +216,7 @@ class Consumers:
         )
 
     def _commit(self, where: TopicPartition, offset: int) -> None:
+        self.group.lasting.discard(where)
         if self.group.commits.get(where) != offset:
             self.group.commits[where] = offset
             self.world.journal.note("commit", self.trigger.group, where[1], offset)

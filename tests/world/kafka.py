@@ -303,11 +303,15 @@ class GroupOffsets(FakeGroupOffsets):
         self._may_commit(logs, group)
         if topic not in logs.topics:
             raise NotFoundError(f"Kafka {logs.bootstrap_servers}: topic {topic!r} does not exist")
-        found = logs.groups.setdefault(group, FakeGroup())
-        if what == "again" or lacks(found, topic, offsets, passed):
-            self._commit(logs, group, topic, offsets, topic_id, passed)
-            logs.renewed_at[group] = seeded_loop().time()
-        return {number: found.commits[topic, number] for number in offsets}
+        stands = self._stands(logs, group, topic, offsets)
+        if what == "again":
+            self._write(logs, group, topic, stands, topic_id)
+        elif lacks(logs.groups[group], topic, offsets, passed):
+            self._write_missing(logs, group, topic, offsets, topic_id, passed)
+        else:
+            return stands
+        logs.renewed_at[group] = seeded_loop().time()
+        return self._stands(logs, group, topic, offsets)
 
 
 def _settle(answered: asyncio.Future[Mapping[int, int]], answer: Mapping[int, int] | WakegateError) -> None:

@@ -261,6 +261,16 @@ class Oracle:
         found = "as committed" if usable else f"with {committed} committed"
         self._break(rule, f"{consumers.ref} {where[0]}-{where[1]}: goes on at {at} {found}, slept at {expected}")
 
+    def was_looked_at_asleep(self, truth: Truth) -> bool:
+        """Tell whether a leader that could do what it must has looked at a sleeper since its group has no members."""
+        now, standing = seeded_loop().time(), truth.standing
+        stirred = (self._crew_changed_at, self._led_since, truth.calm_since, truth.slept_at, standing.lost_at)
+        looked = (
+            now - max(*stirred, truth.consumers.empty_since)
+            > truth.policy.polling_interval.total_seconds() + GRACE_SECONDS
+        )
+        return looked and not truth.disturbed and truth.must_act and standing.able and truth.is_remembered
+
     def partitions_changed(self, ref: TargetRef, number: int) -> None:
         """A topic has another number of partitions."""
         self.truths[ref].partitions.append((seeded_loop().time(), number))

@@ -185,7 +185,8 @@ def test_an_hpa_that_steps_down_keeps_its_target_from_being_quiet() -> None:
 
 def test_what_was_kept_awake_without_work_sleeps_as_soon_as_it_may() -> None:
     """It had slept eight seconds when its user wanted it awake for two minutes: its quiet period was over before."""
-    result = run_ablated(plan_of(5114).narrowed(targets=[7], until=18000.0), keep=True)
+    # By the dice of seed 5125 no look sees the group rebalance, after which a new quiet period would begin.
+    result = run_ablated(replace(plan_of(5114).narrowed(targets=[7], until=18000.0), seed=5125), keep=True)
     wakes = [line for line in result.lines if "scaled Deployment shop/t7" in line and float(line.split()[0]) > 17800]
     assert [line.split()[4:6] for line in wakes] == [["1", "0"], ["0", "1"], ["1", "0"]]
     assert not result.violations
@@ -229,8 +230,8 @@ def test_a_commit_beyond_the_end_of_its_log_is_nowhere_to_go_on() -> None:
     """The log loses its end while the PATCH of a sleep is on its way: its consumer begins anew, by its reset policy."""
     undisturbed = run_ablated(plan_of(129).narrowed(targets=[7], strikes=[], until=3000.0), keep=True)
     *_, sent_at = (float(line.split()[0]) for line in undisturbed.lines if line.endswith("Deployment shop/t7 1 0"))
-    truncated = Strike(0, "log-is-truncated", 7, Phase.FALLING, at=sent_at, delay_seconds=0.0, lasts_seconds=0.0)
-    removed = replace(truncated, index=1, fault="annotations-are-removed", phase=Phase.ASLEEP)
+    truncated = Strike(0, "log-is-truncated", 7, Phase.FALLING, at=sent_at, delay_seconds=0.05, lasts_seconds=0.0)
+    removed = replace(truncated, index=1, fault="annotations-are-removed", phase=Phase.ASLEEP, delay_seconds=0.0)
     result = run_ablated(replace(undisturbed.plan, strikes=(truncated, removed)), keep=True)
     assert sum(result.strikes.values()) == 2
     assert any("commit t7 0 20" in line for line in result.lines)  # read from the start, as nobody can help
@@ -268,4 +269,14 @@ def test_the_first_list_of_a_process_is_complete() -> None:
     result = run_ablated(replace(plan_of(2537).narrowed(targets=[9], until=600.0), strikes=(second, lost)), keep=True)
     assert sum(result.strikes.values()) == 2
     assert not any("release: unmanaged" in line for line in result.lines)
+    assert not result.violations
+
+
+def test_who_stood_still_has_time_to_find_out() -> None:
+    """The answer to a sleep is lost in a stall of nearly as long as it may take to be told: the next look tells it."""
+    stall = Strike(0, "stalls", 4, Phase.FALLING, at=1370.0, delay_seconds=0.9, lasts_seconds=14.9)
+    plan = plan_of(5617).narrowed(targets=[4], until=1500.0)
+    # By the dice of seed 5619 it strikes as the PATCH is on its way back, and who goes on looks at his deadline first.
+    result = run_ablated(replace(plan, seed=5619, strikes=(stall,)), keep=True)
+    assert any("answered" in line and "UnavailableError" in line for line in result.lines)
     assert not result.violations

@@ -25,6 +25,10 @@ def _without_a_cooldown(target: TargetPlan) -> bool:
     return ("wakegate.dev/cooldown-period", "0") in target.annotations
 
 
+def _guarded(target: TargetPlan) -> bool:
+    return ("wakegate.dev/offset-guard", "on") in target.annotations
+
+
 def _guarded_at_latest(target: TargetPlan) -> bool:
     wanted = {("wakegate.dev/offset-guard", "on"), ("wakegate.dev/offset-reset-policy", "latest")}
     return wanted <= set(target.annotations)
@@ -90,6 +94,20 @@ def _offsets_expire_as_consumers_start(hit: Hit) -> End:
 
     seeded_loop().later(max(0.0, starts_in - hit.dice.uniform(0.05, 0.5)), expire_as_they_start)
     return nothing  # so far
+
+
+@fault("kafka", Scope.NOBODY, frozenset({Phase.ASLEEP}), aimed_at=_guarded)
+def _retention_passes_as_somebody_wakes_it(hit: Hit) -> End | None:
+    """What has no retention of its own is forgotten as a person scales it up, whose consumers are there at once."""
+    truth = hit.world.oracle.truths[hit.ref]
+    if not hit.world.oracle.was_looked_at_asleep(truth):
+        return nothing
+    if not hit.write(max(1, truth.policy.min_replicas), "kubectl"):
+        return nothing
+    hit.logs.pass_retention_of(hit.consumers.trigger.group)
+    hit.world.produce(hit.ref, hit.partition()[1], 1)
+    hit.consumers.start_at_once()
+    return None
 
 
 @fault("kafka", Scope.NOBODY, frozenset({Phase.ASLEEP}), lasts=(40, 400), aimed_at=_guarded_at_latest_with_a_threshold)

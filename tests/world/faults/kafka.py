@@ -274,6 +274,7 @@ def _offsets_are_reset(hit: Hit) -> End | None:
         return nothing
     for where, offset in hit.consumers.group.commits.items():
         hit.consumers.group.commits[where] = max(0, offset - hit.dice.randint(0, 30))
+    hit.consumers.group.lasting.clear()
     hit.standing.offsets.clear()
     hit.hides_work()
     return None
