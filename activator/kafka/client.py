@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from dataclasses import dataclass, field
 from functools import partial
@@ -145,6 +146,7 @@ class ClusterClient:
         *,
         purpose: str = LAG,
         waits_seconds: float = 0.0,
+        not_after: float = math.inf,
     ) -> Answer:
         """Ask one broker. Raises UnavailableError, DeniedError.
 
@@ -153,14 +155,20 @@ class ClusterClient:
             request: what to ask.
             purpose: which of the connections to the broker to use.
             waits_seconds: how long the request itself tells the broker to wait.
+            not_after: the time of the event loop after which it is not sent any more, but refused.
         """
-        return await self._ask(self._address(node_id), request, purpose, self._request_seconds + waits_seconds)
+        seconds = self._request_seconds + waits_seconds
+        return await self._ask(self._address(node_id), request, purpose, seconds, not_after)
 
-    async def rows(self, node_id: int, request: KafkaRequest[Iterator[Row]], *, purpose: str = LAG) -> list[Row]:
+    async def rows(
+        self, node_id: int, request: KafkaRequest[Iterator[Row]], *, purpose: str = LAG, not_after: float = math.inf
+    ) -> list[Row]:
         """Ask one broker, encoding and decoding gently. Raises UnavailableError, DeniedError."""
         async with self._encoding:  # whoever waits here goes on in a turn of the loop of its own
             await asyncio.sleep(0)
-        return await self._decoded(await self.request(node_id, request, purpose=purpose), self.place(node_id))
+        return await self._decoded(
+            await self.request(node_id, request, purpose=purpose, not_after=not_after), self.place(node_id)
+        )
 
     async def rows_of_any(self, request: KafkaRequest[Iterator[Row]]) -> list[Row]:
         """Ask whichever broker answers, known ones before those of the bootstrap list, and decode gently.
@@ -188,9 +196,9 @@ class ClusterClient:
             except MALFORMED as error:
                 raise unreadable(where, error) from error
 
-    async def offers(self, node_id: int, request: type[KafkaRequest[Answer]]) -> bool:
+    async def offers(self, node_id: int, request: type[KafkaRequest[Answer]], *, purpose: str = LAG) -> bool:
         """Tell whether a broker offers a version of a request that we speak. Raises as `request` does."""
-        connection, _ = await self._connected(self._address(node_id), LAG)
+        connection, _ = await self._connected(self._address(node_id), purpose)
         return connection.version_of(request.API_KEY, request.VERSIONS) is not None
 
     async def any_offers(self, request: type[KafkaRequest[Answer]]) -> bool:
@@ -229,18 +237,25 @@ class ClusterClient:
     def _link(self, address: Address, purpose: str) -> _Link:
         return self._links.setdefault((address, purpose), _Link())
 
-    async def _ask(self, address: Address, request: KafkaRequest[Answer], purpose: str, seconds: float) -> Answer:
+    async def _ask(
+        self,
+        address: Address,
+        request: KafkaRequest[Answer],
+        purpose: str,
+        seconds: float,
+        not_after: float = math.inf,
+    ) -> Answer:
         connection, fresh = await self._connected(address, purpose)
         link = self._link(address, purpose)
         try:
             try:
-                answer = await self._send(connection, request, seconds)
+                answer = await self._send(connection, request, seconds, not_after)
             except UnavailableError as error:
                 if fresh or connection.is_open() or isinstance(error.__cause__, TimeoutError):
                     raise
                 # The broker may have closed it long ago, which tells nothing about the broker now.
                 connection, _ = await self._connected(address, purpose)
-                answer = await self._send(connection, request, seconds)
+                answer = await self._send(connection, request, seconds, not_after)
         except UnavailableError as error:
             # An open one: only this request cannot be asked here. Another one: many requests were on the way when it
             # broke, and the first of them has counted it.
@@ -251,11 +266,15 @@ class ClusterClient:
         link.answered()
         return answer
 
-    async def _send(self, connection: BrokerConnection, request: KafkaRequest[Answer], seconds: float) -> Answer:
+    async def _send(
+        self, connection: BrokerConnection, request: KafkaRequest[Answer], seconds: float, not_after: float
+    ) -> Answer:
         version = connection.version_of(request.API_KEY, request.VERSIONS)
         if version is None:
             spoken = " or ".join(f"v{version}" for version in request.VERSIONS)
             raise UnavailableError(f"Kafka {connection.address}", f"does not offer {type(request).__name__} {spoken}")
+        if asyncio.get_running_loop().time() > not_after:
+            raise UnavailableError(f"Kafka {connection.address}", f"was not sent {type(request).__name__}: too late")
         self.requests_sent += 1
         body = await connection.send(Frame(request, version), seconds=seconds)
         try:

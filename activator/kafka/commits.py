@@ -10,12 +10,14 @@ that one round trip is lost.
 from __future__ import annotations
 
 import asyncio
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from activator.errors import ConflictError, DeniedError, NotFoundError, UnavailableError
+from activator.kafka.client import LAG
 from activator.kafka.error_codes import COORDINATOR_MOVED, ErrorCode, error_name
 from activator.kafka.requests import NO_OFFSET, CommitRow, OffsetFetch, OffsetFetchGroups
 from activator.kafka.topology import Failure, Topology, batched
@@ -35,10 +37,8 @@ COORDINATOR_SECONDS = 3.0
 """How long a coordinator that has just moved may take to load its groups."""
 RETRY_SECONDS = 0.1
 COMMITS_PER_REQUEST = 1000
-COMMITS = "commits"
-"""Purpose of the connections for commits: a broker holds one until it is replicated, and the lag reads behind it."""
 READ_BEFORE_SECONDS = 2.0
-"""What a group has was read no longer before a commit of ours: what it has committed since then would be undone."""
+"""So long after a group's commits were read one that follows from them may be sent: it would undo a newer one."""
 NO_GENERATION = -1
 NO_SUCH_PARTITION = 2**31 - 1
 """A commit to it is refused after the permissions have been checked, and stores nothing."""
@@ -146,10 +146,17 @@ class StableOffsetFetch(OffsetFetchGroups):
 
 
 class KafkaGroupOffsets:
-    """`ports.GroupOffsets` over real brokers."""
+    """`ports.GroupOffsets` over real brokers.
 
-    def __init__(self, connections: Connections) -> None:
+    Args:
+        connections: to every cluster.
+        purpose: over which of the connections to a broker offsets are read and committed. A broker holds a commit until
+            it is replicated, and with it what comes after it on the same connection.
+    """
+
+    def __init__(self, connections: Connections, *, purpose: str = LAG) -> None:
         self._connections = connections
+        self._purpose = purpose
         self._topologies: dict[Cluster, Topology] = {}
 
     async def check(self, cluster: Cluster, group: str, topic: str) -> None:
@@ -176,18 +183,20 @@ class KafkaGroupOffsets:
 
         Raises NotFoundError, ConflictError, DeniedError, UnavailableError.
         """
-        read_at = asyncio.get_running_loop().time()
-        there = {
-            partition: commit.offset
-            for partition, commit in (await self._committed(cluster, group, topic, list(offsets))).items()
-            if partition not in passed or commit.offset >= offsets[partition]
-        }
-        missing = {partition: offset for partition, offset in offsets.items() if partition not in there}
-        commits = {partition: Commit(offset) for partition, offset in missing.items()}
-        if commits:
-            await self._check_id(cluster, topic, topic_id)
-        await self._commit_all(cluster, group, topic, commits, read_at)
-        return {**missing, **there}
+        await self._check_id(cluster, topic, topic_id)
+        found: dict[int, int] = {}
+        for batch in batched(list(offsets), COMMITS_PER_REQUEST):
+            commits, read_at = await self._read(cluster, group, topic, batch)
+            there = {
+                partition: commit.offset
+                for partition, commit in commits.items()
+                if partition not in passed or commit.offset >= offsets[partition]
+            }
+            missing = {partition: Commit(offsets[partition]) for partition in batch if partition not in there}
+            if missing:
+                await self._commit(cluster, LastingOffsetCommit(group, topic, missing), read_at)
+            found |= {**there, **{partition: commit.offset for partition, commit in missing.items()}}
+        return found
 
     async def commit_again(
         self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
@@ -197,19 +206,13 @@ class KafkaGroupOffsets:
         Raises NotFoundError, ConflictError, DeniedError, UnavailableError.
         """
         await self._check_id(cluster, topic, topic_id)
-        read_at = asyncio.get_running_loop().time()
-        there = await self._committed(cluster, group, topic, list(offsets))
-        stand = {partition: there.get(partition, Commit(offset)) for partition, offset in offsets.items()}
-        await self._commit_all(cluster, group, topic, stand, read_at)
-        return {partition: commit.offset for partition, commit in stand.items()}
-
-    async def _commit_all(
-        self, cluster: Cluster, group: str, topic: str, commits: Mapping[int, Commit], read_at: float
-    ) -> None:
-        """Commit what follows from what was read at that time of the loop."""
-        for batch in batched(list(commits), COMMITS_PER_REQUEST):
-            request = LastingOffsetCommit(group, topic, {partition: commits[partition] for partition in batch})
-            await self._commit(cluster, request, read_at=read_at)
+        found: dict[int, int] = {}
+        for batch in batched(list(offsets), COMMITS_PER_REQUEST):
+            there, read_at = await self._read(cluster, group, topic, batch)
+            stand = {partition: there.get(partition, Commit(offsets[partition])) for partition in batch}
+            await self._commit(cluster, LastingOffsetCommit(group, topic, stand), read_at)
+            found |= {partition: commit.offset for partition, commit in stand.items()}
+        return found
 
     async def _check_id(self, cluster: Cluster, topic: str, topic_id: str | None) -> None:
         """Ask anew which topic has this name: what a look knows of it may be half a minute old."""
@@ -222,32 +225,35 @@ class KafkaGroupOffsets:
         if now.topic_id not in {None, topic_id}:
             raise NotFoundError(f"{client.where}: topic {topic!r} was recreated: it has another id than {topic_id}")
 
-    async def _committed(
+    async def _read(
         self, cluster: Cluster, group: str, topic: str, partitions: Sequence[int]
-    ) -> dict[int, Commit]:
-        """Read what a group has committed on these partitions; those without a commit are left out."""
+    ) -> tuple[dict[int, Commit], float]:
+        """Return what a group has committed on these partitions, where it has, and the loop's time before that."""
 
-        async def ask(client: ClusterClient, node: int) -> dict[int, Commit]:
+        async def ask(client: ClusterClient, node: int) -> tuple[dict[int, Commit], float]:
             request: OffsetFetchGroups | OffsetFetch = OffsetFetch(group, {topic: partitions})
-            if await client.offers(node, OffsetFetchGroups):
+            if await client.offers(node, OffsetFetchGroups, purpose=self._purpose):
                 request = StableOffsetFetch({group: {topic: partitions}})
-            found = {}
-            for row in await client.rows(node, request):
+            found, read_at = {}, asyncio.get_running_loop().time()
+            for row in await client.rows(node, request, purpose=self._purpose):
                 _raise_for(row.error, client.place(node), group, topic)
                 if isinstance(row, CommitRow) and row.offset != NO_OFFSET:
                     found[row.partition] = Commit(row.offset, row.metadata)
-            return found
+            return found, read_at
 
         return await self._of_coordinator(cluster, group, ask)
 
-    async def _commit(self, cluster: Cluster, wanted: OffsetCommit, *, read_at: float | None = None) -> None:
+    async def _commit(self, cluster: Cluster, wanted: OffsetCommit, read_at: float = math.inf) -> None:
+        """Commit what follows from what was read at that time of the loop; inf: from nothing."""
+        not_after = read_at + READ_BEFORE_SECONDS
+
         async def ask(client: ClusterClient, node: int) -> None:
             request = wanted
-            if not await client.offers(node, type(wanted)):  # then it is kept for as long as the broker says
+            if not await client.offers(
+                node, type(wanted), purpose=self._purpose
+            ):  # kept for as long as the broker says
                 request = OffsetCommit(wanted.group, wanted.topic, wanted.commits)
-            if read_at is not None and asyncio.get_running_loop().time() - read_at > READ_BEFORE_SECONDS:
-                raise UnavailableError(client.where, f"what group {wanted.group!r} has was read too long ago")
-            for row in await client.rows(node, request, purpose=COMMITS):
+            for row in await client.rows(node, request, purpose=self._purpose, not_after=not_after):
                 _raise_for(row.error, client.place(node), wanted.group, wanted.topic)
 
         await self._of_coordinator(cluster, wanted.group, ask)

@@ -81,11 +81,13 @@ class Activator:
 
     def upsert(self, managed: ManagedWorkload) -> None:
         """Take a workload that is new or changed."""
+        self._prolonging.stop(managed.workload.ref)
         self._roster.upsert(managed)
         self._news.set()
 
     def remove(self, ref: TargetRef, workload: Workload | None) -> None:
         """Take note that a workload is no longer managed; None: it is gone altogether."""
+        self._prolonging.stop(ref)
         self._agenda.forget(ref)
         self._roster.remove(ref, workload)
         self._news.set()

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from activator.core.kept_offsets import MissingCommit
     from activator.core.model import Notice, Trigger
     from activator.loop.target import Target
+    from activator.loop.tracker import Tracker
     from activator.loop.world import World
+    from activator.ports import GroupOffsets
 
 BEFORE_A_WAKE_SECONDS = 5.0
 """The longest that a wake waits for offsets to be committed."""
@@ -131,50 +133,58 @@ def to_prolong(world: World, target: Target) -> Iterator[Trigger]:
 
     What is missing is `restore`'s, which tells of it. Nothing is tried where we may not commit, as far as is known.
     """
-    if not target.asleep or target.departed or not world.leads():
+    asleep_since = target.memory.asleep_since
+    if asleep_since is None or not target.asleep or target.departed or not world.leads():
         return
     if target.guard.denied_at is not None or not is_guarded(world, target):
         return
-    expiring = [trigger for trigger in target.policy.triggers if target.tracker(trigger).may_expire(world.now())]
+    now = world.now()
+    expiring = [found for found in target.policy.triggers if target.tracker(found).may_expire(now, asleep_since)]
     if expiring:  # seldom
         lacking = {trigger for trigger, _ in _missing(target)}
         yield from (trigger for trigger in expiring if trigger not in lacking)
 
 
 async def prolong(world: World, target: Target) -> None:
-    """Have the commits of a sleeper outlast its sleep."""
+    """Have the commits of a sleeper outlast its sleep; what fails is tried again by a look of a minute later."""
     for trigger in list(to_prolong(world, target)):
-        if trigger in to_prolong(world, target):  # while the one before was committed, much may have changed
-            tracker = target.tracker(trigger)
-            tracker.prolonged_at = now = world.now()  # also where a look ends it: a slow broker is not asked at each
-            tracker.was_prolonged(await _commit_again(world, target, trigger), now)
+        if trigger not in to_prolong(world, target):  # while the one before was committed, much may have changed
+            continue
+        tracker = target.tracker(trigger)
+        tracker.prolonged_at = now = world.now()  # also where a look ends it: a slow broker is not asked at each
+        try:
+            await check(world, target)
+            if target.guard.allowed and world.background_offsets is not None:
+                tracker.was_prolonged(await _commit_again(world.background_offsets, tracker, trigger), now)
+        except (ConflictError, DeniedError, NotFoundError, UnavailableError) as error:
+            # A permission that has been taken away, or a login while credentials change: the next check tells which.
+            target.guard.allowed = target.guard.allowed and not isinstance(error, DeniedError)
+            _log.info("offsets of %s were not prolonged: %s", target.ref, error)
 
 
 async def renew(world: World, target: Target) -> None:
     """Have the commits of a target that was woken just now outlast the start of its first process."""
-    if not is_guarded(world, target):
+    if world.group_offsets is None or not is_guarded(world, target):
         return
     for trigger in target.policy.triggers:
         tracker = target.tracker(trigger)
-        if tracker.has_no_members and (there := await _commit_again(world, target, trigger)):
-            tracker.was_committed(trigger, there)
+        if not tracker.has_no_members:
+            continue
+        try:
+            tracker.was_committed(trigger, await _commit_again(world.group_offsets, tracker, trigger))
+        except DeniedError as error:
+            _denied(world, target, error)
+        except (ConflictError, NotFoundError, UnavailableError) as error:
+            _log.info("offsets of %s were not committed again after its wake: %s", target.ref, error)
 
 
-async def _commit_again(world: World, target: Target, trigger: Trigger) -> Mapping[int, int]:
-    """Commit once more what a group has, or had; return what it has since then, nothing after a failure."""
-    kept = target.tracker(trigger).memory.kept
+async def _commit_again(offsets: GroupOffsets, tracker: Tracker, trigger: Trigger) -> Mapping[int, int]:
+    """Commit once more what a group has, or had, and return that. Raises as `GroupOffsets.commit_again` does."""
+    kept = tracker.memory.kept
     stand = {number: offset for number, offset in enumerate(kept.offsets) if offset is not None}
-    if world.group_offsets is None or not stand:
+    if not stand:
         return {}
-    try:
-        return await world.group_offsets.commit_again(
-            trigger.cluster, trigger.group, trigger.topic, stand, topic_id=kept.topic_id
-        )
-    except DeniedError as error:
-        _denied(world, target, error)
-    except (ConflictError, NotFoundError, UnavailableError) as error:
-        _log.info("offsets of %s were not committed again: %s", target.ref, error)
-    return {}
+    return await offsets.commit_again(trigger.cluster, trigger.group, trigger.topic, stand, topic_id=kept.topic_id)
 
 
 def _mode(world: World, target: Target) -> OffsetGuard:

@@ -22,18 +22,17 @@ if TYPE_CHECKING:
     from activator.loop.target import Target
     from activator.loop.world import World
 
-AT_ONCE = 8
-"""Targets of the same clusters whose groups are seen to at the same time."""
-
 _log = logging.getLogger(__name__)
 
 
 class Prolonging:
     """Sees to each sleeper once, and again before that has come to its end.
 
-    Not as a part of a look: a record must not wait for a coordinator that does not answer. But the next look at the
-    target ends it, because a look may wake it, and commits what it finds missing: where a group stood before that must
-    not be committed after it.
+    Not as a part of a look: a record must not wait for a coordinator that does not answer. But whatever is heard of the
+    target ends it, and so does the next look, which commits what it finds missing: where a group stood before it was
+    woken must not be committed after that.
+
+    One at a time of each cluster: behind a commit that a broker holds, the next one would be old when it is its turn.
     """
 
     def __init__(
@@ -43,8 +42,8 @@ class Prolonging:
         self._look = look
         self._give_way = give_way
         self._under_way: dict[TargetRef, asyncio.Task[None]] = {}
-        self._places: WeakValueDictionary[Clusters, asyncio.Semaphore] = WeakValueDictionary()
-        """Each is there as long as somebody has a place, or waits for one."""
+        self._turns: WeakValueDictionary[Clusters, asyncio.Lock] = WeakValueDictionary()
+        """Each is there as long as somebody has his turn, or waits for it."""
 
     def begin(self, tasks: asyncio.TaskGroup, target: Target) -> None:
         """See to a target some time soon, where its groups have commits that may expire while it sleeps."""
@@ -54,7 +53,7 @@ class Prolonging:
             task.add_done_callback(lambda done: self._forget(target.ref, done))
 
     def stop(self, ref: TargetRef) -> None:
-        """Leave a target to the look that begins now."""
+        """End it, where it is under way: somebody may have woken the target, or is about to look at it."""
         if (task := self._under_way.get(ref)) is not None:
             task.cancel()
 
@@ -65,7 +64,7 @@ class Prolonging:
     async def _prolong(self, target: Target) -> None:
         denied_at = target.guard.denied_at
         try:
-            async with self._places.setdefault(reading.clusters_of(target), asyncio.Semaphore(AT_ONCE)):
+            async with self._turns.setdefault(reading.clusters_of(target), asyncio.Lock()):
                 await self._give_way()
                 await guarding.prolong(self._world, target)
         except Exception:  # noqa: BLE001 - a mistake of ours about one target is no end of the loop for the others

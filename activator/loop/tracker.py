@@ -112,19 +112,23 @@ class Tracker:
         """Take note that these commits have a retention of their own; none: it has failed."""
         self.lasting.update((number, LastingCommit(offset, since)) for number, offset in commits.items())
 
-    def may_expire(self, now: datetime) -> bool:
-        """Tell whether Kafka may forget a commit of a group that stands still, and it is time to see to it."""
+    def may_expire(self, now: datetime, asleep_since: datetime) -> bool:
+        """Tell whether Kafka may forget a commit of a group that stands still, and it is time to see to it.
+
+        What was prolonged in an earlier sleep does not count: a process that ran may have committed the very same.
+        """
         if self.offsets is None or not self.steady or not self.lag.complete:
             return False
         if self.prolonged_at is not None and now - self.prolonged_at < TRIED_AGAIN_AFTER:
             return False
-        return any(self._expires(partition, now) for partition in self.offsets.partitions)
+        lasts_from = max(asleep_since, now - PROLONGED_AGAIN_AFTER)
+        return any(self._expires(partition, lasts_from) for partition in self.offsets.partitions)
 
-    def _expires(self, partition: PartitionOffsets, now: datetime) -> bool:
+    def _expires(self, partition: PartitionOffsets, lasts_from: datetime) -> bool:
         if partition.committed is None or offset_of(self.memory.kept, partition.partition) is None:
             return False
         lasting = self.lasting.get(partition.partition)
-        return lasting is None or now - lasting.since >= PROLONGED_AGAIN_AFTER
+        return lasting is None or lasting.since < lasts_from
 
     def _is_gone(self, trigger: Trigger, reading: Unreadable) -> bool:
         """Take note that a topic does not exist; tell whether it has not for long enough to count for nothing.

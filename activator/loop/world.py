@@ -53,6 +53,8 @@ class World:
     """Annotations of a workload -> policy, with the operator's defaults: for the last valid ones that were kept."""
     group_offsets: GroupOffsets | None = None
     """None: nobody commits for groups without members, as if every target had `offset-guard: off`."""
+    background_offsets: GroupOffsets | None = None
+    """The same, over connections of their own: no lag read and no wake stands behind what is asked here."""
     auto_handoff: Callable[[], Handover | None] = lambda: Handover.HPA
     """Who moves 1..N of targets with hand-off `auto`: HPA where the cluster's external metrics API leads to us, else
     DIRECT; None: not known yet, so what was settled before stays."""

@@ -210,6 +210,7 @@ class Cluster:
             new_ids=new_ids,
             parse=self.parse_kept,
             group_offsets=KafkaGroupOffsets(connections),
+            background_offsets=KafkaGroupOffsets(connections, purpose="background"),
             auto_handoff=self.metrics_api_owner.handoff,
         )
 

@@ -163,6 +163,7 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
                 new_ids=new_ids,
                 parse=lambda annotations, _: parsed(annotations),
                 group_offsets=KafkaGroupOffsets(connections),
+                background_offsets=KafkaGroupOffsets(connections, purpose="background"),
                 auto_handoff=lambda: Handover.DIRECT,
             )
         )

@@ -83,6 +83,7 @@ class Replica:
             now=now,
             new_ids=bed.new_ids,
             group_offsets=self.group_offsets,
+            background_offsets=self.group_offsets,
             parse=self.parse,
         )
         self.activator = Activator(self.world)

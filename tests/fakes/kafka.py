@@ -399,7 +399,7 @@ class FakeGroupOffsets:
     def _write(kafka: FakeKafka, group: str, topic: str, offsets: Mapping[int, int], topic_id: str | None) -> None:
         """Commit with a retention of its own, as the broker does for nobody's member."""
         found = kafka.groups.setdefault(group, FakeGroup())
-        if topic_id is not None and kafka.topic_ids[topic] != topic_id:
+        if topic_id is not None and kafka.topic_ids.get(topic) != topic_id:
             raise NotFoundError(f"Kafka {kafka.bootstrap_servers}: topic {topic!r} was recreated")
         if found.state not in {GroupState.EMPTY, GroupState.DEAD} or found.members:
             raise ConflictError(f"Kafka {kafka.bootstrap_servers}: UNKNOWN_MEMBER_ID: group {group!r} has members")

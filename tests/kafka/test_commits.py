@@ -111,9 +111,10 @@ async def test_a_lag_read_does_not_stand_behind_a_commit(
     broker: EmbeddedBroker, offsets: KafkaGroupOffsets, connections: Connections, cluster: Cluster
 ) -> None:
     """A broker holds a commit until it is replicated, and answers what else came on that connection after it."""
+    background = KafkaGroupOffsets(connections, purpose="background")
     await offsets.commit_missing(cluster, "others", "orders", {0: 1})
     broker.faults.add(Fault(ApiKey.OFFSET_COMMIT, Delay(300), group="workers", times=1))
-    commit = asyncio.create_task(offsets.commit_again(cluster, "workers", "orders", {0: 5}))
+    commit = asyncio.create_task(background.commit_again(cluster, "workers", "orders", {0: 5}))
 
     async def it_strikes() -> bool:
         return not broker.faults
@@ -131,10 +132,33 @@ async def test_what_was_read_long_ago_is_not_committed(
 ) -> None:
     """While the coordinator moves a member may have come, committed, and gone: nobody knows where the group stands."""
     monkeypatch.setattr(commits, "READ_BEFORE_SECONDS", 1.5 * commits.RETRY_SECONDS)
-    broker.faults.add(Fault(ApiKey.OFFSET_COMMIT, Fail(ErrorCode.NOT_COORDINATOR), times=3))
-    with pytest.raises(UnavailableError, match="'workers' has was read too long ago"):
-        await offsets.commit_again(cluster, "workers", "orders", {0: 5})
+    for commit in (offsets.commit_again, offsets.commit_missing):
+        broker.faults.add(Fault(ApiKey.OFFSET_COMMIT, Fail(ErrorCode.NOT_COORDINATOR), times=3))
+        with pytest.raises(UnavailableError, match="was not sent LastingOffsetCommit: too late"):
+            await commit(cluster, "workers", "orders", {0: 5})
+        broker.faults.clear()
     assert await offsets.commit_missing(cluster, "workers", "orders", {0: 7}) == {0: 7}
+
+
+async def test_how_long_the_read_takes_does_not_count(
+    broker: EmbeddedBroker, offsets: KafkaGroupOffsets, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coordinator that loads its groups for a while tells in the end what is there now."""
+    monkeypatch.setattr(commits, "READ_BEFORE_SECONDS", 3 * commits.RETRY_SECONDS)
+    broker.faults.add(Fault(ApiKey.OFFSET_FETCH, Fail(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS), times=5))
+    assert await offsets.commit_again(cluster, "workers", "orders", {0: 5}) == {0: 5}
+
+
+async def test_a_commit_that_comes_too_late_leaves_its_connection_alone(
+    offsets: KafkaGroupOffsets, connections: Connections, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused before it is sent: whatever else is on that connection goes on."""
+    client = connections.client(cluster)
+    await offsets.check(cluster, "workers", "orders")
+    monkeypatch.setattr(commits, "READ_BEFORE_SECONDS", -1.0)
+    with pytest.raises(UnavailableError, match="too late"):
+        await offsets.commit_again(cluster, "workers", "orders", {0: 5})
+    assert client.connections() == 1
 
 
 async def test_a_topic_that_is_gone_is_told(offsets: KafkaGroupOffsets, cluster: Cluster) -> None:

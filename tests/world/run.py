@@ -76,6 +76,7 @@ class Wakegate:
         self.catalog = Catalog(world.server, self.process, dice)
         self.election = Election(world.server, self.process, self.now)
         self.tail = Tail(self.process, world.clusters, self, self.now, dice)
+        offsets = GroupOffsets(self.process, world.clusters, world.oracle.witness)
         self.activator = Activator(
             LoopWorld(
                 catalog=self.catalog,
@@ -87,7 +88,8 @@ class Wakegate:
                 metrics=self.metrics,
                 states=FakeStateStore(world.server, name),
                 recorder=self,
-                group_offsets=GroupOffsets(self.process, world.clusters, world.oracle.witness),
+                group_offsets=offsets,
+                background_offsets=offsets,
                 now=self.now,
                 new_ids=world.new_ids,
                 parse=lambda annotations, _: parsed(annotations),
