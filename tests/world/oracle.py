@@ -34,6 +34,8 @@ COOLDOWN_SLACK_SECONDS = 16.0
 COOLDOWN_SLACK_WHERE_LOOKS_WERE_MISSED_SECONDS = 60.0
 """Last active is kept by 30 s, and who begins, or begins to lead, goes on from that; who stands still sees nothing."""
 SHORTEST_COOLDOWN_CHECKED = 60.0
+PROLONGED_AGAIN_AFTER_SECONDS = 60.0
+"""So long after one that was ended, or has failed, the next try is made, by a look."""
 LEASE_SECONDS = 15.0
 
 
@@ -261,15 +263,17 @@ class Oracle:
         found = "as committed" if usable else f"with {committed} committed"
         self._break(rule, f"{consumers.ref} {where[0]}-{where[1]}: goes on at {at} {found}, slept at {expected}")
 
-    def was_looked_at_asleep(self, truth: Truth) -> bool:
-        """Tell whether a leader that could do what it must has looked at a sleeper since its group has no members."""
+    def is_prolonged(self, truth: Truth) -> bool:
+        """Tell whether a leader that could do what it must has had time to prolong what a sleeper's group has.
+
+        Two looks must agree first; and what news of the target, or a look, has ended is tried again after a while.
+        """
         now, standing = seeded_loop().time(), truth.standing
         stirred = (self._crew_changed_at, self._led_since, truth.calm_since, truth.slept_at, standing.lost_at)
-        looked = (
-            now - max(*stirred, truth.consumers.empty_since)
-            > truth.policy.polling_interval.total_seconds() + GRACE_SECONDS
-        )
-        return looked and not truth.disturbed and truth.must_act and standing.able and truth.is_remembered
+        calm_for = now - max(*stirred, truth.consumers.empty_since)
+        looks = 2 * truth.policy.polling_interval.total_seconds() + PROLONGED_AGAIN_AFTER_SECONDS
+        able = not truth.disturbed and truth.must_act and standing.able and truth.is_remembered
+        return able and calm_for > looks + GRACE_SECONDS
 
     def partitions_changed(self, ref: TargetRef, number: int) -> None:
         """A topic has another number of partitions."""

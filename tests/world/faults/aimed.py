@@ -100,7 +100,7 @@ def _offsets_expire_as_consumers_start(hit: Hit) -> End:
 def _retention_passes_as_somebody_wakes_it(hit: Hit) -> End | None:
     """What has no retention of its own is forgotten as a person scales it up, whose consumers are there at once."""
     truth = hit.world.oracle.truths[hit.ref]
-    if not hit.world.oracle.was_looked_at_asleep(truth):
+    if not hit.world.oracle.is_prolonged(truth):
         return nothing
     if not hit.write(max(1, truth.policy.min_replicas), "kubectl"):
         return nothing
