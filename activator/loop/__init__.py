@@ -1,9 +1,9 @@
 """The loop: wait for due or woken, read a batch per cluster, decide, act, record.
 
 1. `target.py`     what is held of one target between two looks; `tracker.py`: of one of its triggers
-2. `activator.py`  who is due, who is woken, and the walk of one look; `next_look.py`: when the next one is;
-                   `batches.py`: who is read together; `backlog.py`: what follows a look gives way while others wait
-                   for theirs, or many are woken
+2. `activator.py`  who is due, who is woken, and who is looked at; `batches.py`: who is read together; `backlog.py`:
+                   what follows a look gives way while others wait for theirs, or many are woken; `looking.py`: the
+                   walk of one look; `next_look.py`: when the next one is
 3. `roster.py`     which workloads are managed, by which policy; `takeover.py`, `releasing.py`: how that begins and
                    ends; `last_offsets.py`: with which offsets; `giving_back.py`: how all of it ends at once
 4. `reading.py`    one batch read a cluster, and the probe of what may be markers only

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
-from activator.core.model import GroupState, OffsetReset, TargetRef, TraceIds
+from activator.core.model import GroupState, Handover, OffsetReset, TargetRef, TraceIds
 from activator.core.naming import ANNOTATION_PREFIX, metric_name
 from activator.errors import WakegateError
 from activator.loop import Activator, World
@@ -85,6 +85,7 @@ class Replica:
             group_offsets=self.group_offsets,
             background_offsets=self.group_offsets,
             parse=self.parse,
+            auto_handoff=lambda: bed.auto_handoff,
         )
         self.activator = Activator(self.world)
         self._task: asyncio.Task[None] | None = None
@@ -156,6 +157,8 @@ class Bed:
         self.kafkas = (self.kafka, *other_clusters)
         self.server = FakeApiServer(pods_become_ready=True, latency=timedelta(milliseconds=3))
         self.defaults = AnnotationDefaults()
+        self.auto_handoff: Handover | None = Handover.HPA
+        """Who moves 1..N of targets with hand-off `auto`; None: not known yet."""
         self._numbers = itertools.count(1)
         self._hpa = hpa
         self._records_per_second = records_per_second

@@ -23,8 +23,7 @@ FAST_DOWN = "{scaleDown: {stabilizationWindowSeconds: 30}}"
 
 def settle(bed: Bed, auto: Handover | None) -> None:
     """Let the cluster's external metrics API lead to us (HPA), to somebody else (DIRECT), or be unknown yet."""
-    activator = bed.replica.activator
-    activator._world = replace(activator._world, auto_handoff=lambda: auto)
+    bed.auto_handoff = auto
 
 
 @virtual

@@ -16,7 +16,7 @@ from unittest import mock
 from activator.core import decide, group_topics, kept_offsets, lag, naming
 from activator.core.steps import asking, limiting, restraining
 from activator.errors import NotFoundError
-from activator.loop import acting, activator, guarding, leading, reading, releasing, roster, takeover, tracker
+from activator.loop import acting, guarding, leading, looking, reading, releasing, roster, takeover, tracker
 from activator.loop import target as targets
 from activator.loop import world as loop_world
 from tests.world import kubernetes
@@ -253,7 +253,7 @@ def _state_before_the_sleep() -> AbstractContextManager[object]:
     async def nothing(*_: object) -> None:
         return None
 
-    return mock.patch.object(activator.Activator, "_save_asleep", nothing)
+    return mock.patch.object(looking.Looking, "_save_asleep", nothing)
 
 
 @_ablation("overwrote")
@@ -301,13 +301,13 @@ def _leading_after_reading() -> AbstractContextManager[object]:
 @_ablation("not-awake", "missed-wake")
 def _retry_after_a_failure() -> AbstractContextManager[object]:
     """An act that failed is tried again within seconds."""
-    later = activator.Activator._later
+    later = looking.Looking.later
 
-    def much_later(self: activator.Activator, target: Any, **keywords: Any) -> None:
+    def much_later(self: looking.Looking, target: Any, **keywords: Any) -> None:
         later(self, target, **keywords)
         self._agenda.schedule(target.ref, self._world.now() + target.policy.polling_interval)
 
-    return mock.patch.object(activator.Activator, "_later", much_later)
+    return mock.patch.object(looking.Looking, "later", much_later)
 
 
 @_ablation("not-awake", "missed-wake")
