@@ -40,6 +40,14 @@ def under_way(bed: Bed) -> int:
     return len(bed.replica.activator._prolonging._under_way)
 
 
+async def begin(bed: Bed, *, slow_seconds: float) -> None:
+    """Let the target go to sleep, and a commit for it that takes so long be under way; no look is due for a second."""
+    await bed.until_true(lambda: bed.server.replicas(ref()) == 0)
+    bed.replica.group_offsets.slow = slow_seconds
+    await bed.until(bed.now_seconds() + 2.5)
+    assert under_way(bed) == 1
+
+
 def count_tries(bed: Bed) -> list[str]:
     """Return what grows by the group of each commit that is tried from now on."""
     tried: list[str] = []
@@ -140,10 +148,7 @@ async def test_nobody_waits_for_it() -> None:
     """A coordinator takes a minute for a commit; a record on that very target is a PATCH at once."""
     bed = sleeper(polling_interval="300")
     async with bed:
-        await bed.until_true(lambda: bed.server.replicas(ref()) == 0)
-        bed.replica.group_offsets.slow = 60.0
-        await bed.until(bed.now_seconds() + 2.5)
-        assert under_way(bed) == 1
+        await begin(bed, slow_seconds=60.0)
         bed.kafka.produce("orders")
         await bed.until(bed.now_seconds() + 0.1)
         assert bed.server.replicas(ref()) == 1
@@ -154,10 +159,7 @@ async def test_the_next_look_ends_it() -> None:
     """What a look commits, because retention has passed it meanwhile, must not be followed by what was there before."""
     bed = sleeper(polling_interval="300")
     async with bed:
-        await bed.until_true(lambda: bed.server.replicas(ref()) == 0)
-        bed.replica.group_offsets.slow = 60.0
-        await bed.until(bed.now_seconds() + 2.5)
-        assert under_way(bed) == 1
+        await begin(bed, slow_seconds=60.0)
         await bed.until(bed.now_seconds() + 5)
         assert under_way(bed) == 0
 
@@ -167,10 +169,7 @@ async def test_where_a_group_stood_before_a_wake_is_not_committed_after_it() -> 
     """What was read before a slow commit is old by the time that the group has read on, and is empty again."""
     bed = sleeper(cooldown_period="5", polling_interval="300")
     async with bed:
-        await bed.until_true(lambda: bed.server.replicas(ref()) == 0)
-        bed.replica.group_offsets.slow = 20.0
-        await bed.until(bed.now_seconds() + 2.5)
-        assert under_way(bed) == 1
+        await begin(bed, slow_seconds=20.0)
         bed.replica.group_offsets.slow = 0.0
         bed.kafka.produce("orders", 0, 3)
         await bed.until(bed.now_seconds() + 10)
@@ -325,10 +324,7 @@ async def test_whatever_is_heard_of_it_ends_it(heard: str) -> None:
     """It may be awake by then, and no look has begun yet."""
     bed = sleeper(polling_interval="300")
     async with bed:
-        await bed.until_true(lambda: bed.server.replicas(ref()) == 0)
-        bed.replica.group_offsets.slow = 60.0
-        await bed.until(bed.now_seconds() + 2.5)
-        assert under_way(bed) == 1
+        await begin(bed, slow_seconds=60.0)
         bed.kafka.slow = 10.0  # so that a look takes its time to begin
         if heard == "it is managed no more":
             bed.server.unannotate(ref())
