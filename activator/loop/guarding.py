@@ -131,12 +131,12 @@ async def before_a_wake(world: World, target: Target) -> bool:
 def to_prolong(world: World, target: Target) -> Iterator[Trigger]:
     """Yield the triggers of a sleeper whose group has commits, and lacks none, that Kafka may forget while it sleeps.
 
-    What is missing is `restore`'s, which tells of it. Nothing is tried where we may not commit, as far as is known.
+    What is missing is `restore`'s, which tells of it.
     """
     asleep_since = target.memory.asleep_since
     if asleep_since is None or not target.asleep or target.departed or not world.leads():
         return
-    if target.guard.denied_at is not None or not is_guarded(world, target):
+    if not is_guarded(world, target):
         return
     now = world.now()
     expiring = [found for found in target.policy.triggers if target.tracker(found).may_expire(now, asleep_since)]

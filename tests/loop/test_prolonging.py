@@ -299,7 +299,24 @@ async def test_a_permission_that_is_missing_is_found_out_at_once() -> None:
         await bed.until(3600)
         assert [notice.reason for notice in bed.recorder.notices].count("OffsetGuardDenied") == 1
     assert looks > 2, "two that agree, and another after the denial"
-    assert tried == [], "nobody asks in vain every few minutes of a sleep that lacks nothing"
+    assert tried == []
+
+
+@virtual
+async def test_a_permission_that_comes_back_in_a_long_sleep_is_used() -> None:
+    """It was missing as the target was woken last, and as it went to sleep again; somebody grants it hours later."""
+    bed = sleeper()
+    async with bed:
+        await bed.until(ASLEEP_SECONDS)
+        bed.kafka.unwritable_groups.add("orders")
+        bed.kafka.produce("orders")
+        await bed.until(2 * ASLEEP_SECONDS)
+        assert bed.server.replicas(ref()) == 0
+        assert "OffsetGuardDenied" in {notice.reason for notice in bed.recorder.notices}
+        bed.kafka.unwritable_groups.clear()
+        before = prolonged(bed)
+        await bed.until(bed.now_seconds() + 400)
+        assert prolonged(bed) == before + 1
 
 
 @virtual
