@@ -199,7 +199,7 @@ class Oracle:
     def _check_frozen(self, process: Process, truth: Truth, replicas: int, now: float) -> None:
         for why, since in truth.frozen.items():
             put_back = why == "rival" and truth.asleep and replicas > truth.idle
-            known = now - since > GRACE_SECONDS if why == "rival" else truth.is_in_force(since, now)
+            known = truth.is_told(since, now) if why == "rival" else truth.is_in_force(since, now)
             if known and not put_back:
                 self._break(FORBIDS[why], f"{process.name}: {truth.ref} to {replicas}")
 

@@ -83,10 +83,17 @@ class Patches:
         if told.outcome is Outcome.FAILED and not patches:
             patches = [patch for patch in known if patch.applied_at is None]
         applied = [patch for patch in patches if patch.applied_at is not None]
+        if status == FOUND_APPLIED and not applied:
+            # The same PATCH, sent again: the first was refused, and is the one that is told of (seed 6046).
+            again = [patch for patch in sent if patch.unanswered and patch.replicas == told.decision.replicas]
+            if again := [patch for patch in again if patch.applied_at is not None]:
+                patches = applied = again
         if len(applied) > 1:
             self._break("unexplained", f"{who}: one evaluation for several PATCHes")
         if told.outcome is Outcome.FAILED:
-            self._check_failed(who, applied, told.ref)
+            is_another = any(patch.unanswered and patch.applied_at is None for patch in patches)
+            if not is_another:  # of the same that was sent before: which of the two failed nobody can tell
+                self._check_failed(who, applied, told.ref)
             gone = [patch for patch in patches if patch not in applied] or applied
         else:
             last = self._last.get(told.ref)

@@ -193,16 +193,18 @@ def test_what_was_kept_awake_without_work_sleeps_as_soon_as_it_may() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "until", "what"),
+    ("seed", "targets", "until", "what"),
     [
-        pytest.param(5523, 7700.0, "strikes 10 paused", id="a-pause-of-which-no-watch-tells"),
-        pytest.param(5538, 1300.0, "leads", id="a-wake-that-waits-for-a-commit-while-nobody-leads"),
-        pytest.param(5539, 15100.0, "committed-for missing t5", id="the-same-for-a-commit-that-retention-has-passed"),
+        pytest.param(5523, None, 7700.0, "strikes 10 paused", id="a-pause-of-which-no-watch-tells"),
+        pytest.param(5538, None, 1300.0, "leads", id="a-wake-that-waits-for-a-commit-while-nobody-leads"),
+        pytest.param(5539, None, 15100.0, "committed-for missing t5", id="the-same-for-one-that-retention-has-passed"),
+        pytest.param(6148, [8], 16600.0, "strikes 27 rival", id="a-rival-of-which-the-watch-tells-late"),
+        pytest.param(6046, None, 9120.0, "t2 0 1 failed", id="which-of-two-equal-patches-was-refused"),
     ],
 )
-def test_what_nobody_can_do_is_not_asked_for(seed: int, until: float, what: str) -> None:
+def test_what_nobody_can_do_is_not_asked_for(seed: int, targets: list[int] | None, until: float, what: str) -> None:
     """Each of these was taken for a violation."""
-    result = run_ablated(plan_of(seed).narrowed(until=until), keep=True)
+    result = run_ablated(plan_of(seed).narrowed(targets=targets, until=until), keep=True)
     assert any(what in line for line in result.lines)
     assert not result.violations
 

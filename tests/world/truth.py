@@ -102,8 +102,12 @@ class Truth:
         """Tell whether an annotation that was written has had time to be seen, and no mistake stands in its way."""
         if self._mistaken:
             return since + GRACE_SECONDS < self._mistaken_since
+        return now - self._corrected_at > GRACE_SECONDS and self.is_told(since, now)
+
+    def is_told(self, since: float, now: float) -> bool:
+        """Tell whether every process has had time to hear of what has changed of it."""
         told_at = self._told_from if since >= self._untold_since else 0.0
-        return now - max(since, self._corrected_at, told_at) > GRACE_SECONDS
+        return now - max(since, told_at) > GRACE_SECONDS
 
     def is_not_told(self, now: float) -> None:
         """What changes of it from now on nobody is told, or too late."""
