@@ -90,7 +90,8 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
 
     Returns:
         The act: applied, failed, or held where the fresh look says so; None where somebody else wrote in between, a
-        record arrived, its policy is another by now, it is managed no more, or we do not lead (any more).
+        record arrived, it was read once more, its policy is another by now, it is managed no more, or we do not lead
+        (any more).
     """
     began = started = world.now()
     named: Scale | None = None
@@ -112,7 +113,11 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
         await save(target, scale)
         # A count that somebody else has written meanwhile is another question, above all where it is the idle one.
         overtaken = target.workload.scale.replicas != scale.replicas or target.raised_at != seen.raised_at
-        outdated = target.departed or target.policy is not policy or target.has_other_topics() or overtaken
+        # A read that another look began meanwhile may have found records, or have failed.
+        read_again = target.lags() != seen.lags
+        outdated = (
+            target.departed or target.policy is not policy or target.has_other_topics() or overtaken or read_again
+        )
         gives_way = target.pushed is not None or outdated or not world.leads()
         broken = None if gives_way else _violation(world, target, act, began)
         if gives_way or broken is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import TYPE_CHECKING, Any
 
 from activator.core.model import Outcome, Reason
 from activator.core.naming import ANNOTATION_PREFIX
@@ -138,6 +139,32 @@ async def test_a_record_between_the_read_and_the_patch_wakes_it_again() -> None:
         assert bed.server.replicas(orders) == 1
         [push] = bed.replica.tail.pushes
         assert (push.topic, push.offset) == ("orders", 0)
+
+
+@virtual
+async def test_a_read_that_fails_between_the_deciding_one_and_the_patch_stops_the_sleep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Something else has the target looked at while what must outlive us is written; by then Kafka is away."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(cooldown_period="20", polling_interval="300")
+    save = bed.replica.world.states.save
+
+    async def slowly(*state: Any) -> None:
+        if bed.now_seconds() > 19:
+            bed.kafka.down = "timed out"
+            bed.replica.activator.look(orders)
+            await asyncio.sleep(0.5)
+        await save(*state)
+
+    monkeypatch.setattr(bed.replica.world.states, "save", slowly)
+    async with bed:
+        await bed.until(30)
+        assert bed.server.sent("scale.set", orders) == []
+        monkeypatch.undo()
+        bed.kafka.down = None
+        await bed.until(60)
+        assert bed.server.replicas(orders) == 0
 
 
 @virtual
