@@ -330,6 +330,8 @@ class World:
         truth.asleep_when_left = False  # the one that did is gone
         truth.original = consumers.plan.replicas
         truth.standing.forget_missing()
+        if not truth.asleep:  # it has never slept: where its group stands is nobody's but the group's (seed 6576)
+            truth.standing.offsets.clear()
         consumers.scaled()
         self.oracle.touch(ref)
 

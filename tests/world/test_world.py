@@ -198,6 +198,7 @@ def test_what_was_kept_awake_without_work_sleeps_as_soon_as_it_may() -> None:
         pytest.param(5523, None, 7700.0, "strikes 10 paused", id="a-pause-of-which-no-watch-tells"),
         pytest.param(5538, None, 1300.0, "leads", id="a-wake-that-waits-for-a-commit-while-nobody-leads"),
         pytest.param(5539, None, 15100.0, "committed-for missing t5", id="the-same-for-one-that-retention-has-passed"),
+        pytest.param(6576, [3], 7400.0, "strikes 30 offsets-expire", id="offsets-of-one-that-was-made-anew-awake"),
         pytest.param(6148, [8], 16600.0, "strikes 27 rival", id="a-rival-of-which-the-watch-tells-late"),
         pytest.param(6046, None, 9120.0, "t2 0 1 failed", id="which-of-two-equal-patches-was-refused"),
     ],
