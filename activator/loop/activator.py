@@ -228,8 +228,7 @@ class Activator:
             elif done is not None:
                 target.to_follow_up = None
                 async with self._follow_ups:
-                    await following_up.follow_up(self._world, target, *done)
-                self._prolonging.begin(tasks, target)
+                    await self._follow_up(tasks, target, done)
         except Exception:  # noqa: BLE001 - one poisoned target in a thousand touches no other
             self._poisoned(target)
         finally:
@@ -251,12 +250,15 @@ class Activator:
                 return
             target.busy = True
             try:
-                await following_up.follow_up(self._world, target, *done)
-                self._prolonging.begin(tasks, target)
+                await self._follow_up(tasks, target, done)
             except Exception:  # noqa: BLE001 - a mistake of ours in what follows is no end of the loop for the others
                 self._poisoned(target)
             finally:
                 self._set_free(target)
+
+    async def _follow_up(self, tasks: asyncio.TaskGroup, target: Target, done: tuple[acting.Act, datetime]) -> None:
+        await following_up.follow_up(self._world, target, *done)
+        self._prolonging.begin(tasks, target)
 
     def _poisoned(self, target: Target) -> None:
         _log.exception("a look at %s failed in a way nobody foresaw; it is tried again", target.ref)

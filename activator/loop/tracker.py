@@ -98,14 +98,14 @@ class Tracker:
 
     def _follow_commits(self, reading: TriggerOffsets) -> None:
         """Take note whether the commits stand still, and drop what is no longer committed as it was prolonged."""
-        is_empty = reading.group_state in WITHOUT_MEMBERS
+        if reading.group_state not in WITHOUT_MEMBERS or not self.has_no_members:
+            self.steady, self.lasting = False, {}  # a commit of a member's ends such a retention
+            return
         commits = {partition.partition: partition.committed for partition in reading.partitions}
         before = {} if self.offsets is None else {each.partition: each.committed for each in self.offsets.partitions}
-        self.steady = is_empty and self.has_no_members and commits == before
+        self.steady = commits == before
         self.lasting = {
-            number: commit
-            for number, commit in self.lasting.items()
-            if is_empty and commits.get(number) == commit.offset  # a commit of a member's ends such a retention
+            number: commit for number, commit in self.lasting.items() if commits.get(number) == commit.offset
         }
 
     def was_prolonged(self, commits: Mapping[int, int], since: datetime) -> None:

@@ -324,6 +324,8 @@ class FakeGroupOffsets:
         """Every `commit_missing` in order: the group and what was asked for."""
         self.renewals: list[tuple[str, dict[int, int]]] = []
         """Every `commit_again` in order: the group and what it has since then."""
+        self.tries: list[str] = []
+        """The group of every `commit_again` in order, also of those that failed."""
         self.checks: list[tuple[str, str]] = []
         """Every `check` in order: the group and the topic."""
         self.failures = 0
@@ -359,6 +361,7 @@ class FakeGroupOffsets:
         self, cluster: Cluster, group: str, topic: str, offsets: Mapping[int, int], *, topic_id: str | None = None
     ) -> Mapping[int, int]:
         """Commit for a group without members, where it stood before the coordinator took its time."""
+        self.tries.append(group)
         kafka = await self._kafka(cluster)
         there = self._stands(kafka, group, topic, offsets)
         await self._coordinate(kafka, group)
@@ -390,10 +393,12 @@ class FakeGroupOffsets:
         offsets: Mapping[int, int],
         topic_id: str | None,
         passed: Collection[int],
-    ) -> None:
+    ) -> bool:
+        """Commit what a group lacks; return whether it lacked any."""
         missing = lacks(kafka.groups.setdefault(group, FakeGroup()), topic, offsets, passed)
         if missing:
             cls._write(kafka, group, topic, {number: offsets[number] for number in missing}, topic_id)
+        return bool(missing)
 
     @staticmethod
     def _write(kafka: FakeKafka, group: str, topic: str, offsets: Mapping[int, int], topic_id: str | None) -> None:

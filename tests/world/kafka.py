@@ -25,7 +25,7 @@ from activator.core.model import (
     Unreadable,
 )
 from activator.errors import NotFoundError, UnavailableError, WakegateError
-from tests.fakes.kafka import FakeGroup, FakeGroupOffsets, FakeKafka, FakePartition, lacks
+from tests.fakes.kafka import FakeGroup, FakeGroupOffsets, FakeKafka, FakePartition
 from tests.world.scheduler import seeded_loop
 
 if TYPE_CHECKING:
@@ -306,9 +306,7 @@ class GroupOffsets(FakeGroupOffsets):
         stands = self._stands(logs, group, topic, offsets)
         if what == "again":
             self._write(logs, group, topic, stands, topic_id)
-        elif lacks(logs.groups[group], topic, offsets, passed):
-            self._write_missing(logs, group, topic, offsets, topic_id, passed)
-        else:
+        elif not self._write_missing(logs, group, topic, offsets, topic_id, passed):
             return stands
         logs.renewed_at[group] = seeded_loop().time()
         return self._stands(logs, group, topic, offsets)

@@ -85,9 +85,10 @@ class Patches:
         applied = [patch for patch in patches if patch.applied_at is not None]
         if status == FOUND_APPLIED and not applied:
             # The same PATCH, sent again: the first was refused, and is the one that is told of (seed 6046).
-            again = [patch for patch in sent if patch.unanswered and patch.replicas == told.decision.replicas]
-            if again := [patch for patch in again if patch.applied_at is not None]:
-                patches = applied = again
+            asked = [patch for patch in sent if patch.replicas == told.decision.replicas]
+            again = [patch for patch in asked if patch.unanswered and patch.applied_at is not None]
+            patches = again or patches
+            applied = again
         if len(applied) > 1:
             self._break("unexplained", f"{who}: one evaluation for several PATCHes")
         if told.outcome is Outcome.FAILED:
