@@ -174,7 +174,7 @@ class Replica:
             self._say(f"did not end within {self._plan.grace.total_seconds():g} s of SIGTERM: SIGKILL")
         finally:
             _signal(process.pid, signal.SIGKILL)
-        await process.wait()
+            await process.wait()  # also where the wait above was cancelled: who is not waited for is still there
 
     async def _read(self, pipe: int) -> None:
         """Hand on what it writes, line by line; a line without end is cut into pieces."""
