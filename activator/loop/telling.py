@@ -58,7 +58,10 @@ def tell(
     *,
     commits: Mapping[TopicPartition, int] | None = None,
 ) -> None:
-    """Record a look, and begin the episode that an applied one may be; what only holds or failed the leader tells.
+    """Record a look, and begin the episode that an applied one may be.
+
+    What only holds the leader tells, and so of a wake that failed: it sends its own. Any other PATCH is sent by nobody
+    else, so that it is told also by who has lost the lease since.
 
     Args:
         world: the ports.
@@ -73,7 +76,8 @@ def tell(
     evaluation = evaluate(world, target, act, links, now)
     if applied and target.asleep is not (act.seen.replicas <= target.idle):
         evaluation = _begin_episode(world, target, evaluation, push, target.commits() if commits is None else commits)
-    if applied or world.leads():
+    is_nobody_elses = act.applied is not None and act.seen.replicas > target.idle
+    if applied or is_nobody_elses or world.leads():
         world.recorder.record(evaluation)
 
 

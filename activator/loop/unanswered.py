@@ -5,11 +5,14 @@ failed, such a wake had no episode and no applied decision, and a target that sl
 hand. So the act is kept with its target until the scale tells: by its resourceVersion, its count and its field manager.
 
 Two replicas of wakegate write under one name. Where the PATCHes of both were on their way at once and neither was told
-of its own, the one that leads counts it: a wake has one episode.
+of its own, the one that leads counts it: a wake has one episode. Who does not lead, such as after a stall in which its
+lease ran out, waits until it does: the sleep that it sent may be another's by then, who took the lease meanwhile. A
+record waits for none of that. The sleep is then told after the wake that overtook it.
 """
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -45,11 +48,23 @@ class Unanswered:
     """When it was decided."""
     commits: Mapping[TopicPartition, int]
     """Committed offsets at that time: the first commit after it is one that has moved past."""
+    overtaken: bool = False
+    """It was found, not known to be ours, and something else has been done since: the scale has no more to tell."""
 
     def is_same(self, other: Unanswered) -> bool:
         """Tell whether another one asked for the same count of the same scale."""
         asked = self.act.decision.replicas == other.act.decision.replicas
         return asked and self.named.resource_version == other.named.resource_version
+
+
+class _Found(enum.Enum):
+    """What the scale tells of an act."""
+
+    APPLIED = enum.auto()
+    NOT_APPLIED = enum.auto()
+    BY_ONE_OF_US = enum.auto()
+    """It was applied, while we do not lead: who does may have sent the same."""
+    UNREADABLE = enum.auto()
 
 
 def keep(world: World, target: Target, unanswered: Unanswered) -> None:
@@ -68,14 +83,19 @@ def keep(world: World, target: Target, unanswered: Unanswered) -> None:
 def give_up(world: World, target: Target) -> None:
     """Tell an act that is still kept as failed: something else has been done, or the target is managed no more."""
     lost, target.unanswered = target.unanswered, None
-    if lost is not None:
+    if lost is not None and not lost.overtaken:
         _tell(world, target, lost)
 
 
 def supersede(world: World, target: Target, act: acting.Act) -> acting.Act:
     """Return an act that was applied, with how often it was sent before without an answer; another act has failed."""
     lost = target.unanswered
-    if lost is None or lost.act.decision.replicas != act.decision.replicas:
+    if lost is None:
+        return act
+    if lost.act.decision.replicas == act.seen.replicas:  # the act began at what the lost one had asked for
+        target.unanswered = replace(lost, overtaken=True)
+        return act
+    if lost.act.decision.replicas != act.decision.replicas:
         give_up(world, target)
         return act
     target.unanswered = None
@@ -89,42 +109,52 @@ async def settle(world: World, target: Target) -> bool:
     """Find out what became of an unanswered act, and tell it; what cannot be found out yet has another look.
 
     Returns:
-        Whether it is known now that it was applied.
+        Whether it is known now that it was applied, and is still so.
     """
     lost = target.unanswered
     if lost is None:
         return False
-    applied = await _was_applied(world, target, lost)
+    found = await _look(world, target, lost)
     if target.unanswered is not lost:  # managed no more
         return False
-    if applied is None and world.now() - lost.at < CLEARED_UP_WITHIN:
+    if found in {_Found.BY_ONE_OF_US, _Found.UNREADABLE} and world.now() - lost.at < CLEARED_UP_WITHIN:
         return False
-    if not applied or lost.act.applied is None:
+    if found is _Found.BY_ONE_OF_US:
+        target.unanswered = None
+        return False
+    if found is not _Found.APPLIED or lost.act.applied is None:
         give_up(world, target)
         return False
     target.unanswered = None
     act = replace(lost.act, outcome=Outcome.APPLIED, applied=replace(lost.act.applied, status=FOUND_APPLIED))
-    acting.take_effect(target, act)
-    target.memory = replace(target.memory, replicas=act.decision.replicas)
+    if not lost.overtaken:
+        acting.take_effect(target, act)
+        target.memory = replace(target.memory, replicas=act.decision.replicas)
     telling.tell(world, target, act, lost.push, lost.links, lost.at, commits=lost.commits)
-    return True
+    return not lost.overtaken
 
 
 def _tell(world: World, target: Target, failed: Unanswered) -> None:
     telling.tell(world, target, failed.act, failed.push, failed.links, failed.at)
 
 
-async def _was_applied(world: World, target: Target, lost: Unanswered) -> bool | None:
-    """Tell by the scale as it is; None: it cannot be read, or another replica may have been the one."""
-    if target.workload.scale.resource_version == lost.named.resource_version:  # no watch has told of a change
-        try:
-            acting.take_scale(target, await world.scaler.get(target.ref))
-        except UnavailableError:
-            return None
-        except WakegateError:
-            return False
+async def _look(world: World, target: Target, lost: Unanswered) -> _Found:
+    """Tell what became of an act, by the scale as it is where nothing else has been done since."""
+    if not lost.overtaken:
+        if target.workload.scale.resource_version == lost.named.resource_version:  # no watch has told of a change
+            try:
+                acting.take_scale(target, await world.scaler.get(target.ref))
+            except UnavailableError:
+                return _Found.UNREADABLE
+            except WakegateError:
+                return _Found.NOT_APPLIED
+        if not _is_there(target, lost):
+            return _Found.NOT_APPLIED
+    return _Found.APPLIED if world.leads() else _Found.BY_ONE_OF_US
+
+
+def _is_there(target: Target, lost: Unanswered) -> bool:
+    """Tell whether the scale has what an act asked for, by a write since that may be ours."""
     scale, manager = target.workload.scale, target.workload.replicas_manager
     is_changed = scale.resource_version != lost.named.resource_version
-    if not is_changed or scale.replicas != lost.act.decision.replicas or manager not in {naming.FIELD_MANAGER, None}:
-        return False
-    return True if world.leads() else None
+    return is_changed and scale.replicas == lost.act.decision.replicas and manager in {naming.FIELD_MANAGER, None}

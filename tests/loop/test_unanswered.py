@@ -308,3 +308,63 @@ async def test_a_sleep_whose_answer_is_lost_is_watched_until_it_is_known() -> No
         bed.kafka.produce("orders")
         await bed.until(22)
         assert bed.server.replicas(orders) == 1
+
+
+@asynccontextmanager
+async def lease_lost_in_a_sleep(*, applied: bool) -> AsyncIterator[tuple[Bed, TargetRef]]:
+    """A target's sleep has no answer, and the lease of who sent it has run out since; nobody else has taken it."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(19)
+        bed.server.inject("scale.set", unanswered(), applied=applied)
+        await bed.until_true(lambda: bool(bed.server.sent("scale.set")))
+        bed.replica.leadership.left = timedelta(0)
+        yield bed, orders
+
+
+@virtual
+async def test_a_sleep_that_a_wake_overtakes_before_its_sender_leads_again_is_told_then() -> None:
+    """The wake waits for nothing; whose sleep it was is known with the lease, and it begins no episode any more."""
+    async with lease_lost_in_a_sleep(applied=True) as (bed, orders):
+        bed.kafka.produce("orders")
+        await bed.until(30)
+        assert told(bed, orders) == [(0, 1, Outcome.APPLIED, APPLIED_OK)]
+        wake = applied(bed, orders)
+        bed.replica.leadership.left = timedelta(seconds=15)
+        await bed.until(45)
+        assert told(bed, orders) == [(0, 1, Outcome.APPLIED, APPLIED_OK), (1, 0, Outcome.APPLIED, FOUND_APPLIED)]
+        assert bed.recorder.applied[1].now < wake.now
+        assert (episodes(bed, "wake"), episodes(bed, "sleep")) == ([wake.episode_id], [])
+
+
+@virtual
+async def test_a_sleep_that_a_wake_has_overtaken_is_watched_no_more() -> None:
+    """It is awake by now, whatever became of it: its topic is not watched, and managed no more it has not failed."""
+    async with lease_lost_in_a_sleep(applied=True) as (bed, orders):
+        bed.kafka.produce("orders")
+        await bed.until(30)
+        assert bed.server.replicas(orders) == 1
+        assert orders not in bed.replica.tail.joined
+        unmanage(bed, orders)
+        await bed.until(60)
+        assert [made[:3] for made in told(bed, orders)] == [(0, 1, Outcome.APPLIED)]
+
+
+@virtual
+async def test_a_sleep_that_another_may_have_made_is_left_to_them_after_five_minutes() -> None:
+    """Who never leads again does not tell it as failed, which it was not."""
+    async with lease_lost_in_a_sleep(applied=True) as (bed, orders):
+        await bed.until(1000)
+        assert told(bed, orders) == []
+        bed.replica.leadership.left = timedelta(seconds=15)
+        await bed.until(1600)
+        assert told(bed, orders) == []
+
+
+@virtual
+async def test_a_sleep_that_failed_is_told_by_who_has_lost_the_lease_since() -> None:
+    """Nobody else has sent it."""
+    async with lease_lost_in_a_sleep(applied=False) as (bed, orders):
+        await bed.until(30)
+        assert [made[:3] for made in told(bed, orders)] == [(1, 0, Outcome.FAILED)]
