@@ -24,6 +24,7 @@ LONGEST_RESTART_SECONDS = 60.0
 """A process that ends is started again (restartPolicy Always) after 1 s, 2 s, 4 s, ... at most a minute."""
 STEADY_SECONDS = 10.0
 """One that ran this long begins again with the shortest wait."""
+_KILLED_SECONDS = 2.0
 _DRAIN_SECONDS = 0.5
 _LONGEST_LINE_BYTES = 16_384
 _CHUNK_BYTES = 65_536
@@ -150,8 +151,10 @@ class Replica:
         finally:
             timer.cancel()
             self._note_ready(None)
-            await self._end(process)
-            self._reaper.remove(process.pid)
+            try:
+                await self._end(process)
+            finally:
+                self._reaper.remove(process.pid)  # its number may be another's from now on
             with contextlib.suppress(TimeoutError):  # who has left the process group may hold the pipe open
                 async with asyncio.timeout(_DRAIN_SECONDS):
                     await reading
@@ -174,7 +177,11 @@ class Replica:
             self._say(f"did not end within {self._plan.grace.total_seconds():g} s of SIGTERM: SIGKILL")
         finally:
             _signal(process.pid, signal.SIGKILL)
-            await process.wait()  # also where the wait above was cancelled: who is not waited for is still there
+            # Also where the wait above was cancelled: who is not waited for is still there. Who may not be killed, such
+            # as a program that runs as another user, is waited for in vain.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_KILLED_SECONDS):
+                    await process.wait()
 
     async def _read(self, pipe: int) -> None:
         """Hand on what it writes, line by line; a line without end is cut into pieces."""

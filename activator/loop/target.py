@@ -202,8 +202,7 @@ class Target:
     @property
     def may_be_asleep(self) -> bool:
         """Whether a PATCH that puts it to idle had no answer, and it is not known yet whether it was applied."""
-        lost = self.unanswered
-        return lost is not None and not lost.overtaken and lost.act.decision.replicas <= self.idle
+        return self.unanswered is not None and self.unanswered.act.decision.replicas <= self.idle
 
     def has_no_members(self) -> bool:
         """Tell whether each group had no members at its last look."""

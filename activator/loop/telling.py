@@ -60,8 +60,8 @@ def tell(
 ) -> None:
     """Record a look, and begin the episode that an applied one may be.
 
-    What only holds the leader tells, and so of a wake that failed: it sends its own. Any other PATCH is sent by nobody
-    else, so that it is told also by who has lost the lease since.
+    What only holds the leader tells, and so of a wake that failed: it sends its own. Any other PATCH that is known to
+    have failed is told by who has sent it, also where that has lost the lease since.
 
     Args:
         world: the ports.
@@ -76,8 +76,8 @@ def tell(
     evaluation = evaluate(world, target, act, links, now)
     if applied and target.asleep is not (act.seen.replicas <= target.idle):
         evaluation = _begin_episode(world, target, evaluation, push, target.commits() if commits is None else commits)
-    is_nobody_elses = act.applied is not None and act.seen.replicas > target.idle
-    if applied or is_nobody_elses or world.leads():
+    has_failed = act.applied is not None and act.unanswered is None and act.seen.replicas > target.idle
+    if applied or has_failed or world.leads():
         world.recorder.record(evaluation)
 
 

@@ -5,9 +5,8 @@ failed, such a wake had no episode and no applied decision, and a target that sl
 hand. So the act is kept with its target until the scale tells: by its resourceVersion, its count and its field manager.
 
 Two replicas of wakegate write under one name. Where the PATCHes of both were on their way at once and neither was told
-of its own, the one that leads counts it: a wake has one episode. Who does not lead, such as after a stall in which its
-lease ran out, waits until it does: the sleep that it sent may be another's by then, who took the lease meanwhile. A
-record waits for none of that. The sleep is then told after the wake that overtook it.
+of its own, the one that leads counts it: a wake has one episode. Only a leader puts to sleep, so that a sleep is its
+sender's also where that has lost the lease since, such as in a stall, unless another was seen to hold it in between.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from activator.ports import TopicPartition
 
 CLEARED_UP_WITHIN = timedelta(minutes=5)
-"""An act of which nothing could be found out for so long is told as failed: who led meanwhile has told the rest."""
+"""An act of which nothing could be found out for so long is given up: the leader tells it as failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +47,6 @@ class Unanswered:
     """When it was decided."""
     commits: Mapping[TopicPartition, int]
     """Committed offsets at that time: the first commit after it is one that has moved past."""
-    overtaken: bool = False
-    """It was found, not known to be ours, and something else has been done since: the scale has no more to tell."""
 
     def is_same(self, other: Unanswered) -> bool:
         """Tell whether another one asked for the same count of the same scale."""
@@ -61,10 +58,13 @@ class _Found(enum.Enum):
     """What the scale tells of an act."""
 
     APPLIED = enum.auto()
-    NOT_APPLIED = enum.auto()
-    BY_ONE_OF_US = enum.auto()
-    """It was applied, while we do not lead: who does may have sent the same."""
-    UNREADABLE = enum.auto()
+    FAILED = enum.auto()
+    """It is as the PATCH named it."""
+    OVERWRITTEN = enum.auto()
+    """It was written since, and has another count, or another hand's: whether by way of what was asked for, nobody can
+    tell."""
+    UNKNOWN = enum.auto()
+    """It cannot be read, or another replica may have been the one."""
 
 
 def keep(world: World, target: Target, unanswered: Unanswered) -> None:
@@ -83,19 +83,14 @@ def keep(world: World, target: Target, unanswered: Unanswered) -> None:
 def give_up(world: World, target: Target) -> None:
     """Tell an act that is still kept as failed: something else has been done, or the target is managed no more."""
     lost, target.unanswered = target.unanswered, None
-    if lost is not None and not lost.overtaken:
+    if lost is not None:
         _tell(world, target, lost)
 
 
 def supersede(world: World, target: Target, act: acting.Act) -> acting.Act:
     """Return an act that was applied, with how often it was sent before without an answer; another act has failed."""
     lost = target.unanswered
-    if lost is None:
-        return act
-    if lost.act.decision.replicas == act.seen.replicas:  # the act began at what the lost one had asked for
-        target.unanswered = replace(lost, overtaken=True)
-        return act
-    if lost.act.decision.replicas != act.decision.replicas:
+    if lost is None or lost.act.decision.replicas != act.decision.replicas:
         give_up(world, target)
         return act
     target.unanswered = None
@@ -109,7 +104,7 @@ async def settle(world: World, target: Target) -> bool:
     """Find out what became of an unanswered act, and tell it; what cannot be found out yet has another look.
 
     Returns:
-        Whether it is known now that it was applied, and is still so.
+        Whether it is known now that it was applied.
     """
     lost = target.unanswered
     if lost is None:
@@ -117,21 +112,19 @@ async def settle(world: World, target: Target) -> bool:
     found = await _look(world, target, lost)
     if target.unanswered is not lost:  # managed no more
         return False
-    if found in {_Found.BY_ONE_OF_US, _Found.UNREADABLE} and world.now() - lost.at < CLEARED_UP_WITHIN:
+    if found is _Found.UNKNOWN and world.now() - lost.at < CLEARED_UP_WITHIN:
         return False
-    if found is _Found.BY_ONE_OF_US:
-        target.unanswered = None
-        return False
+    if found is _Found.FAILED:
+        target.unanswered = replace(lost, act=replace(lost.act, unanswered=None))
     if found is not _Found.APPLIED or lost.act.applied is None:
         give_up(world, target)
         return False
     target.unanswered = None
     act = replace(lost.act, outcome=Outcome.APPLIED, applied=replace(lost.act.applied, status=FOUND_APPLIED))
-    if not lost.overtaken:
-        acting.take_effect(target, act)
-        target.memory = replace(target.memory, replicas=act.decision.replicas)
+    acting.take_effect(target, act)
+    target.memory = replace(target.memory, replicas=act.decision.replicas)
     telling.tell(world, target, act, lost.push, lost.links, lost.at, commits=lost.commits)
-    return not lost.overtaken
+    return True
 
 
 def _tell(world: World, target: Target, failed: Unanswered) -> None:
@@ -139,22 +132,23 @@ def _tell(world: World, target: Target, failed: Unanswered) -> None:
 
 
 async def _look(world: World, target: Target, lost: Unanswered) -> _Found:
-    """Tell what became of an act, by the scale as it is where nothing else has been done since."""
-    if not lost.overtaken:
-        if target.workload.scale.resource_version == lost.named.resource_version:  # no watch has told of a change
-            try:
-                acting.take_scale(target, await world.scaler.get(target.ref))
-            except UnavailableError:
-                return _Found.UNREADABLE
-            except WakegateError:
-                return _Found.NOT_APPLIED
-        if not _is_there(target, lost):
-            return _Found.NOT_APPLIED
-    return _Found.APPLIED if world.leads() else _Found.BY_ONE_OF_US
-
-
-def _is_there(target: Target, lost: Unanswered) -> bool:
-    """Tell whether the scale has what an act asked for, by a write since that may be ours."""
+    """Tell by the scale as it is what became of an act."""
+    if target.workload.scale.resource_version == lost.named.resource_version:  # no watch has told of a change
+        try:
+            acting.take_scale(target, await world.scaler.get(target.ref))
+        except UnavailableError:
+            return _Found.UNKNOWN
+        except WakegateError:
+            return _Found.OVERWRITTEN
     scale, manager = target.workload.scale, target.workload.replicas_manager
-    is_changed = scale.resource_version != lost.named.resource_version
-    return is_changed and scale.replicas == lost.act.decision.replicas and manager in {naming.FIELD_MANAGER, None}
+    if scale.resource_version == lost.named.resource_version:
+        return _Found.FAILED
+    if scale.replicas != lost.act.decision.replicas or manager not in {naming.FIELD_MANAGER, None}:
+        return _Found.OVERWRITTEN
+    return _Found.APPLIED if world.leads() or _is_nobody_elses(world, target, lost) else _Found.UNKNOWN
+
+
+def _is_nobody_elses(world: World, target: Target, lost: Unanswered) -> bool:
+    """Tell whether no other replica can have made what an act asked for, as far as is known of the lease."""
+    others = world.leadership.others_led_until()
+    return lost.act.seen.replicas > target.idle and (others is None or others <= lost.at)

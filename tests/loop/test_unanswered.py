@@ -324,41 +324,34 @@ async def lease_lost_in_a_sleep(*, applied: bool) -> AsyncIterator[tuple[Bed, Ta
 
 
 @virtual
-async def test_a_sleep_that_a_wake_overtakes_before_its_sender_leads_again_is_told_then() -> None:
-    """The wake waits for nothing; whose sleep it was is known with the lease, and it begins no episode any more."""
+async def test_a_sleep_is_told_by_who_has_lost_the_lease_since() -> None:
+    """Nobody else was seen to lead: it is told before the wake that a record asks for at once."""
     async with lease_lost_in_a_sleep(applied=True) as (bed, orders):
         bed.kafka.produce("orders")
-        await bed.until(30)
-        assert told(bed, orders) == [(0, 1, Outcome.APPLIED, APPLIED_OK)]
-        wake = applied(bed, orders)
-        bed.replica.leadership.left = timedelta(seconds=15)
-        await bed.until(45)
-        assert told(bed, orders) == [(0, 1, Outcome.APPLIED, APPLIED_OK), (1, 0, Outcome.APPLIED, FOUND_APPLIED)]
-        assert bed.recorder.applied[1].now < wake.now
-        assert (episodes(bed, "wake"), episodes(bed, "sleep")) == ([wake.episode_id], [])
-
-
-@virtual
-async def test_a_sleep_that_a_wake_has_overtaken_is_watched_no_more() -> None:
-    """It is awake by now, whatever became of it: its topic is not watched, and managed no more it has not failed."""
-    async with lease_lost_in_a_sleep(applied=True) as (bed, orders):
-        bed.kafka.produce("orders")
-        await bed.until(30)
-        assert bed.server.replicas(orders) == 1
-        assert orders not in bed.replica.tail.joined
-        unmanage(bed, orders)
         await bed.until(60)
-        assert [made[:3] for made in told(bed, orders)] == [(0, 1, Outcome.APPLIED)]
+        assert told(bed, orders) == [(1, 0, Outcome.APPLIED, FOUND_APPLIED), (0, 1, Outcome.APPLIED, APPLIED_OK)]
+        assert episodes(bed, "wake") == [bed.recorder.applied[1].episode_id]
 
 
 @virtual
-async def test_a_sleep_that_another_may_have_made_is_left_to_them_after_five_minutes() -> None:
-    """Who never leads again does not tell it as failed, which it was not."""
+async def test_a_sleep_that_another_may_have_made_is_left_to_them() -> None:
+    """Another led meanwhile: who never leads again tells it neither as applied nor as failed, which it may not be."""
     async with lease_lost_in_a_sleep(applied=True) as (bed, orders):
+        bed.server.lease_holder = "wakegate-1"
+        bed.server.changed()
         await bed.until(1000)
         assert told(bed, orders) == []
-        bed.replica.leadership.left = timedelta(seconds=15)
-        await bed.until(1600)
+        unmanage(bed, orders)
+        await bed.until(1100)
+        assert told(bed, orders) == []
+
+
+@virtual
+async def test_a_sleep_that_another_has_woken_from_since_is_not_told_as_failed() -> None:
+    """Who has lost the lease cannot know whether its own PATCH was applied before."""
+    async with lease_lost_in_a_sleep(applied=True) as (bed, orders):
+        bed.server.scale(orders, 1)
+        await bed.until(60)
         assert told(bed, orders) == []
 
 
@@ -368,3 +361,57 @@ async def test_a_sleep_that_failed_is_told_by_who_has_lost_the_lease_since() -> 
     async with lease_lost_in_a_sleep(applied=False) as (bed, orders):
         await bed.until(30)
         assert [made[:3] for made in told(bed, orders)] == [(1, 0, Outcome.FAILED)]
+
+
+@virtual
+async def test_of_two_replicas_that_have_both_lost_the_lease_the_next_leader_tells_a_wake() -> None:
+    """Any replica wakes: until one of them leads, neither knows whose it was."""
+    bed = Bed(hpa=False, replicas=2)
+    orders = bed.deploy(cooldown_period="60", polling_interval="300")
+    async with bed:
+        await bed.until(100)
+        assert bed.server.replicas(orders) == 0
+        one, two = (replica.recorder.facts for replica in bed.replicas_of_wakegate)
+        bed.replica.leadership.left = timedelta(0)
+        bed.server.watch_lag = timedelta(seconds=1)
+        bed.server.inject("scale.set", unanswered(), applied=True)
+        bed.server.inject("scale.set", conflict_with_ourselves())
+        one.clear()
+        two.clear()
+        bed.kafka.produce("orders")
+        await bed.until(110)
+        assert bed.server.replicas(orders) == 1
+        assert not [*bed.replicas_of_wakegate[0].recorder.applied, *bed.replicas_of_wakegate[1].recorder.applied]
+        bed.replica.leadership.left = timedelta(seconds=15)
+        await bed.until(130)
+        applied_by = [len(replica.recorder.applied) for replica in bed.replicas_of_wakegate]
+        assert applied_by == [1, 0]
+
+
+@virtual
+async def test_a_wake_that_failed_is_told_by_the_leader() -> None:
+    """It sends its own: who does not lead tells of none."""
+    async with sleeper() as (bed, orders):
+        bed.replica.leadership.left = timedelta(0)
+        bed.server.inject("scale.set", unreachable())
+        bed.kafka.produce("orders")
+        await bed.until(110)
+        assert told(bed, orders) == [(0, 1, Outcome.APPLIED, APPLIED_OK)]
+
+
+@virtual
+async def test_what_cannot_be_found_out_for_five_minutes_is_given_up() -> None:
+    """Neither the scale nor a watch tells: the leader tells that the sleep had no answer, once."""
+    bed = Bed(hpa=False)
+    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="300")
+    async with bed:
+        await bed.until(19)
+        bed.server.watch_lag = timedelta(hours=1)
+        bed.server.inject("scale.set", unanswered(), applied=True)
+        await bed.until_true(lambda: bed.server.replicas(orders) == 0)
+        bed.server.inject("scale.get", unreachable(), times=10_000)
+        lost = (1, 0, Outcome.FAILED, str(unanswered()))
+        await bed.until(310)
+        assert lost not in told(bed, orders)
+        await bed.until(400)
+        assert told(bed, orders).count(lost) == 1

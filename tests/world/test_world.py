@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from activator.loop import unanswered
 from tests.world.__main__ import main
 from tests.world.ablations import ABLATIONS, catch, run_ablated
 from tests.world.caught import BEGIN, DOCS, END, caught, table
@@ -22,6 +23,7 @@ from tests.world.shrink import shrink
 
 if TYPE_CHECKING:
     from tests.world.plan import Plan
+    from tests.world.run import Result
 
 SEEDS = int(os.environ.get("WAKEGATE_WORLD_SEEDS", "8"))
 """Some thirty seconds of a processor; `.ci/run` has two hundred, a release ten thousand."""
@@ -251,17 +253,41 @@ def test_what_was_committed_since_the_last_look_is_not_known_to_be_missing() -> 
     assert not result.violations
 
 
-def test_what_was_another_leader_s_to_tell_is_told_by_its_sender_who_leads_again() -> None:
-    """Of a sleep the answer is lost with the Lease; who takes that dies in time, and its sender finds it applied."""
+def _sleep_lost_with_the_lease() -> Result:
+    """Of a sleep the answer is lost with the Lease; who takes that dies in time, and its sender leads again."""
     second = Strike(0, "second-leader", 1, Phase.QUIET, at=1377.68, delay_seconds=0.0, lasts_seconds=40.0)
     slow = Strike(1, "api-server-is-slow", 1, Phase.FALLING, at=1370.0, delay_seconds=1.2, lasts_seconds=12.0)
     plan = plan_of(1595).narrowed(targets=[1], until=1600.0)
     # By the dice of seed 166 the PATCH arrives and its answer does not, and of the two it is the second that dies.
     result = run_ablated(replace(plan, seed=166, strikes=(second, slow)), keep=True)
-    lines = [line for line in result.lines if float(line.split()[0]) > second.at]
-    assert [line.split()[2] for line in lines if " leads " in line] == ["wakegate-2", "wakegate-1"]
-    (told,) = [line for line in lines if " applied " in line]
-    assert float(told.split()[0]) > next(float(line.split()[0]) for line in lines if " leads wakegate-1" in line)
+    led = [line.split()[2] for line in result.lines if " leads " in line]
+    assert led[-2:] == ["wakegate-2", "wakegate-1"]
+    return result
+
+
+def _told_and_led_again(result: Result) -> tuple[float, float]:
+    """When the last PATCH was told as applied, and when its sender led again."""
+    *_, told = [line for line in result.lines if " applied " in line]
+    *_, led_again = [line for line in result.lines if " leads wakegate-1" in line]
+    return float(told.split()[0]), float(led_again.split()[0])
+
+
+def test_a_sleep_that_was_lost_with_the_lease_is_told_by_its_sender_at_once() -> None:
+    """Nobody else is known to have led."""
+    result = _sleep_lost_with_the_lease()
+    told, led_again = _told_and_led_again(result)
+    assert told < led_again
+    assert not result.violations
+
+
+def test_what_was_another_leader_s_to_tell_is_told_by_its_sender_who_leads_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The sender takes it for another's as long as it does not lead, as where it has seen that one lead."""
+    monkeypatch.setattr(unanswered, "_is_nobody_elses", lambda *_: False)
+    result = _sleep_lost_with_the_lease()
+    told, led_again = _told_and_led_again(result)
+    assert told > led_again
     assert not result.violations
 
 
