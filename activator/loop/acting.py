@@ -105,6 +105,7 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
         seen = replace(told, replicas=scale.replicas, lags=target.lags(), raised_at=target.raised_at)
         policy = target.policy
         decision, memory = decide(policy, target.memory, seen, world.now())
+        target.decided()
         act = Act(Outcome.HELD, decision, memory, seen, links=links)
         if decision.replicas > target.idle or target.asleep:
             moved = not target.asleep and decision.replicas != scale.replicas

@@ -20,6 +20,7 @@ async def follow_up(world: World, target: Target, act: Act, now: datetime) -> No
     """See to what follows a decision that was made at `now`: most of it is the leader's."""
     if target.to_renew:
         target.to_renew = False
+        await guarding.restore(world, target)  # what was missing is told; to commit once more says nothing
         await guarding.renew(world, target)
     if not world.leads():
         return

@@ -74,6 +74,7 @@ class Looking:
         # Members without a ready replica are those from before its sleep, which take their time to leave.
         target.woken = target.woken and not target.asleep and (target.has_no_members() or not target.has_ready_replicas)
         decision, memory = decide(target.policy, target.memory, seen, now)
+        target.decided()
         act = await self._act(target, acting.Act(Outcome.HELD, decision, memory, seen))
         if target.departed:
             self._abandon(target, act, links, now)

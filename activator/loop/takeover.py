@@ -70,8 +70,9 @@ def adopt_state(target: Target, kept: TargetState, now: datetime) -> None:
     if kept.original_replicas is not None:
         target.original_replicas = kept.original_replicas
     if not target.asleep and (kept.replicas <= target.idle or kept.phase is Phase.WAKING):
-        # Its first process may still be starting: what its groups lack can be committed until that has joined.
-        target.woken = True
+        # Its first process may still be starting: what its groups lack can be committed until that has joined. It does
+        # not wait for the lease, which is the dead one's for longer than a consumer takes to start (seed 8296).
+        target.woken = target.to_renew = True
     target.asleep_by_us = target.asleep and (target.asleep_by_us or kept.asleep_by_us)
     target.take_kept(kept.kept)
     target.handoff = target.handoff or kept.handoff

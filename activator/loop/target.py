@@ -194,6 +194,11 @@ class Target:
         """Return the lag of every trigger, in the policy's order."""
         return tuple(self.tracker(trigger).lag for trigger in self.policy.triggers)
 
+    def decided(self) -> None:
+        """Take note that a decision has been made on the lags as they are."""
+        for tracker in self.trackers.values():
+            tracker.arrived = 0
+
     @property
     def has_ready_replicas(self) -> bool:
         """Whether a replica is ready, as far as has been told."""

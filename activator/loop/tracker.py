@@ -44,6 +44,8 @@ class Tracker:
 
     memory: LagMemory = field(default_factory=LagMemory)
     lag: Lag = NEVER_READ
+    arrived: int = 0
+    """Records that came since the last decision: of two readings between two decisions, those of both."""
     partitions: tuple[PartitionLag, ...] = ()
     offsets: TriggerOffsets | None = None
     """The last reading that was more than an error."""
@@ -79,12 +81,15 @@ class Tracker:
         before, reading = self.memory, limited(trigger, reading)
         if self._is_repeated(reading, guarded=guarded):  # the usual one of a sleeper
             self.steady = self.has_no_members
-            self.lag = replace(self.lag, read_at=reading.read_at)
+            self.lag = replace(self.lag, read_at=reading.read_at, arrived=self.arrived)
             self.memory = LagMemory(before.partitions, reading.read_at, before.kept)
             self._settled = self.memory, guarded
         else:
             self._follow_commits(reading)
             self.lag, self.partitions, self.memory = measure(trigger, reading, before, guarded=guarded)
+            self.arrived += self.lag.arrived
+            if self.arrived != self.lag.arrived:
+                self.lag = replace(self.lag, arrived=self.arrived)
             unchanged = (before.partitions, before.kept) == (self.memory.partitions, self.memory.kept)
             self._settled = (self.memory, guarded) if unchanged and before.read_at != reading.read_at else None
         self.offsets = reading

@@ -168,6 +168,35 @@ async def test_a_read_that_fails_between_the_deciding_one_and_the_patch_stops_th
 
 
 @virtual
+async def test_work_that_is_read_on_the_way_to_a_sleep_and_over_before_the_next_look_begins_a_cooldown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The reading that found it stops the sleep, and nobody decides on it: the next one finds it worked off."""
+    bed = Bed(hpa=False, records_per_second=0)
+    orders = bed.deploy(cooldown_period="20", polling_interval="300")
+    save = bed.replica.world.states.save
+    came: list[float] = []
+
+    async def slowly(*state: Any) -> None:
+        if bed.now_seconds() > 19 and not came:
+            await asyncio.sleep(0.1)
+            bed.kafka.produce("orders")
+            bed.replica.activator.look(orders)
+            await asyncio.sleep(0.5)
+            bed.kafka.commit_all("orders", "orders")
+            came.append(bed.now_seconds())
+        await save(*state)
+
+    monkeypatch.setattr(bed.replica.world.states, "save", slowly)
+    async with bed:
+        await bed.until(39)
+        assert len(came) == 1
+        assert bed.server.sent("scale.set", orders) == []
+        await bed.until(45)
+        assert bed.server.replicas(orders) == 0
+
+
+@virtual
 async def test_without_the_guard_a_group_that_never_committed_with_latest_is_held_awake() -> None:
     """Such a consumer skips the record that wakes it, so it is not put to sleep, and the reason says so."""
     bed = Bed(hpa=False, records_per_second=0)

@@ -28,7 +28,8 @@ answers = st.builds(
     st.sampled_from((GroupState.EMPTY, GroupState.STABLE)),
     st.sampled_from(("one", "another", None)),
 )
-repeated = st.lists(st.tuples(answers, st.integers(1, 4), st.booleans()), min_size=1, max_size=6)
+repeated = st.lists(st.tuples(answers, st.integers(1, 4), st.booleans(), st.booleans()), min_size=1, max_size=6)
+"""Answers, how often each is given, whether the offsets guard is on, and whether each time a decision follows."""
 
 
 def stands(reading: TriggerOffsets, limitation: frozenset[int]) -> list[int | None] | None:
@@ -41,18 +42,31 @@ def stands(reading: TriggerOffsets, limitation: frozenset[int]) -> list[int | No
 
 @given(repeated, st.sampled_from(OffsetReset), st.sampled_from((frozenset(), frozenset({0}))), st.integers(0, 6))
 def test_a_repeated_reading_is_measured_like_any_other(
-    readings: list[tuple[TriggerOffsets, int, bool]], reset: OffsetReset, limitation: frozenset[int], probed_at: int
+    readings: list[tuple[TriggerOffsets, int, bool, bool]],
+    reset: OffsetReset,
+    limitation: frozenset[int],
+    probed_at: int,
 ) -> None:
-    """A sleeper's readings say the same again and again: that they are not walked through changes nothing."""
+    """A sleeper's readings say the same again and again: that they are not walked through changes nothing.
+
+    What has arrived is counted from the last decision on.
+    """
     trigger = Trigger(Cluster("kafka:9092"), "orders", "shop", offset_reset=reset, partition_limitation=limitation)
-    tracker, memory, now, before = Tracker(), LagMemory(), START, None
-    for number, (answer, times, guarded) in enumerate(readings):
+    tracker, memory, now, before, arrived = Tracker(), LagMemory(), START, None, 0
+    for number, (answer, times, guarded, decided) in enumerate(readings):
         for _ in range(times):
             now += timedelta(seconds=15)
             reading = replace(answer, read_at=now)
             tracker.take(trigger, reading, guarded=guarded)
             lag, partitions, memory = measure(trigger, reading, memory, guarded=guarded)
-            assert (tracker.lag, tracker.partitions, tracker.memory) == (lag, partitions, memory)
+            arrived += lag.arrived
+            assert (tracker.lag, tracker.partitions, tracker.memory) == (
+                replace(lag, arrived=arrived),
+                partitions,
+                memory,
+            )
+            if decided:
+                tracker.arrived = arrived = 0
             assert tracker.steady == (stands(reading, limitation) == before is not None)
             before = stands(reading, limitation)
         if number == probed_at:  # what is learnt of a reading counts at the next one that says the same

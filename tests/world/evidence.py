@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,8 +77,8 @@ class Witness:
     def __init__(self, world: World) -> None:
         self._world = world
         self._evidence: dict[tuple[Process, str], Evidence] = {}
-        self._has_read: set[tuple[Process, str]] = set()
-        """Which process has ever been told of the partitions of a topic."""
+        self._read_first: dict[tuple[Process, str], float] = {}
+        """When a process was first told of the partitions of a topic, since its target is managed."""
         self._told_of_group: dict[tuple[Process, str], float] = {}
         """When a process was last told of a group whose trigger names no topic."""
         self._got_scale: dict[tuple[Process, TargetRef], float] = {}
@@ -113,7 +114,7 @@ class Witness:
         if newest is None or newest.asked_at <= asked_at:
             self._evidence[process, trigger.topic] = evidence
         if evidence.partitions:
-            self._has_read.add((process, trigger.topic))
+            self._read_first.setdefault((process, trigger.topic), evidence.answered_at)
         told = " ".join([f"{p.partition}:{p.end}/{p.committed}/{p.error or ''}" for p in evidence.partitions])
         self._world.journal.note(
             "told", process.name, trigger.topic, told or reading, getattr(reading, "group_state", "")
@@ -147,15 +148,21 @@ class Witness:
 
     def has_read(self, process: Process, truth: Truth) -> bool:
         """Tell whether a process can know how many partitions a target's topic has."""
-        return (process, truth.consumers.trigger.topic) in self._has_read
+        return (process, truth.consumers.trigger.topic) in self._read_first
+
+    def begins_anew(self, truth: Truth) -> None:
+        """A target is managed again: what was known of its topic went with the end of its management (seed 8903)."""
+        topic = truth.consumers.trigger.topic
+        self._read_first = {known: at for known, at in self._read_first.items() if known[1] != topic}
 
     def could_see_work(self, process: Process, truth: Truth) -> bool:
         """Tell whether anybody can have seen what a target last had to do: it may be over before who begins has looked.
 
-        Whoever looked before and after it has seen its offsets move.
+        Whoever looked before and after it has seen its offsets move. (Not who was there before it and could not list
+        any target until after it: seed 7699.)
         """
         topic = truth.consumers.trigger.topic
-        return process.started_at < truth.work_since or any(
+        return self._read_first.get((process, topic), math.inf) < truth.work_since or any(
             told.answered_at >= truth.work_since
             for (other, of), told in self._evidence.items()
             if of == topic and other is not process

@@ -370,6 +370,7 @@ class Oracle:
         """Its annotations are there again."""
         truth, now = self.truths[ref], seeded_loop().time()
         truth.managed = True
+        self.witness.begins_anew(truth)
         if ref not in self.world.server.workloads:
             return
         workload = self.world.server.workloads[ref].workload
