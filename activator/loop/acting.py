@@ -106,6 +106,7 @@ async def sleep(world: World, target: Target, act: Act, save: Callable[[Target, 
         policy = target.policy
         decision, memory = decide(policy, target.memory, seen, world.now())
         target.decided()
+        target.note_work(memory.last_active)  # whatever comes of it
         act = Act(Outcome.HELD, decision, memory, seen, links=links)
         if decision.replicas > target.idle or target.asleep:
             moved = not target.asleep and decision.replicas != scale.replicas

@@ -18,17 +18,14 @@ if TYPE_CHECKING:
 
 async def follow_up(world: World, target: Target, act: Act, now: datetime) -> None:
     """See to what follows a decision that was made at `now`: most of it is the leader's."""
+    await guarding.restore(world, target)
     if target.to_renew:
         target.to_renew = False
-        await guarding.restore(world, target)  # what was missing is told; to commit once more says nothing
         await guarding.renew(world, target)
-    if not world.leads():
+    if target.departed or not world.leads():
         return
     for notice in notices.not_consumed(target, now):
         world.recorder.record(notice)
-    await guarding.restore(world, target)
-    if target.departed:
-        return
     # A changed policy waits for a reading under it, too; a pause, and a count for want of a reading, do not.
     complete = all(lag.complete for lag in target.lags())
     if complete or target.policy.paused or target.memory.fallback is not None:

@@ -2,7 +2,8 @@
 
 - Looks carry on where each group stands (`core.kept_offsets`), and it is written down before a sleep (`keeping`).
 - A look at a sleeper that finds a commit missing commits it, once the group has no members any more. That is the
-  leader's, and outside any wake: the next record finds nothing left to do.
+  leader's, and outside any wake: the next record finds nothing left to do. Of a target that was woken it is any
+  replica's: who has woken it may be gone, and its first process asks before the lease is free.
 - What the group of a sleeper has is committed once more, with a retention of its own, so that it does not expire before
   a wake either (`prolonging`).
 - A wake that comes before that waits for it, five seconds at most. Where nothing is missing it asks nobody anything.
@@ -78,14 +79,21 @@ async def check(world: World, target: Target) -> None:
 
 
 async def restore(world: World, target: Target) -> None:
-    """Commit what a sleeping target's groups lack, where they have no members; what fails has another look."""
-    if not (target.asleep or target.woken):
+    """Commit what the groups of a target lack, where they have no members; what fails has another look.
+
+    The leader's, and of a target that was woken any replica's. But where a group that never committed is to begin, who
+    does not lead may not know: another has pinned it.
+    """
+    leads = world.leads()
+    if not (target.woken or (leads and target.asleep)):
         return
-    for trigger, missing in _missing(target):
-        if not target.tracker(trigger).has_no_members:
+    for trigger, lacking in _missing(target):
+        missing = lacking if leads else tuple(entry for entry in lacking if not entry.pinned)
+        if not missing or not target.tracker(trigger).has_no_members:
             continue
         if _mode(world, target) is OffsetGuard.OBSERVE:
-            _tell_once(world, target, notices.would_commit(target, trigger, missing, world.now()))
+            if leads:
+                _tell_once(world, target, notices.would_commit(target, trigger, missing, world.now()))
         elif is_guarded(world, target):
             try:
                 await _commit(world, target, trigger, missing)

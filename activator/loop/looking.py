@@ -81,6 +81,7 @@ class Looking:
             return None
         if act is None:  # somebody else has done it, or may: look at what there is now
             target.note_work(memory.last_active)
+            await guarding.restore(self._world, target)
             self.later(target)
             return None
         target.memory = act.memory

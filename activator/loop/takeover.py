@@ -69,7 +69,7 @@ def adopt_state(target: Target, kept: TargetState, now: datetime) -> None:
         target.raised_at = min(target.raised_at, now)
     if kept.original_replicas is not None:
         target.original_replicas = kept.original_replicas
-    if not target.asleep and (kept.replicas <= target.idle or kept.phase is Phase.WAKING):
+    if not target.asleep and _was_woken(target, kept):
         # Its first process may still be starting: what its groups lack can be committed until that has joined. It does
         # not wait for the lease, which is the dead one's for longer than a consumer takes to start (seed 8296).
         target.woken = target.to_renew = True
@@ -79,6 +79,16 @@ def adopt_state(target: Target, kept: TargetState, now: datetime) -> None:
     target.episode_id = target.episode_id or kept.episode_id
     target.announced = True
     target.reason, target.message, target.since = kept.reason, kept.message, min(kept.since, now)
+
+
+def _was_woken(target: Target, kept: TargetState) -> bool:
+    """Tell whether an awake target was at idle when its state was written, or had not come up since.
+
+    Without a ready replica it may also be one that is rolled out, or crashes, and has not slept. Of such a group that
+    never commits nothing may be committed: it would begin there for ever after.
+    """
+    is_starting = kept.phase is Phase.WAKING and not any(offsets.pinned for offsets in kept.kept.values())
+    return kept.replicas <= target.idle or is_starting
 
 
 def invalid_state(managed: ManagedWorkload, now: datetime) -> TargetState:

@@ -432,7 +432,8 @@ def _carried_over(before: Sequence[tuple[Trigger, Tracker]], trigger: Trigger) -
     same_log = old.isolation is trigger.isolation
     memory = replace(tracker.memory, kept=kept) if same_log else LagMemory(kept=kept)
     partitions = tracker.lag.partitions if old.partition_limitation == trigger.partition_limitation else None
-    return Tracker(memory, replace(NEVER_READ, partitions=partitions))
+    arrived = sum(each.arrived for _, each in before) if same_log else 0
+    return Tracker(memory, replace(NEVER_READ, partitions=partitions), arrived)
 
 
 def _group(trigger: Trigger) -> tuple[str, str]:

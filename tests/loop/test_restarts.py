@@ -394,45 +394,6 @@ async def test_a_new_leader_leads_once_it_has_read_what_the_last_one_kept() -> N
         assert bed.server.replicas(orders) == 0
 
 
-@pytest.mark.parametrize("lease", ["free", "still held"])
-@pytest.mark.parametrize("written", [False, True], ids=["before-the-wake-is-written-down", "after-it"])
-@pytest.mark.parametrize("policy", ["latest", "earliest"])
-@virtual
-async def test_killed_right_after_a_wake_the_next_process_commits_what_had_expired(
-    policy: str, lease: str, *, written: bool
-) -> None:
-    """The commit that follows a wake never arrives; the woken's first process takes half a minute to start.
-
-    The dead one may hold the lease until after that.
-    """
-    bed = Bed(hpa=False)
-    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="300", offset_reset_policy=policy)
-    async with bed:
-        bed.kafka.produce("orders", 0, 10)
-        await bed.until(900)
-        assert bed.server.replicas(orders) == 0
-        bed.server.pods_become_ready = False
-        bed.kafka.expire("orders")
-        bed.kafka.produce("orders", 0, 3)
-        bed.kafka.slow = 0.5
-        await bed.until_true(lambda: bed.server.replicas(orders) == 1)
-        if written:
-            await bed.until_true(lambda: bed.server.scale_targets[orders][1].replicas == 1)
-        await bed.replica.kill()
-        if lease == "still held":
-            bed.server.lease_holder = bed.replica.identity
-        bed.kafka.slow = 0.0
-        assert bed.kafka.groups["orders"].commits == {}
-        await bed.until(905)
-        bed.start_next()
-        await bed.until(930)
-        assert bed.kafka.groups["orders"].commits == {("orders", 0): 10}
-        assert [notice.reason for notice in bed.recorder.notices] == ["OffsetsRestored"]
-        bed.server.become_ready(orders)
-        await bed.until(935)
-        assert bed.consumed == {"orders": 13}
-
-
 @virtual
 async def test_after_the_loop_broke_every_target_is_looked_at_again() -> None:
     """A mistake of ours in giving one back ends it while the other two are being read; then it is run again."""

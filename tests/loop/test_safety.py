@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from activator.core.model import Outcome, Reason
+import pytest
+
+from activator.core.model import Handover, Outcome, Reason
 from activator.core.naming import ANNOTATION_PREFIX
 from tests.fakes.bed import Bed, ref
 from tests.virtual_time import now, virtual
 
 if TYPE_CHECKING:
-    import pytest
-
-    from activator.core.model import Notice
+    from activator.core.model import Notice, Scale, TargetRef
 
 
 @virtual
@@ -167,9 +168,10 @@ async def test_a_read_that_fails_between_the_deciding_one_and_the_patch_stops_th
         assert bed.server.replicas(orders) == 0
 
 
+@pytest.mark.parametrize("threshold", [None, "11"], ids=["", "another-threshold-meanwhile"])
 @virtual
 async def test_work_that_is_read_on_the_way_to_a_sleep_and_over_before_the_next_look_begins_a_cooldown(
-    monkeypatch: pytest.MonkeyPatch,
+    threshold: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reading that found it stops the sleep, and nobody decides on it: the next one finds it worked off."""
     bed = Bed(hpa=False, records_per_second=0)
@@ -185,6 +187,8 @@ async def test_work_that_is_read_on_the_way_to_a_sleep_and_over_before_the_next_
             await asyncio.sleep(0.5)
             bed.kafka.commit_all("orders", "orders")
             came.append(bed.now_seconds())
+            if threshold is not None:
+                bed.server.annotate(orders, {f"{ANNOTATION_PREFIX}lag-threshold": threshold})
         await save(*state)
 
     monkeypatch.setattr(bed.replica.world.states, "save", slowly)
@@ -193,6 +197,39 @@ async def test_work_that_is_read_on_the_way_to_a_sleep_and_over_before_the_next_
         assert len(came) == 1
         assert bed.server.sent("scale.set", orders) == []
         await bed.until(45)
+        assert bed.server.replicas(orders) == 0
+
+
+@virtual
+async def test_work_that_the_deciding_reading_finds_as_the_lease_runs_out_begins_a_cooldown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """More replicas are no longer ours to give; it is worked off before we lead again."""
+    bed = Bed(hpa=False, records_per_second=0)
+    bed.auto_handoff = Handover.DIRECT
+    orders = bed.deploy(cooldown_period="20", polling_interval="10")
+    get = bed.replica.world.scaler.get
+    came: list[float] = []
+
+    async def slowly(ref: TargetRef) -> Scale:
+        scale = await get(ref)
+        if bed.now_seconds() > 19 and not came:
+            for partition in range(5):
+                bed.kafka.produce("orders", partition, 20)
+            bed.replica.leadership.left = timedelta(0)
+            came.append(bed.now_seconds())
+        return scale
+
+    monkeypatch.setattr(bed.replica.world.scaler, "get", slowly)
+    async with bed:
+        await bed.until(20.5)
+        assert len(came) == 1
+        bed.kafka.commit_all("orders", "orders")
+        await bed.until(22)
+        bed.replica.leadership.left = timedelta(seconds=15)
+        await bed.until(39)
+        assert bed.server.sent("scale.set", orders) == []
+        await bed.until(50)
         assert bed.server.replicas(orders) == 0
 
 

@@ -50,7 +50,7 @@ class Lag:
     scalable: int = 0
     """The part of `known` that asks for replicas (persistent lag left out where the user asked for it)."""
     arrived: int = 0
-    """Offsets by which the ends have moved since the read before: work that may be done already."""
+    """Offsets by which the ends have moved since the last decision: work that may be done already."""
     uncommitted: bool = False
     """Some partition has no commit and the policy is `latest`: the record that wakes it would be skipped."""
     passed: bool = False
