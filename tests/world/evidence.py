@@ -150,6 +150,10 @@ class Witness:
         """Tell whether a process can know how many partitions a target's topic has."""
         return (process, truth.consumers.trigger.topic) in self._read_first
 
+    def had_read(self, process: Process, truth: Truth, at: float) -> bool:
+        """Tell whether a process had read a target's topic before a moment."""
+        return self._read_first.get((process, truth.consumers.trigger.topic), math.inf) < at
+
     def begins_anew(self, truth: Truth) -> None:
         """A target is managed again: what was known of its topic went with the end of its management (seed 8903)."""
         topic = truth.consumers.trigger.topic
@@ -162,7 +166,7 @@ class Witness:
         any target until after it: seed 7699.)
         """
         topic = truth.consumers.trigger.topic
-        return self._read_first.get((process, topic), math.inf) < truth.work_since or any(
+        return self.had_read(process, truth, truth.work_since) or any(
             told.answered_at >= truth.work_since
             for (other, of), told in self._evidence.items()
             if of == topic and other is not process

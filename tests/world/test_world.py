@@ -203,6 +203,7 @@ def test_what_was_kept_awake_without_work_sleeps_as_soon_as_it_may() -> None:
         pytest.param(6576, [3], 7400.0, "strikes 30 offsets-expire", id="offsets-of-one-that-was-made-anew-awake"),
         pytest.param(6148, [8], 16600.0, "strikes 27 rival", id="a-rival-of-which-the-watch-tells-late"),
         pytest.param(6046, None, 9120.0, "t2 0 1 failed", id="which-of-two-equal-patches-was-refused"),
+        pytest.param(2495, [6], 11230.0, "starts wakegate-2 1:00:00", id="the-last-work-of-who-was-there-by-a-moment"),
         pytest.param(7699, [2, 5], 2900.0, "leads wakegate-2", id="work-that-came-before-anything-could-be-listed"),
         pytest.param(8903, [2], 4200.0, "fall back", id="partitions-of-a-target-that-was-not-managed-for-a-while"),
     ],
