@@ -292,16 +292,26 @@ async def test_of_two_replicas_whose_answers_are_lost_the_leader_tells() -> None
         assert told_by == [FOUND_APPLIED]
 
 
-@virtual
-async def test_a_sleep_whose_answer_is_lost_is_watched_until_it_is_known() -> None:
-    """The scale cannot be read either, and no watch tells: a record wakes it all the same."""
+@asynccontextmanager
+async def unanswered_sleep(
+    *, applied: bool = True, watch_lag: timedelta = timedelta(0)
+) -> AsyncIterator[tuple[Bed, TargetRef]]:
+    """The PATCH that puts a target to sleep was sent just now, and its answer will not come."""
     bed = Bed(hpa=False)
     orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="300")
     async with bed:
         await bed.until(19)
-        bed.server.watch_lag = timedelta(seconds=60)
-        bed.server.inject("scale.set", unanswered(), applied=True)
-        await bed.until_true(lambda: bed.server.replicas(orders) == 0)
+        bed.server.watch_lag = watch_lag
+        bed.server.inject("scale.set", unanswered(), applied=applied)
+        await bed.until_true(lambda: bool(bed.server.sent("scale.set")))
+        assert bed.server.replicas(orders) == (0 if applied else 1)
+        yield bed, orders
+
+
+@virtual
+async def test_a_sleep_whose_answer_is_lost_is_watched_until_it_is_known() -> None:
+    """The scale cannot be read either, and no watch tells: a record wakes it all the same."""
+    async with unanswered_sleep(watch_lag=timedelta(seconds=60)) as (bed, orders):
         bed.server.inject("scale.get", unreachable(), times=1)
         await bed.until(bed.now_seconds() + 0.4)  # the first look has found out nothing
         assert orders in bed.replica.tail.joined
@@ -313,12 +323,7 @@ async def test_a_sleep_whose_answer_is_lost_is_watched_until_it_is_known() -> No
 @asynccontextmanager
 async def lease_lost_in_a_sleep(*, applied: bool) -> AsyncIterator[tuple[Bed, TargetRef]]:
     """A target's sleep has no answer, and the lease of who sent it has run out since; nobody else has taken it."""
-    bed = Bed(hpa=False)
-    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="300")
-    async with bed:
-        await bed.until(19)
-        bed.server.inject("scale.set", unanswered(), applied=applied)
-        await bed.until_true(lambda: bool(bed.server.sent("scale.set")))
+    async with unanswered_sleep(applied=applied) as (bed, orders):
         bed.replica.leadership.left = timedelta(0)
         yield bed, orders
 
@@ -402,13 +407,7 @@ async def test_a_wake_that_failed_is_told_by_the_leader() -> None:
 @virtual
 async def test_what_cannot_be_found_out_for_five_minutes_is_given_up() -> None:
     """Neither the scale nor a watch tells: the leader tells that the sleep had no answer, once."""
-    bed = Bed(hpa=False)
-    orders = bed.deploy(partitions=1, cooldown_period="20", polling_interval="300")
-    async with bed:
-        await bed.until(19)
-        bed.server.watch_lag = timedelta(hours=1)
-        bed.server.inject("scale.set", unanswered(), applied=True)
-        await bed.until_true(lambda: bed.server.replicas(orders) == 0)
+    async with unanswered_sleep(watch_lag=timedelta(hours=1)) as (bed, orders):
         bed.server.inject("scale.get", unreachable(), times=10_000)
         lost = (1, 0, Outcome.FAILED, str(unanswered()))
         await bed.until(310)
