@@ -24,7 +24,8 @@ from activator.kafka.client import Connections
 from activator.kafka.commits import KafkaGroupOffsets
 from activator.kafka.lag import KafkaLagReader
 from activator.kafka.tail import KafkaTail
-from tests.fakes.kafka import FakeGroupOffsets, FakeKafka, FakeLagReader, FakeWakeSource
+from tests.fakes.kafka import FakeKafka
+from tests.fakes.kafka_ports import FakeGroupOffsets, FakeLagReader, FakeWakeSource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

@@ -17,7 +17,8 @@ from activator.specs.annotations import parse
 from activator.specs.defaults import AnnotationDefaults
 from activator.web import selector as selectors
 from activator.web.metric_store import InMemoryMetricStore
-from tests.fakes.kafka import FakeGroupOffsets, FakeKafka, FakeLagReader, FakeWakeSource
+from tests.fakes.kafka import FakeKafka
+from tests.fakes.kafka_ports import FakeGroupOffsets, FakeLagReader, FakeWakeSource
 from tests.fakes.kubernetes import (
     HPA_CONTROLLER,
     FakeApiServer,

@@ -25,7 +25,8 @@ from activator.core.model import (
     Unreadable,
 )
 from activator.errors import NotFoundError, UnavailableError, WakegateError
-from tests.fakes.kafka import FakeGroup, FakeGroupOffsets, FakeKafka, FakePartition
+from tests.fakes.kafka import FakeGroup, FakeKafka, FakePartition
+from tests.fakes.kafka_ports import FakeGroupOffsets
 from tests.world.scheduler import seeded_loop
 
 if TYPE_CHECKING:

@@ -332,7 +332,7 @@ class Oracle:
         if phase is not truth.phase:
             truth.phase = phase
             self.journal.note("phase", ref, phase)
-            self.world.entered(ref, phase)
+            self.world.strikes.entered(ref, phase)
         must = truth.must_act and not truth.disturbed
         asleep = truth.asleep
         moved = now - truth.hidden_work_at < truth.policy.polling_interval.total_seconds() + GRACE_SECONDS

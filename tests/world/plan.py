@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from activator.core.model import TargetRef
 from tests.world.faults import FAULTS, Fault, Phase
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ STRIKES = 30
 AIMED_STRIKES = 6
 """Of faults that make one situation each: a new one of them moves no other strike."""
 CLUSTERS = ("kafka-a:9092", "kafka-b:9092")
+
+
+def target_ref(index: int) -> TargetRef:
+    """Return the workload of that number."""
+    return TargetRef("shop", "Deployment", f"t{index}")
 
 
 @dataclass(frozen=True, slots=True)

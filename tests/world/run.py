@@ -12,34 +12,26 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
-from activator.core.model import GroupState, IsolationLevel, TargetRef, TraceIds
-from activator.errors import UnavailableError
-from activator.loop import Activator
-from activator.loop import World as LoopWorld
+from activator.core.model import GroupState, TargetRef, TraceIds
 from activator.web import selector as selectors
-from activator.web.metric_store import InMemoryMetricStore
-from tests.fakes.kubernetes import FakeStateStore
 from tests.world.actors import Consumers, HpaController
-from tests.world.faults import FAULTS, Phase, Scope, nothing
+from tests.world.author import Author
 from tests.world.journal import Journal, Violation
-from tests.world.kafka import FIRST_OFFSET, GroupOffsets, Logs, Reader, Tail
-from tests.world.kubernetes import ApiServer, Catalog, Election, Handoff, Scaler, parsed
+from tests.world.kafka import FIRST_OFFSET, Logs, Tail
+from tests.world.kubernetes import ApiServer, parsed
 from tests.world.oracle import Oracle
-from tests.world.plan import CALM_SECONDS, CLUSTERS, END_SECONDS, Plan, Strike, TargetPlan
-from tests.world.scheduler import START, Process, SeededLoop, seeded_loop
+from tests.world.plan import CALM_SECONDS, CLUSTERS, END_SECONDS, Plan, TargetPlan, target_ref
+from tests.world.scheduler import Process, SeededLoop, seeded_loop
+from tests.world.strikes import Strikes
 from tests.world.truth import Truth
+from tests.world.wakegate import Wakegate
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
+    from collections.abc import Iterator
 
-    from activator.core.model import Fact, Push
     from activator.web.selector import Selector
-    from tests.world.kubernetes import Trouble
-    from tests.world.standing import Standing
 
-NAMESPACE = "shop"
 LAST_RECORD_SECONDS = 60.0
 """So long before the end a last record arrives on every topic."""
 QUIET_SECONDS = 600.0
@@ -63,163 +55,10 @@ class Result:
     lines: tuple[str, ...] = ()
 
 
-class Wakegate:
-    """One process of wakegate, wired as wiring.py wires it."""
-
-    def __init__(self, world: World, name: str, clock_offset: timedelta) -> None:
-        self.world = world
-        self.process = Process(name, clock_offset, on_death=self._dies)
-        self._start = START + clock_offset
-        self._told = (0.0, self._start)
-        dice = random.Random(f"{world.plan.seed}/{name}")  # noqa: S311 - replayed, not secret
-        self.metrics = InMemoryMetricStore()
-        self.catalog = Catalog(world.server, self.process, dice)
-        self.election = Election(world.server, self.process, self.now)
-        self.tail = Tail(self.process, world.clusters, self, self.now, dice)
-        offsets = GroupOffsets(self.process, world.clusters, world.oracle.witness)
-        self.activator = Activator(
-            LoopWorld(
-                catalog=self.catalog,
-                reader=Reader(self.process, world.clusters, world.oracle.witness),
-                wakes=self.tail,
-                scaler=Scaler(world.server, self.process),
-                handoff=Handoff(world.server, self.process, self.catalog),
-                leadership=self.election,
-                metrics=self.metrics,
-                states=FakeStateStore(world.server, name),
-                recorder=self,
-                group_offsets=offsets,
-                background_offsets=offsets,
-                now=self.now,
-                new_ids=world.new_ids,
-                parse=lambda annotations, _: parsed(annotations),
-            )
-        )
-
-        self.catalog.rivals_changed = self.activator.look
-
-    def now(self) -> datetime:
-        """Tell the time as this process has it."""
-        elapsed = self.world.loop.time()
-        if self._told[0] != elapsed:
-            self._told = (elapsed, self._start + timedelta(seconds=elapsed))
-        return self._told[1]
-
-    def push(self, push: Push) -> None:
-        """Hand a push of the tail on."""
-        self.activator.push(push)
-
-    def record(self, fact: Fact) -> None:
-        """Hand what is recorded on to the oracle."""
-        self.world.oracle.recorded(self.process, fact)
-
-    def _dies(self) -> None:
-        self.world.journal.note("dies", self.process.name)
-        self.world.oracle.process_dies()
-
-    async def run(self) -> None:
-        """Run as wiring does."""
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.election.run())
-                tasks.create_task(self._manage())
-                tasks.create_task(self.activator.run())
-        except Exception as error:  # noqa: BLE001 - whatever ends a process is what is looked for
-            self.world.journal.violation("broke", f"{self.process.name}: {error!r}")
-
-    async def _manage(self) -> None:
-        with contextlib.suppress(UnavailableError):
-            await self.activator.restore()
-        await self.catalog.run(self.activator)
-
-
-@dataclass(eq=False)
-class Hit:
-    """A strike that strikes now."""
-
-    world: World
-    strike: Strike
-    ref: TargetRef
-    consumers: Consumers
-    dice: random.Random
-    phase: Phase
-    """Of its target, as it strikes."""
-
-    def strikes(self) -> None:
-        """Count it."""
-        self.world.journal.strikes[self.strike.fault, self.phase] += 1
-
-    @property
-    def logs(self) -> Logs:
-        """The cluster of its target."""
-        return self.consumers.logs
-
-    @property
-    def reads_committed(self) -> bool:
-        """Its consumers do not see open transactions."""
-        return self.consumers.isolation is IsolationLevel.READ_COMMITTED
-
-    def partition(self) -> tuple[str, int]:
-        """Draw a partition of its topic."""
-        topic = self.consumers.trigger.topic
-        return topic, self.dice.randrange(max(1, len(self.logs.topics.get(topic, ()))))
-
-    @property
-    def standing(self) -> Standing:
-        """Where its consumers must go on."""
-        return self.world.oracle.truths[self.ref].standing
-
-    @property
-    def asleep(self) -> bool:
-        """It is at idle."""
-        return self.world.oracle.truths[self.ref].asleep
-
-    def trouble(self, trouble: Trouble) -> Callable[[], None]:
-        """Let requests to the API server meet it, and return how to end that."""
-        troubles = self.world.server.troubles
-        troubles.append(trouble)
-        return lambda: troubles.remove(trouble)
-
-    def hides_work(self) -> None:
-        """There may be work now without a record that arrives: only a poll finds it."""
-        self.world.oracle.truths[self.ref].hidden_work_at = seeded_loop().time()
-        self.world.oracle.touch(self.ref)
-
-    def tempt(self, share: float) -> None:
-        """Give it work after a share of its time: that nothing may be done shows where there is something to do."""
-        records = 1 + self.consumers.trigger.activation_lag_threshold
-        after = share * self.strike.lasts_seconds
-        seeded_loop().later(after, self.world.produce, self.ref, self.partition()[1], records)
-
-    def tempt_a_sleeper(self) -> None:
-        """Let a record come for some target that sleeps."""
-        truths = self.world.oracle.truths.items()
-        if sleepers := [ref for ref, truth in truths if truth.phase is Phase.ASLEEP]:
-            ref = self.dice.choice(sleepers)
-            self.world.produce(ref, 0, 1 + self.world.consumers[ref].trigger.activation_lag_threshold)
-
-    def write(self, replicas: int, manager: str) -> bool:
-        """Write spec.replicas as somebody; returns whether that changes it."""
-        server = self.world.server
-        changes = self.ref in server.workloads and not server.down and server.replicas(self.ref) != replicas
-        if changes:
-            server.scale(self.ref, replicas, manager=manager)
-        return changes
-
-
 @cache
 def _selector(name: str) -> Selector:
     """Of the metrics of one Deployment, as its HPA asks for them."""
     return selectors.parse(f"wakegate.dev/target=deployment-{name}")
-
-
-@dataclass
-class Armed:
-    """A strike that waits for its target's phase."""
-
-    strike: Strike
-    dice: random.Random
-    struck: bool = False
 
 
 class World:
@@ -243,13 +82,10 @@ class World:
         self.processes: list[Wakegate] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._identities = 0
-        self._put_away: dict[TargetRef, dict[str, str]] = {}
-        self._written: dict[tuple[TargetRef, str], list[str | None]] = {}
-        """What strikes under way have written into an annotation, after what its author wrote."""
         self._ids = 0
-        self._armed: dict[tuple[TargetRef, Phase], list[Armed]] = {}
-        self._disturbed_at: dict[Process, float] = {}
         self.hpa = HpaController(self)
+        self.author = Author(self.server, self.oracle)
+        self.strikes = Strikes(self)
         for target in plan.targets:
             self._deploy(target)
 
@@ -261,7 +97,7 @@ class World:
         return TraceIds(trace_id or f"{self._ids:032x}", f"{self._ids:016x}")
 
     def _deploy(self, target: TargetPlan) -> None:
-        ref = TargetRef(NAMESPACE, "Deployment", target.name)
+        ref = target_ref(target.index)
         annotations = dict(target.annotations)
         policy, problems = parsed(annotations)
         assert policy is not None, problems
@@ -335,61 +171,6 @@ class World:
         consumers.scaled()
         self.oracle.touch(ref)
 
-    def unmanage(self, ref: TargetRef) -> Callable[[], None] | None:
-        """Take the annotations away; returns how to put them back, None where they are away already."""
-        stored = self.server.workloads.get(ref)
-        if stored is None or ref in self._put_away:
-            return None
-        self._put_away[ref] = dict(stored.annotations)
-        self.oracle.left(ref)
-        self.server.unannotate(ref)
-
-        def back() -> None:
-            self.oracle.came_back(ref)
-            written = self._put_away.pop(ref)
-            if ref in self.server.workloads:
-                self.server.annotate(ref, written)
-
-        return back
-
-    def annotation(self, ref: TargetRef, key: str) -> str | None:
-        """Return what the user wants an annotation to be, also while all are away."""
-        stored = self.server.workloads.get(ref)
-        written = self._put_away.get(ref, stored.annotations if stored else {})
-        return written.get(key)
-
-    def annotate(self, ref: TargetRef, key: str, value: str | None) -> None:
-        """Write an annotation, or take it away; while all are away, only once they are back.
-
-        A mistake that is corrected while they are away would else come back with them.
-        """
-        if ref in self._put_away:
-            written = {**self._put_away[ref], key: value}
-            self._put_away[ref] = {name: text for name, text in written.items() if text is not None}
-        elif ref in self.server.workloads:
-            self.server.annotate(ref, {key: value})
-
-    def annotate_for_a_while(self, ref: TargetRef, key: str, value: str | None) -> Callable[[], bool]:
-        """Write an annotation; returns how to end that, which tells whether nobody else has written it meanwhile.
-
-        Of two who write one annotation, the second must not put back for good what the first wrote for a while.
-        """
-        written = self._written.setdefault((ref, key), [self.annotation(ref, key)])
-        written.append(value)
-        self.annotate(ref, key, value)
-
-        def end() -> bool:
-            written.reverse()
-            written.remove(value)  # the newest of its kind; the author's own stands last
-            written.reverse()
-            self.annotate(ref, key, written[-1])
-            if len(written) > 1:
-                return False
-            del self._written[ref, key]
-            return True
-
-        return end
-
     # -------------------------------------------------------------------------------------------------- processes
 
     def running(self) -> list[Wakegate]:
@@ -427,61 +208,6 @@ class World:
             for wakegate in self.running()
         )
 
-    # ---------------------------------------------------------------------------------------------------- strikes
-
-    def entered(self, ref: TargetRef, phase: Phase) -> None:
-        """A target is in another phase: what has waited for that strikes."""
-        for armed in self._armed.pop((ref, phase), []):
-            self._strike_soon(armed)
-
-    def _arm(self, armed: Armed) -> None:
-        """From now on a strike waits for its phase."""
-        ref = TargetRef(NAMESPACE, "Deployment", f"t{armed.strike.target}")
-        if self.loop.time() > END_SECONDS - CALM_SECONDS - armed.strike.lasts_seconds:
-            return
-        if self.oracle.truths[ref].phase is armed.strike.phase:
-            self._strike_soon(armed)
-        else:
-            self._armed.setdefault((ref, armed.strike.phase), []).append(armed)
-
-    def _strike_soon(self, armed: Armed) -> None:
-        delay = armed.strike.delay_seconds * (0.04 if armed.strike.phase is Phase.FALLING else 10.0)
-        self.loop.later(delay, self._strike, armed)
-
-    def _strike(self, armed: Armed) -> None:
-        strike, fault = armed.strike, FAULTS[armed.strike.fault]
-        ref = TargetRef(NAMESPACE, "Deployment", f"t{strike.target}")
-        phase = self.oracle.truths[ref].phase
-        late = self.loop.time() > END_SECONDS - CALM_SECONDS - strike.lasts_seconds
-        if late or phase not in fault.phases:
-            self._arm(armed)
-            return
-        consumers = self.consumers[ref]
-        self.journal.note("strikes", strike.index, strike.fault, ref, phase, f"{strike.lasts_seconds:.3f}")
-        concerned = self._concerned(fault.scope, ref)
-        for other in concerned:
-            self.oracle.disturb(other, fault.scope)
-        hit = Hit(self, strike, ref, consumers, armed.dice, phase)
-        end = fault.begin(hit)
-        if end is not nothing:
-            hit.strikes()
-        over_at_once = end is None or end is nothing
-        self.loop.later(0.0 if over_at_once else strike.lasts_seconds, self._end, armed, end, concerned)
-
-    def _end(self, armed: Armed, end: Callable[[], None] | None, concerned: list[TargetRef]) -> None:
-        self.journal.note("ends", armed.strike.index, armed.strike.fault)
-        if end is not None:
-            end()
-        for ref in concerned:
-            self.oracle.calm(ref, FAULTS[armed.strike.fault].scope)
-
-    def _concerned(self, scope: Scope, ref: TargetRef) -> list[TargetRef]:
-        if scope in {Scope.ALL, Scope.LEASE}:
-            return list(self.consumers)
-        if scope is Scope.CLUSTER:
-            return [other for other, found in self.consumers.items() if found.logs is self.consumers[ref].logs]
-        return [ref] if scope is Scope.TARGET else []
-
     # ---------------------------------------------------------------------------------------------------- the run
 
     async def run(self) -> None:
@@ -489,9 +215,7 @@ class World:
         for _ in range(self.plan.replicas):
             self.start_process()
         self.hpa.start()
-        for strike in self.plan.strikes:
-            dice = random.Random(f"{self.plan.seed}/hit/{strike.index}")  # noqa: S311
-            self.loop.later(strike.at, self._arm, Armed(strike, dice))
+        self.strikes.begin(self.plan)
         self.loop.later(END_SECONDS - LAST_RECORD_SECONDS - QUIET_SECONDS, self.oracle.begin_quiet)
         self.loop.later(END_SECONDS - LAST_RECORD_SECONDS, self._last_records)
         self._check_looks()

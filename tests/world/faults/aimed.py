@@ -15,7 +15,7 @@ from tests.world.scheduler import PROCESS, Process, seeded_loop
 if TYPE_CHECKING:
     from activator.ports import TopicPartition
     from tests.world.plan import TargetPlan
-    from tests.world.run import Hit
+    from tests.world.strikes import Hit
 
 LIES_IN_A_ROW = 2
 """The second is believed, because it agrees with the first; before a sleep there is a third look."""
@@ -187,7 +187,7 @@ def _annotations_are_removed_before_a_sleep_is_answered(hit: Hit) -> End:
 
     def remove() -> None:
         answered()
-        back.append(hit.world.unmanage(hit.ref))
+        back.append(hit.world.author.unmanage(hit.ref))
 
     seeded_loop().later(hit.dice.uniform(0.3, 1.5), remove)
 

@@ -11,7 +11,7 @@ from tests.world.kubernetes import Trouble, conflict_of
 from tests.world.scheduler import seeded_loop
 
 if TYPE_CHECKING:
-    from tests.world.run import Hit
+    from tests.world.strikes import Hit
 
 
 @fault("api", Scope.ALL, lasts=(5, 120))

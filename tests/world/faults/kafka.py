@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from activator.ports import TopicPartition
     from tests.world.plan import TargetPlan
-    from tests.world.run import Hit
+    from tests.world.strikes import Hit
 
 
 COMMITS_STAY = 0.5

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tests.world.plan import TargetPlan
-    from tests.world.run import Hit
+    from tests.world.strikes import Hit
 
 
 class Phase(StrEnum):

@@ -12,7 +12,7 @@ from tests.world.scheduler import seeded_loop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.world.run import Hit
+    from tests.world.strikes import Hit
 
 
 @fault("world", Scope.TARGET, frozenset({Phase.ASLEEP, Phase.WAKING}), lasts=(60, 450))
@@ -94,7 +94,7 @@ def _workload_is_recreated(hit: Hit) -> None:
 
 
 def _annotation(hit: Hit, name: str, value: str | None) -> Callable[[], bool]:
-    return hit.world.annotate_for_a_while(hit.ref, ANNOTATION_PREFIX + name, value)
+    return hit.world.author.annotate_for_a_while(hit.ref, ANNOTATION_PREFIX + name, value)
 
 
 def _user_edit(hit: Hit, name: str, value: str) -> End:
@@ -186,7 +186,7 @@ def _rival(hit: Hit) -> End:
 @fault("user", Scope.TARGET, lasts=(5, 240))
 def _annotations_are_removed(hit: Hit) -> End | None:
     """The target is managed no more, and then again."""
-    return hit.world.unmanage(hit.ref) or nothing
+    return hit.world.author.unmanage(hit.ref) or nothing
 
 
 @fault("user", Scope.ALL, frozenset({Phase.ASLEEP}), lasts=(60, 240))
@@ -195,7 +195,7 @@ def _annotations_are_removed_after_an_upgrade(hit: Hit) -> End | None:
     for wakegate in hit.world.running():
         hit.world.replace(wakegate)
     back: list[End | None] = []
-    seeded_loop().later(20.0, lambda: back.append(hit.world.unmanage(hit.ref)))
+    seeded_loop().later(20.0, lambda: back.append(hit.world.author.unmanage(hit.ref)))
 
     def end() -> None:
         for over in back:
