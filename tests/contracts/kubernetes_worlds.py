@@ -20,14 +20,8 @@ from activator.kubernetes.lease import LeaseElection, LeaseTimes
 from activator.kubernetes.resources import Resources
 from activator.kubernetes.scale import KubernetesScaler
 from activator.kubernetes.scale_targets import ScaleTargetStore
-from tests.fakes.kubernetes import (
-    FakeApiServer,
-    FakeCatalog,
-    FakeHandoff,
-    FakeLeadership,
-    FakeScaler,
-    FakeStateStore,
-)
+from tests.fakes.api_server import FakeApiServer
+from tests.fakes.kubernetes import FakeCatalog, FakeHandoff, FakeLeadership, FakeScaler, FakeStateStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

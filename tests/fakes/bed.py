@@ -17,18 +17,11 @@ from activator.specs.annotations import parse
 from activator.specs.defaults import AnnotationDefaults
 from activator.web import selector as selectors
 from activator.web.metric_store import InMemoryMetricStore
+from tests.fakes.api_server import HPA_CONTROLLER, FakeApiServer
 from tests.fakes.kafka import FakeKafka
 from tests.fakes.kafka_ports import FakeGroupOffsets, FakeLagReader, FakeWakeSource
-from tests.fakes.kubernetes import (
-    HPA_CONTROLLER,
-    FakeApiServer,
-    FakeCatalog,
-    FakeHandoff,
-    FakeLeadership,
-    FakeRecorder,
-    FakeScaler,
-    FakeStateStore,
-)
+from tests.fakes.kubernetes import FakeCatalog, FakeHandoff, FakeLeadership, FakeScaler, FakeStateStore
+from tests.fakes.recorder import FakeRecorder
 from tests.virtual_time import now
 
 if TYPE_CHECKING:

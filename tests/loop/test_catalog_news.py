@@ -9,8 +9,8 @@ from activator.core.model import Phase, Reason
 from activator.core.naming import ANNOTATION_PREFIX
 from activator.errors import SpecError
 from activator.loop import acting
+from tests.fakes.api_server import server_error
 from tests.fakes.bed import Bed
-from tests.fakes.kubernetes import server_error
 from tests.virtual_time import virtual
 
 

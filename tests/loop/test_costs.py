@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from activator.core.model import Evaluation, GroupState, Outcome
 from activator.loop.activator import ACTS_AT_ONCE, FOLLOW_UPS_AT_ONCE, LOOKS_A_TURN
 from activator.loop.next_look import COMPANY
+from tests.fakes.api_server import conflict, too_many_requests, unanswered
 from tests.fakes.bed import Bed, ref
 from tests.fakes.bed import orders as orders_of
 from tests.fakes.kafka import FakeKafka
-from tests.fakes.kubernetes import conflict, too_many_requests, unanswered
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:

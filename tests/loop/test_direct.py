@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from activator.core.model import Handover, Outcome, Reason, ScaledObject
+from tests.fakes.api_server import conflict, unreachable
 from tests.fakes.bed import Bed, Replica, ref
-from tests.fakes.kubernetes import conflict, unreachable
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:

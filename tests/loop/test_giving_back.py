@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from activator.core.model import OnRelease, Phase, Policy, TargetState
 from activator.loop import give_back_all
 from activator.loop.releasing import Release
+from tests.fakes.api_server import unreachable
 from tests.fakes.bed import Bed, Replica
-from tests.fakes.kubernetes import unreachable
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:

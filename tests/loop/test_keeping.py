@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from activator.core.model import Phase, TargetState
 from activator.loop.keeping import AT_ONCE, Keeper
+from tests.fakes.api_server import denied
 from tests.fakes.bed import Bed
-from tests.fakes.kubernetes import denied
 from tests.virtual_time import START, virtual
 
 if TYPE_CHECKING:

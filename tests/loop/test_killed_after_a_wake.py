@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.core.model import GroupState, Handover
+from tests.fakes.api_server import server_error
 from tests.fakes.bed import Bed, Replica
-from tests.fakes.kubernetes import server_error
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fakes.api_server import server_error
 from tests.fakes.bed import Bed, ref
 from tests.fakes.bed import orders as orders_of
 from tests.fakes.kafka import FakeKafka
-from tests.fakes.kubernetes import server_error
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 
 from activator.core.model import Outcome, Reason
 from activator.core.naming import ANNOTATION_PREFIX, FIELD_MANAGER
+from tests.fakes.api_server import conflict
 from tests.fakes.bed import Bed
-from tests.fakes.kubernetes import conflict
 from tests.virtual_time import virtual
 
 

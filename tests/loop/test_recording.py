@@ -12,7 +12,7 @@ import pytest
 from activator.core.model import Departed, TargetRef
 from activator.loop.backlog import LONGEST_SECONDS, Backlog
 from activator.loop.recording import PatientRecorder
-from tests.fakes.kubernetes import FakeRecorder
+from tests.fakes.recorder import FakeRecorder
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:

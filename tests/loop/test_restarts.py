@@ -13,8 +13,8 @@ from activator.core.naming import ANNOTATION_PREFIX
 from activator.loop.takeover import adopt_state
 from activator.web import selector as selectors
 from activator.wiring.parts import supervise
+from tests.fakes.api_server import denied, server_error
 from tests.fakes.bed import Bed
-from tests.fakes.kubernetes import denied, server_error
 from tests.virtual_time import now, virtual
 
 if TYPE_CHECKING:

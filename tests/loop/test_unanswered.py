@@ -11,8 +11,8 @@ import pytest
 
 from activator.core.model import APPLIED_OK, FOUND_APPLIED, Outcome, Reason
 from activator.core.naming import ANNOTATION_PREFIX
+from tests.fakes.api_server import conflict_with_ourselves, server_error, unanswered, unreachable
 from tests.fakes.bed import Bed
-from tests.fakes.kubernetes import conflict_with_ourselves, server_error, unanswered, unreachable
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from activator.core.model import GroupState, IsolationLevel, OffsetReset
 from activator.core.naming import metric_name
-from tests.fakes.kubernetes import HPA_CONTROLLER
+from tests.fakes.api_server import HPA_CONTROLLER
 from tests.world.scheduler import seeded_loop
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from activator.core.model import TargetRef, Trigger, Workload
     from activator.ports import TopicPartition
+    from tests.fakes.api_server import StoredHpa
     from tests.fakes.kafka import FakeGroup, FakePartition
-    from tests.fakes.kubernetes import StoredHpa
     from tests.world.kafka import Logs
     from tests.world.plan import TargetPlan
     from tests.world.run import World

@@ -14,7 +14,8 @@ from activator.errors import ConflictError, UnavailableError, WakegateError
 from activator.ports import HandoffView, ManagedWorkload
 from activator.specs.annotations import parse
 from activator.specs.defaults import AnnotationDefaults
-from tests.fakes.kubernetes import FakeApiServer, FakeHandoff, FakeScaler, StoredHpa, StoredWorkload
+from tests.fakes.api_server import FakeApiServer, StoredHpa, StoredWorkload
+from tests.fakes.kubernetes import FakeHandoff, FakeScaler
 from tests.world.scheduler import PROCESS, seeded_loop
 
 if TYPE_CHECKING:

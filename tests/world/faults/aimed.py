@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.fakes.kubernetes import server_error, unreachable
+from tests.fakes.api_server import server_error, unreachable
 from tests.world.faults.api_server import back_in_time
 from tests.world.faults.kafka import expire, kafka_error, trim, truth_again
 from tests.world.faults.table import FALLING_ASLEEP, End, Phase, Scope, anyone, fault, nothing

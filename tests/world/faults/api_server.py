@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tests.fakes.kubernetes import server_error, too_many_requests, unanswered
+from tests.fakes.api_server import server_error, too_many_requests, unanswered
 from tests.world.faults.table import End, Scope, fault, nothing
 from tests.world.kubernetes import Trouble, conflict_of
 from tests.world.scheduler import seeded_loop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from tests.fakes.kubernetes import unreachable
+from tests.fakes.api_server import unreachable
 from tests.world.faults.table import AWAKE, EMPTY_GROUP, FALLING_ASLEEP, End, Phase, Scope, fault, nothing
 from tests.world.kafka import READ_SECONDS
 from tests.world.kubernetes import Trouble

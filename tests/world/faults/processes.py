@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from tests.fakes.kubernetes import unreachable
+from tests.fakes.api_server import unreachable
 from tests.world.faults.table import End, Scope, fault
 from tests.world.kubernetes import Trouble
 from tests.world.scheduler import seeded_loop

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from activator.core.naming import ANNOTATION_PREFIX
-from tests.fakes.kubernetes import HPA_CONTROLLER
+from tests.fakes.api_server import HPA_CONTROLLER
 from tests.world.faults.table import AWAKE, End, Phase, Scope, fault, nothing
 from tests.world.scheduler import seeded_loop
 

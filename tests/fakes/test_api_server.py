@@ -10,7 +10,8 @@ import pytest
 from activator.core.model import Policy, TargetRef
 from activator.errors import UnavailableError
 from tests.contracts.kubernetes_worlds import Listener
-from tests.fakes.kubernetes import FakeApiServer, FakeCatalog, FakeScaler, server_error, too_many_requests
+from tests.fakes.api_server import FakeApiServer, server_error, too_many_requests
+from tests.fakes.kubernetes import FakeCatalog, FakeScaler
 from tests.virtual_time import virtual
 
 ORDERS = TargetRef("shop", "Deployment", "orders")
