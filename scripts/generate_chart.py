@@ -190,6 +190,9 @@ def _role(document: str) -> str:
         place = ""
     else:
         place = "  namespace: {{ .Release.Namespace }}\n"
+    if parsed["metadata"].get("namespace") == "kube-system":  # as overlays/namespaced: each of several has its own
+        several = "{{ if .Values.rbac.namespaced }}-{{ .Release.Namespace }}{{ end }}"
+        text = re.sub(rf"^  name: {name}$", f"  name: {name}{several}", text, count=1, flags=re.MULTILINE)
     labels = '  labels:\n    {{- include "wakegate.labels" . | nindent 4 }}\n'
     text = re.sub(r"^  labels:\n(?:    .*\n)+", lambda _: place + labels, text, flags=re.MULTILINE)
     return re.sub(

@@ -114,7 +114,7 @@ def front_proxy(facts: Facts) -> Verdict:
             "the metrics API cannot know the API server, and no Pod becomes ready",
             f"{facts.account} may not {FRONT_PROXY}",
             fix="an administrator applies RoleBinding kube-system/wakegate-front-proxy-reader, which is part of every "
-            "overlay",
+            "overlay (of namespaced: wakegate-front-proxy-reader-NAMESPACE)",
         )
     return ok("the certificate of the API server's front proxy may be read")
 

@@ -112,8 +112,8 @@ def _diagnosis(facts: Facts, reason: str, message: str) -> tuple[str, Verdict]:
         return "port", fail(
             "the metrics API refuses the API server",
             message,
-            fix="see that RoleBinding kube-system/wakegate-front-proxy-reader is there and that kube-apiserver has "
-            "--proxy-client-cert-file",
+            fix="see that RoleBinding kube-system/wakegate-front-proxy-reader (of overlay namespaced: "
+            "wakegate-front-proxy-reader-NAMESPACE) is there and that kube-apiserver has --proxy-client-cert-file",
         )
     cause = "the port is closed to the control plane" if _CLOSED.search(message) else "it gives no good answer"
     return "port", fail(

@@ -1,14 +1,15 @@
 """Whether KEDA, or OpenShift's Custom Metrics Autoscaler, is alive in this cluster.
 
-By two signs: the external metrics API is served by it and available, or its Lease is renewed. What an uninstalled one
-left behind (an APIService that leads nowhere, a Lease that nobody renews) is none. Who may not look (rights in one
-namespace alone) takes it for live: WAKEGATE_KEDA says otherwise.
+By two signs: the external metrics API is served by it and available, or its Lease is renewed, in whatever namespace it
+was installed. What an uninstalled one left behind (an APIService that leads nowhere, a Lease that nobody renews) is
+none. Who may not look (rights in one namespace alone) takes it for live: WAKEGATE_KEDA says otherwise.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,11 @@ from activator.kubernetes.api_service import PATH as API_SERVICE_PATH
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from activator.kubernetes.client import KubernetesClient
+    from activator.kubernetes.client import Document, KubernetesClient
 
-LEASE = "operator.keda.sh"
-NAMESPACES = ("keda", "openshift-keda")
-"""Where its operator is installed by its own instructions; the namespace of its APIService is looked at as well."""
+LEASES = paths.collection("coordination.k8s.io/v1", "leases")
+OF_ITS_OPERATOR = {"fieldSelector": "metadata.name=operator.keda.sh"}
+"""With this selector a right by resourceNames is enough to list, over all namespaces."""
 RENEWED_WITHIN = timedelta(seconds=60)
 LOOK_SECONDS = 10.0
 GONE_AFTER_LOOKS = 6
@@ -70,32 +71,22 @@ class KedaPresence:
         self._live = live
 
     async def _has_a_sign(self) -> bool:
-        namespace, available = await self._api_service()
-        if available:
+        if await self._serves_metrics():
             return True
-        candidates = dict.fromkeys([*([namespace] if namespace else []), *NAMESPACES])
-        for place in candidates:
-            if await self._renewed(place):
-                return True
-        return False
+        async with aclosing(self._client.list_pages(LEASES, OF_ITS_OPERATOR)) as pages:
+            return any([self._is_renewed(lease) async for page in pages for lease in page["items"]])
 
-    async def _api_service(self) -> tuple[str, bool]:
-        """Return the namespace of KEDA's metrics adapter, and whether it is available."""
+    async def _serves_metrics(self) -> bool:
+        """Tell whether the external metrics API is KEDA's, and available."""
         try:
             document = await self._client.get(API_SERVICE_PATH)
         except NotFoundError:
-            return "", False
+            return False
         service = (document.get("spec") or {}).get("service") or {}
-        if "keda" not in service.get("name", ""):
-            return "", False
         conditions = (document.get("status") or {}).get("conditions") or []
         available = any(entry["type"] == "Available" and entry["status"] == "True" for entry in conditions)
-        return service.get("namespace", ""), available
+        return available and "keda" in service.get("name", "")
 
-    async def _renewed(self, namespace: str) -> bool:
-        try:
-            lease = await self._client.get(paths.member("coordination.k8s.io/v1", "leases", namespace, LEASE))
-        except NotFoundError:
-            return False
+    def _is_renewed(self, lease: Document) -> bool:
         renewed = (lease.get("spec") or {}).get("renewTime")
         return isinstance(renewed, str) and self._now() - datetime.fromisoformat(renewed) < RENEWED_WITHIN

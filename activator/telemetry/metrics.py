@@ -163,18 +163,24 @@ class OutsideCollector(Collector):
     Args:
         watched: yields cluster, way and number of partitions that the tail watches.
         events_dropped: tells how many Kubernetes Events were given up.
+        leads: tells whether this replica holds the Lease.
     """
 
     def __init__(
-        self, watched: Callable[[], Iterable[tuple[str, str, int]]], events_dropped: Callable[[], int]
+        self,
+        watched: Callable[[], Iterable[tuple[str, str, int]]],
+        events_dropped: Callable[[], int],
+        leads: Callable[[], bool],
     ) -> None:
         self._watched = watched
         self._events_dropped = events_dropped
+        self._leads = leads
 
     def describe(self) -> Iterator[Metric]:
         """Name the metrics without samples."""
         yield self._partitions()
         yield CounterMetricFamily(table.EVENTS_DROPPED.name, table.EVENTS_DROPPED.doc)
+        yield GaugeMetricFamily(table.LEADER.name, table.LEADER.doc)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics with their samples."""
@@ -183,6 +189,7 @@ class OutsideCollector(Collector):
             partitions.add_metric((cluster, way), number)
         yield partitions
         yield CounterMetricFamily(table.EVENTS_DROPPED.name, table.EVENTS_DROPPED.doc, value=self._events_dropped())
+        yield GaugeMetricFamily(table.LEADER.name, table.LEADER.doc, value=float(self._leads()))
 
     @staticmethod
     def _partitions() -> GaugeMetricFamily:

@@ -144,6 +144,11 @@ EVENTS_DROPPED = Fixed(
     (),
     "counter",
 )
+LEADER = Fixed(
+    "wakegate_leader",
+    "1 where this replica holds the Lease: it puts to sleep, writes HPAs and tells of each target; 0 where it waits.",
+    (),
+)
 BUILD_INFO = Fixed("wakegate_build_info", "Always 1; what runs.", ("version", "python_version"))
 
 COUNTED = (
@@ -227,7 +232,7 @@ OF_TARGETS = (
 )
 
 _TARGET_LABELS = ("namespace", "kind", "name")
-METRICS = (*COUNTED, *PER_TARGET, *OF_TARGETS, WATCHED, EVENTS_DROPPED, BUILD_INFO)
+METRICS = (*COUNTED, *PER_TARGET, *OF_TARGETS, WATCHED, EVENTS_DROPPED, LEADER, BUILD_INFO)
 """Everything that is documented."""
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from activator.core.model import TargetRef
-from activator.errors import ConflictError, NotFoundError, UnavailableError
+from activator.errors import ConflictError, NotFoundError, UnavailableError, WakegateError
 from activator.kafka.client import Connections
 from activator.kafka.connection import no_credentials
 from activator.kafka.tail import KafkaTail
@@ -22,14 +22,17 @@ from activator.wiring.cluster import Cluster, process_identity, scaled_object_ta
 from activator.wiring.parts import Clock, Pushes, observability, running
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import AsyncIterator, Collection
     from datetime import timedelta
 
     from activator.kubernetes.scaled_objects import ScaledObjects
+    from activator.ports import Scaler
     from activator.settings import Settings
 
 LAST_EVENTS_SECONDS = 5.0
 LOOK_SECONDS = 0.2
+CONFLICT_SECONDS = 0.1
+"""Before it is looked again, where somebody else has written meanwhile."""
 FINALIZER_SECONDS = 20.0
 """How long may be tried to take the finalizers away."""
 
@@ -41,7 +44,8 @@ async def release(settings: Settings, deployment: tuple[str, str] | None, within
 
     Args:
         settings: as for `run`; the Lease is taken, so that no other replica acts meanwhile.
-        deployment: namespace and name of the Deployment that runs wakegate: put to zero first, or it would go on.
+        deployment: namespace and name of the Deployment that runs wakegate: put to zero first, or it would go on; put
+            back where giving back fails, or nobody would wake what still sleeps.
         within: how long all of it may take.
 
     Raises:
@@ -55,9 +59,8 @@ async def release(settings: Settings, deployment: tuple[str, str] | None, within
         exits.push_async_callback(client.close)
         cluster = Cluster(settings, Clock(), identity, client)
         if deployment is not None:
-            await _stop(
-                KubernetesScaler(client, cluster.resources), TargetRef(deployment[0], "Deployment", deployment[1], APPS)
-            )
+            ours = TargetRef(deployment[0], "Deployment", deployment[1], APPS)
+            await exits.enter_async_context(stopped(KubernetesScaler(client, cluster.resources), ours))
         observed = await observability(exits, cluster.clock.now, settings.trace_held, cluster.events)
         connections = Connections(credentials=no_credentials)
         exits.push_async_callback(connections.close)
@@ -91,17 +94,39 @@ async def _let_go(scaled_objects: ScaledObjects, left: Collection[TargetRef]) ->
     return ["/".join(key) for key in scaled_objects.tied()]
 
 
-async def _stop(scaler: KubernetesScaler, deployment: TargetRef) -> None:
-    """Put wakegate's own Deployment to zero; one that is not there runs nothing."""
+@contextlib.asynccontextmanager
+async def stopped(scaler: Scaler, deployment: TargetRef) -> AsyncIterator[None]:
+    """Keep wakegate's own Deployment at zero, and put it back where what is done meanwhile fails."""
+    before = await _put(scaler, deployment, 0)
+    if before:
+        _log.info("%s is put to zero, so that nobody takes over what is given back", deployment)
+    try:
+        yield
+    except BaseException:
+        if before:
+            await _start_again(scaler, deployment, before)
+        raise
+
+
+async def _start_again(scaler: Scaler, deployment: TargetRef, replicas: int) -> None:
+    try:
+        await _put(scaler, deployment, replicas)
+        _log.warning("%s has %d replicas again: what could not be given back may still sleep", deployment, replicas)
+    except WakegateError as error:  # why giving back failed is what is told
+        _log.error("%s stays at zero, and nothing wakes what still sleeps: %s", deployment, error)
+
+
+async def _put(scaler: Scaler, deployment: TargetRef, replicas: int) -> int:
+    """Scale wakegate's own Deployment and return its count before; one that is not there runs nothing."""
     while True:
         try:
             seen = await scaler.get(deployment)
-            if seen.replicas:
-                await scaler.set(deployment, 0, seen)
-                _log.info("%s is put to zero, so that nobody takes over what is given back", deployment)
+            if seen.replicas != replicas:
+                await scaler.set(deployment, replicas, seen)
         except NotFoundError:
             _log.info("%s does not exist", deployment)
+            return 0
         except ConflictError:
-            await asyncio.sleep(0.1)
-            continue
-        return
+            await asyncio.sleep(CONFLICT_SECONDS)
+        else:
+            return seen.replicas

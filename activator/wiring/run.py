@@ -55,7 +55,7 @@ async def run(settings: Settings) -> None:
         exits.push_async_callback(connections.close)
         pushes = Pushes(observed.metrics)
         tail = KafkaTail(connections, pushes, cluster.clock.now)
-        observed.registry.register(OutsideCollector(lambda: _watched(tail), lambda: cluster.events.dropped))
+        observed.registry.register(_outside(cluster, tail))
         activator = Activator(cluster.world(connections, tail, observed))
         pushes.listener = activator
         cluster.join(activator)
@@ -149,6 +149,10 @@ async def _restore(activator: Activator) -> None:
             " back or written down, and woken is who has a commit on every partition: %s",
             error,
         )
+
+
+def _outside(cluster: Cluster, tail: KafkaTail) -> OutsideCollector:
+    return OutsideCollector(lambda: _watched(tail), lambda: cluster.events.dropped, cluster.leads)
 
 
 def _watched(tail: KafkaTail) -> Iterator[tuple[str, str, int]]:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from activator.core.model import Phase, Reason
+from activator.core.model import Outcome, Phase, Reason
 from scripts.dashboard import queries
 from testbed.bed import REPOSITORY
 from testbed.promql import parse
@@ -32,8 +32,14 @@ RULE = REPOSITORY / "manifests" / "components" / "prometheusrule" / "prometheusr
 ALERTS = [rule["expr"] for group in yaml.safe_load(RULE.read_text())["spec"]["groups"] for rule in group["rules"]]
 QUERIES = [*queries(), *ALERTS]
 
-ENUMERATED = {"reason": {reason.value for reason in Reason}, "phase": {phase.value for phase in Phase}}
+ENUMERATED = {
+    "reason": {reason.value for reason in Reason},
+    "phase": {phase.value for phase in Phase},
+    "outcome": {outcome.value for outcome in Outcome},
+}
 """Labels that a query may ask by a value which has not occurred: what values there are is known."""
+OTHERS = {"exported_namespace"}
+"""Prometheus' own: what a label of ours is called where the scrape's has taken its place."""
 
 Series = dict[str, dict[str, set[str]]]
 """Name of a series -> its labels -> their values."""
@@ -103,7 +109,7 @@ def missing(selector: Selector, told: Series) -> list[str]:
     labels = told.get(selector.metric)
     if labels is None:
         return [selector.metric]
-    absent = [f"{selector.metric}: label {name}" for name in selector.labels if name not in labels]
+    absent = [f"{selector.metric}: label {name}" for name in selector.labels - OTHERS if name not in labels]
     for name, value in selector.matchers.items():
         if value not in labels.get(name, set()) | ENUMERATED.get(name, set()):
             absent.append(f'{selector.metric}: {name}="{value}"')

@@ -90,11 +90,11 @@ class MemoryApi:
         return await self._answer(document, lost)
 
     async def list_pages(self, path: str, query: Mapping[str, str] | None = None) -> AsyncGenerator[Document, None]:
-        del query
+        name = (query or {}).get("fieldSelector", "").removeprefix("metadata.name=")
         version = self._next()
-        for page in range(0, max(len(self._members(path)), 1), self.page_size):
+        for page in range(0, max(len(self._members(path, name)), 1), self.page_size):
             await self._begin("LIST", path)
-            items = [copy.deepcopy(item) for item in self._members(path)[page : page + self.page_size]]
+            items = [copy.deepcopy(item) for item in self._members(path, name)[page : page + self.page_size]]
             yield {"metadata": {"resourceVersion": version}, "items": items}
 
     async def watch(self, path: str, resource_version: str) -> AsyncGenerator[tuple[str, Document], None]:
@@ -173,8 +173,9 @@ class MemoryApi:
             raise NotFoundError(f"{path} not found")
         return self.documents[path]
 
-    def _members(self, path: str) -> list[Document]:
-        return [document for member, document in sorted(self.documents.items()) if _is_in(path, member)]
+    def _members(self, path: str, name: str = "") -> list[Document]:
+        members = [item for item in sorted(self.documents.items()) if _is_in(path, item[0])]
+        return [document for member, document in members if not name or member.endswith(f"/{name}")]
 
     def _store(self, path: str, document: Document) -> Document:
         known: Document = _without(copy.deepcopy(document), self.dropped_fields)

@@ -318,6 +318,7 @@ async def test_a_crd_that_comes_later_is_noticed() -> None:
 
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/keda/leases/operator.keda.sh"
+LEASE_ELSEWHERE = "/apis/coordination.k8s.io/v1/namespaces/autoscaling/leases/operator.keda.sh"
 
 
 def api_service(name: str, available: str) -> dict[str, Any]:
@@ -341,7 +342,9 @@ SIGNS: dict[str, tuple[dict[str, dict[str, Any]], bool]] = {
     "its metrics API leads nowhere": ({API_SERVICE: api_service("keda-operator-metrics-apiserver", "False")}, False),
     "somebody else's metrics API": ({API_SERVICE: api_service("datadog", "True")}, False),
     "its Lease is renewed": ({LEASE: lease(5)}, True),
+    "its Lease is renewed, where its Helm chart was told to": ({LEASE_ELSEWHERE: lease(5)}, True),
     "its Lease is old": ({LEASE: lease(600)}, False),
+    "another operator's Lease": ({LEASE.replace("operator.keda.sh", "wakegate"): lease(5)}, False),
 }
 
 

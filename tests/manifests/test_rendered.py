@@ -156,10 +156,19 @@ def test_every_namespaced_object_has_a_namespace(overlay: str) -> None:
     namespaces = {
         item["metadata"].get("namespace")
         for item in objects
-        if item["kind"] not in cluster_scoped and item["metadata"]["name"] != "wakegate-front-proxy-reader"
+        if item["kind"] not in cluster_scoped and "front-proxy-reader" not in item["metadata"]["name"]
     }
     assert namespaces == {"wakegate" if overlay == "namespaced" else "wakegate-system"}
-    assert the(objects, "RoleBinding", "wakegate-front-proxy-reader")["metadata"]["namespace"] == "kube-system"
+    reader = "wakegate-front-proxy-reader" + ("-wakegate" if overlay == "namespaced" else "")
+    assert the(objects, "RoleBinding", reader)["metadata"]["namespace"] == "kube-system"
+
+
+def test_each_namespace_can_have_its_own() -> None:
+    """Outside of its namespace the overlay for one has only what is named after it: a second one takes nothing away."""
+    outside = [item["metadata"] for item in rendered("namespaced") if item["metadata"]["namespace"] != "wakegate"]
+    assert [(item["namespace"], item["name"]) for item in outside] == [
+        ("kube-system", "wakegate-front-proxy-reader-wakegate")
+    ]
 
 
 def test_one_namespace_asks_for_nothing_of_the_clusters() -> None:

@@ -183,7 +183,7 @@ def test_notices_pushes_answers_and_spans_are_counted(world: World) -> None:
 def test_every_metric_is_in_the_table_and_on_the_page(world: World) -> None:
     """The reference is made from the table: what the page shows, the table has, with the same labels and type."""
     world.recorder.record(wake(1))
-    world.registry.register(OutsideCollector(lambda: [("kafka:9092", "fetched", 5)], lambda: 3))
+    world.registry.register(OutsideCollector(lambda: [("kafka:9092", "fetched", 5)], lambda: 3, lambda: True))
     families = {
         family.name: family for family in text_string_to_metric_families(generate_latest(world.registry).decode())
     }
@@ -197,6 +197,7 @@ def test_every_metric_is_in_the_table_and_on_the_page(world: World) -> None:
             assert set(sample.labels) - {"le"} == set(labels_of(metric))
         assert f"| `{metric.name}` | {metric.type} |" in metrics_markdown()
     assert "process_cpu_seconds" in families
+    assert world.value("wakegate_leader") == 1
     assert world.value("wakegate_build_info", version="1.2.3", python_version=platform.python_version()) == 1
 
 
