@@ -10,6 +10,9 @@ ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
 FROM ${PYTHON_IMAGE} AS build
 USER 0
 WORKDIR /src
+# A mirror of PyPI, and the CA that it is known by (a file in PYTHON_IMAGE): pip reads both; hashes are checked all the same.
+ARG PIP_INDEX_URL
+ARG PIP_CERT
 # Two environments: one that builds and stays here, one that is shipped and has not even pip.
 RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/wakegate
 # The locked packages change seldom: a layer of their own. Wheels only, so that no compiler is asked for.

@@ -107,7 +107,7 @@ def readme() -> str:
         "$ helm test wakegate --namespace wakegate-system",
         "```",
         "",
-        "A cluster has one wakegate (with `rbac.namespaced`, a namespace has): its objects have fixed names.",
+        "A cluster has one wakegate, or each namespace its own (`rbac.namespaced`): its objects have fixed names.",
         "Values that mean the same in KEDA's chart have the same names here.",
         "",
         "| value | type | default | meaning |",

@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "example:\n"
         "  wakegate validate deployment.yaml scaled-object.yaml\n"
-        "  wakegate validate k8s/                       # every YAML and JSON file in it\n"
+        "  wakegate validate k8s/                       # every YAML and JSON file in it, not below its folders\n"
         "  kustomize build . | wakegate validate -      # standard input\n"
         "  wakegate validate k8s/ --output json\n\n"
         "Checks annotated Deployments and StatefulSets, and ScaledObjects; other objects are passed over.\n"
@@ -54,6 +54,11 @@ def execute(arguments: argparse.Namespace) -> int:
             sys.stderr.write(f"{mistake}\n")
         told = f"{_counted(len(checked.objects), 'object')} checked, {_counted(len(checked.mistakes), 'mistake')}"
         sys.stdout.write(f"{told}\n")
+    if not checked.objects:
+        sys.stderr.write(
+            "nothing was checked: no annotated Deployment or StatefulSet and no ScaledObject is in "
+            f"{', '.join(arguments.files)} (of a folder its own files are read, and none below its folders)\n"
+        )
     return BAD_INPUT if checked.mistakes else 0
 
 

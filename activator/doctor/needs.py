@@ -29,6 +29,8 @@ _SCALED_OBJECTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
 FRONT_PROXY = Permission("", "configmaps", "get", "kube-system", "extension-apiserver-authentication")
 """By which certificate the API server is known to the metrics API."""
 
+KEDA_LEASE_NAME = "operator.keda.sh"
+"""Listed by this name alone, over all namespaces."""
 API_SERVICE_NAME = "v1beta1.external.metrics.k8s.io"
 
 _INSTALLED: tuple[tuple[str, str], ...] = (
@@ -74,6 +76,7 @@ def of_account(
     yield Permission(leases, "leases", "update", *lease)
     if not watch_namespace:  # of the cluster itself: an installation for one namespace does without
         yield Permission("apiregistration.k8s.io", "apiservices", "get", name=API_SERVICE_NAME)
+        yield Permission(leases, "leases", "list", name=KEDA_LEASE_NAME)
     if shared_certificate is not None:
         yield Permission("", "secrets", "get", *shared_certificate)
         yield Permission("", "secrets", "update", *shared_certificate)

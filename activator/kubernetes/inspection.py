@@ -58,10 +58,25 @@ async def read(
 
 
 async def items(
-    client: KubernetesClient, api_version: str, plural: str, namespaces: Sequence[str] = (), selector: str = ""
+    client: KubernetesClient,
+    api_version: str,
+    plural: str,
+    namespaces: Sequence[str] = (),
+    selector: str = "",
+    name: str = "",
 ) -> tuple[Document, ...] | Unknown:
-    """List the objects of some namespaces (none named: of all); none where their kind is not served."""
-    query = {"labelSelector": selector} if selector else {}
+    """List the objects of some namespaces (none named: of all); none where their kind is not served.
+
+    Args:
+        client: who asks.
+        api_version: of the kind.
+        plural: of the kind.
+        namespaces: which.
+        selector: labels that they have.
+        name: what they are called.
+    """
+    query = {"labelSelector": selector, "fieldSelector": f"metadata.name={name}" if name else ""}
+    query = {key: value for key, value in query.items() if value}
     found: list[Document] = []
     try:
         for path in paths.followed(api_version, plural, namespaces):

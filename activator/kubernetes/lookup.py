@@ -94,10 +94,11 @@ class Lookup:
         return _managed(driven["kind"], driven["name"])
 
     async def _driven_by_scaled_object(self, name: str) -> tuple[str, str] | None:
-        path = paths.member(KEDA, "scaledobjects", self._namespace, name)
-        found = await read(self._client, path)
-        # Its kind may not be served, and who looks may not read it: neither is a reason not to look further.
-        target = target_of(found) if isinstance(found, dict) else None
+        try:
+            found = await self._read(KEDA, "scaledobjects", name)
+        except UnavailableError:
+            return None  # whoever looks may not read them: no reason not to look further
+        target = target_of(found) if found is not None else None
         return _managed(target.kind, target.name) if target is not None else None
 
     async def _owner_of_pod(self, name: str) -> tuple[str, str] | None:
@@ -109,9 +110,13 @@ class Lookup:
 
     async def _read(self, api_version: str, plural: str, name: str) -> Document | None:
         found = await read(self._client, paths.member(api_version, plural, self._namespace, name))
-        if isinstance(found, Unknown):
+        if not isinstance(found, Unknown):
+            return found
+        # In a Pod of wakegate we are its account, which needs to list and watch, and may not get.
+        listed = await items(self._client, api_version, plural, (self._namespace,), name=name)
+        if isinstance(listed, Unknown):
             raise UnavailableError(f"{plural} {self._namespace}/{name}", found.reason)
-        return found
+        return next(iter(listed), None)
 
     async def _nothing(self, name: str) -> str:
         names: list[str] = []

@@ -28,7 +28,7 @@ Kubernetes
 
 Installation
   ok       deployment: Deployment wakegate-system/wakegate of image wakegate:0.1.0
-  ok       permissions: system:serviceaccount:wakegate-system:wakegate may do all of the 25 things it needs to
+  ok       permissions: system:serviceaccount:wakegate-system:wakegate may do all of the 26 things it needs to
   ok       front-proxy: the certificate of the API server's front proxy may be read
   ok       crd: CustomResourceDefinition scaletargets.wakegate.dev is served
   ok       settings: the settings can be read

@@ -164,6 +164,10 @@ def test_in_a_pod_it_looks_as_the_account_itself(ground: Ground) -> None:
     checks = [check for category in json.loads(out)["categories"] for check in category["checks"]]
     assert code == 0
     assert [check["id"] for check in checks if check["result"] == "skipped"] == ["crd"]
+    workload = f"{ground.stage.namespace}/orders"
+    code, out, errors = wakegate("explain", workload, "-o", "json", KUBECONFIG=str(path), **environment)
+    assert code == 0, errors  # it may list workloads, and get none by name
+    assert json.loads(out)["target"]["name"] == "orders"
 
 
 def test_status_and_explain(ground: Ground) -> None:

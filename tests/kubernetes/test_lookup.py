@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from activator.core.model import TargetRef
-from activator.errors import NotFoundError, SettingsError
+from activator.errors import DeniedError, NotFoundError, SettingsError
 from activator.kubernetes.lookup import Lookup
-from tests.kubernetes.memory_api import MemoryApi
+from tests.kubernetes.memory_api import Document, MemoryApi
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from activator.kubernetes.client import KubernetesClient
 
 APPS = "/apis/apps/v1/namespaces/shop"
@@ -25,10 +27,19 @@ def named(name: str, owner: tuple[str, str] | None = None, **metadata: Any) -> d
     return {"metadata": {"name": name, "namespace": "shop", "ownerReferences": owners, **metadata}, "spec": {}}
 
 
-@pytest.fixture
-def api() -> MemoryApi:
+class ListsAlone(MemoryApi):
+    """Whoever asks may list, and get nothing: the rights of wakegate's own account."""
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> Document:
+        """Refuse."""
+        del query
+        raise DeniedError(f"{path}: 403 Forbidden")
+
+
+@pytest.fixture(params=[MemoryApi, ListsAlone], ids=["as a person", "in a Pod of wakegate"])
+def api(request: pytest.FixtureRequest) -> MemoryApi:
     """A Deployment with a ReplicaSet and a Pod, a StatefulSet with a Pod, and an HPA."""
-    made = MemoryApi()
+    made: MemoryApi = request.param()
     made.put(f"{APPS}/deployments/orders", named("orders", annotations=TOPIC))
     made.put(f"{APPS}/statefulsets/store", named("store", annotations=TOPIC))
     made.put(f"{APPS}/replicasets/orders-7c5", named("orders-7c5", ("Deployment", "orders")))

@@ -137,3 +137,17 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (mistake,) = json.loads(capsys.readouterr().out)["mistakes"]
     assert (mistake["line"], mistake["value"], mistake["didYouMean"]) == (36, "kafak", "kafka")
     assert cli.main(["validate", str(tmp_path / "none.yaml")]) == cli.BAD_INPUT
+
+
+def test_nothing_checked_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A tree of folders is no mistake, and must not pass for one without mistakes."""
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "deployment.yaml").write_text(FILE)
+    assert cli.main(["validate", str(tmp_path)]) == 0
+    said = capsys.readouterr()
+    assert said.out == "0 objects checked, 0 mistakes\n"
+    assert (
+        f"nothing was checked: no annotated Deployment or StatefulSet and no ScaledObject is in {tmp_path}" in said.err
+    )
+    assert cli.main(["validate", str(tmp_path / "base")]) == 0
+    assert capsys.readouterr().err == ""
