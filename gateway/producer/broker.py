@@ -108,7 +108,6 @@ class Broker:
 
     def _gather(self) -> dict[tuple[str, int], tuple[Lane, Batch]]:
         """Take a batch of each lane, as many as fit into one request; the others keep their turn."""
-        now = asyncio.get_running_loop().time()
         batches: dict[tuple[str, int], tuple[Lane, Batch]] = {}
         size = 0
         for lane in list(self._ready):
@@ -116,7 +115,7 @@ class Broker:
                 self._wake.set()
                 break
             del self._ready[lane]
-            batch = lane.next_batch(self._identity(), now)
+            batch = lane.next_batch(self._identity())
             if batch is not None:
                 batches[lane.topic, lane.partition] = (lane, batch)
                 size += len(batch.data)

@@ -67,10 +67,14 @@ class Control:
         self._changed = changed
         self._connection: BrokerConnection | None = None
         self._wanted: set[str] = set()
+        self._asked: set[str] = set()
+        """What the last answer was about: who wants that again is asked for after a moment."""
         self._refresh = False
         self._wake = asyncio.Event()
         self._next_address = 0
         self._failed_in_a_row = 0
+        self._identified = False
+        """Whether there has been an identity: from then on the lack of the next one concerns those that need it."""
         self._asked_at = 0.0
         self._refreshed_at = 0.0
         self._refresh_pause = _FIRST_PAUSE
@@ -106,11 +110,12 @@ class Control:
                         async with asyncio.timeout(wait):
                             await self._wake.wait()
                     continue
+                began = loop.time()
                 try:
-                    await self._ask(loop.time())
+                    await self._ask(began)
                     pause = _FIRST_PAUSE
                 except FAILURES as error:
-                    self._failed(error)
+                    self._failed(error, began)
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
         finally:
@@ -118,17 +123,23 @@ class Control:
 
     def _due(self, now: float) -> float:
         """Return in how many seconds the next request is due."""
-        if self.identity is None or self._wanted:
+        if self.identity is None or self._wanted - self._asked:
             return 0.0
-        due = self._asked_at + (_FIRST_PAUSE if self.view.unsettled() else PING_SECONDS)
+        due = self._asked_at + (_FIRST_PAUSE if self._wanted or self.view.unsettled() else PING_SECONDS)
         if self._refresh:
             due = min(due, self._refreshed_at + self._refresh_pause)
         return max(0.0, due - now)
 
     async def _ask(self, now: float) -> None:
         connection = await self._connected()
+        await self._look(connection, now)
         if self.identity is None:
+            if self._identified:  # partitions that have an identity of their own go on, whatever comes of this
+                self._is_well()
             await self._renew(connection)
+        self._is_well()
+
+    async def _look(self, connection: BrokerConnection, now: float) -> None:
         wanted, refresh = self._wanted | self.view.unsettled(), self._refresh_due(now)
         self._wanted = set()
         topics = wanted | set(self.view.topics) if refresh else wanted
@@ -139,8 +150,10 @@ class Control:
             raise
         if refresh:
             self._refreshed(now)
-        self.view.apply(answer.brokers, answer.topics, asyncio.get_running_loop().time())
-        self._asked_at = asyncio.get_running_loop().time()
+        self._asked, self._asked_at = topics, asyncio.get_running_loop().time()
+        self.view.apply(answer.brokers, answer.topics, self._asked_at)
+
+    def _is_well(self) -> None:
         self._failed_in_a_row, self.problem, self.down_since = 0, None, None
         self._changed()
 
@@ -160,7 +173,7 @@ class Control:
             raise DeniedError("Kafka gives no producer id: before 3.0 it asks for IDEMPOTENT_WRITE on the cluster")
         if answer.error_code:
             raise UnavailableError(f"Kafka {connection.address}", f"no producer id: error code {answer.error_code}")
-        self.identity = Identity(answer.producer_id, answer.producer_epoch)
+        self.identity, self._identified = Identity(answer.producer_id, answer.producer_epoch), True
         log.info("Kafka gave producer id %d, epoch %d", answer.producer_id, answer.producer_epoch)
 
     async def _connected(self) -> BrokerConnection:
@@ -174,9 +187,12 @@ class Control:
         """Brokers as last known, then where we began: a cluster may have moved as a whole."""
         return list(dict.fromkeys((*self.view.brokers.values(), *self._bootstrap)))
 
-    def _failed(self, error: WakegateError) -> None:
+    def _failed(self, error: WakegateError, began: float) -> None:
         self._drop()
         self._next_address += 1
+        if self._identified and self._asked_at > began:  # it answers, and gives out no other producer id just now
+            log.warning("Kafka gives no new producer id: %s; asking on", error)
+            return
         self._failed_in_a_row += 1
         if self._failed_in_a_row == len(self._addresses()):
             log.warning("Kafka cannot be reached: %s; asking on", error)

@@ -4,9 +4,9 @@ At most one batch is under way, so that order holds without counting requests. I
 
 - *open*: whether it was written is decided by the answer to the one attempt that was made. Refused, its records go
   back to the front of the queue and its sequence numbers are free again.
-- *sealed*: an attempt went unanswered, so it may be written already. It is repeated as it is, under the same sequence
-  numbers, until Kafka says that it has it; nothing overtakes it. Its records may have been answered "unknown" long
-  before.
+- *sealed*: an attempt went unanswered, or was answered by who is not the leader any more, so it may be written already.
+  It is repeated as it is, under the same sequence numbers, until Kafka says that it has it; nothing overtakes it. Its
+  records may have been answered "unknown" long before.
 """
 
 from __future__ import annotations
@@ -42,18 +42,16 @@ class Identity:
 class Batch:
     """Records in one record batch, as bytes with their sequence numbers."""
 
-    __slots__ = ("base_sequence", "data", "first_sent_at", "identity", "pendings", "sealed")
+    __slots__ = ("base_sequence", "data", "forgotten_at", "identity", "pendings", "sealed")
 
-    def __init__(
-        self, pendings: list[Pending], data: bytes, identity: Identity, base_sequence: int, first_sent_at: float
-    ) -> None:
+    def __init__(self, pendings: list[Pending], data: bytes, identity: Identity, base_sequence: int) -> None:
         self.pendings = pendings
         self.data = data
         self.identity = identity
         self.base_sequence = base_sequence
-        self.first_sent_at = first_sent_at
-        """On the monotonic clock, in seconds."""
         self.sealed = False
+        self.forgotten_at: float | None = None
+        """When nobody was seen to wait for it any more, in seconds of the monotonic clock; None: not yet."""
 
     @property
     def awaited(self) -> bool:
@@ -72,6 +70,10 @@ class Next(Enum):
     """It needs the metadata read again."""
     RENEW = "renew"
     """It needs an identity other than the one it used."""
+
+
+_MAYBE_WRITTEN: Final = {Action.RETRY_WRITTEN: Next.WAIT, Action.RETRY_ELSEWHERE: Next.FIND_LEADER}
+"""What to do after answers that leave open whether the batch was appended."""
 
 
 class Lane:
@@ -110,12 +112,11 @@ class Lane:
         """Queue records."""
         self.queue.extend(pendings)
 
-    def next_batch(self, current: Identity | None, now: float) -> Batch | None:
+    def next_batch(self, current: Identity | None) -> Batch | None:
         """Return what to send now: the sealed batch, or one made of what waits. None: nothing can be sent.
 
         Args:
             current: the identity that a lane without one takes, unless it is the one it had to give up.
-            now: the monotonic clock, in seconds.
         """
         if self.busy:
             return None
@@ -125,7 +126,7 @@ class Lane:
                 self.identity, self.next_sequence = current, 0
             if not self.queue or self.identity is None:
                 return None
-            self.batch = self._cut(self.identity, now)
+            self.batch = self._cut(self.identity)
         self.busy = True
         return self.batch
 
@@ -154,9 +155,9 @@ class Lane:
         if verdict.action is Action.ACKNOWLEDGE:
             self._acknowledge(batch, base_offset)
             return Next.SEND
-        if verdict.action is Action.RETRY_WRITTEN:
+        if verdict.action in _MAYBE_WRITTEN:
             batch.sealed = True
-            return Next.WAIT
+            return _MAYBE_WRITTEN[verdict.action]
         if batch.sealed:
             return self._refused_when_sealed(batch, verdict)
         return self._refused(batch, verdict, culprits, message)
@@ -180,8 +181,6 @@ class Lane:
 
     def _refused_when_sealed(self, batch: Batch, verdict: Verdict) -> Next:
         """An earlier attempt may have succeeded, so that a refusal of this one proves nothing."""
-        if verdict.action is Action.RETRY_ELSEWHERE:
-            return Next.FIND_LEADER
         if verdict.action is Action.RETRY:
             return Next.WAIT
         self._let_go(batch, f"an attempt went unanswered, the next was refused ({verdict.name})")
@@ -202,8 +201,6 @@ class Lane:
             case Action.NEW_IDENTITY:
                 self._spend_identity()
                 return Next.RENEW
-            case Action.RETRY_ELSEWHERE:
-                return Next.FIND_LEADER
             case Action.SPLIT:
                 return Next.SEND
             case _:
@@ -248,7 +245,7 @@ class Lane:
         self.spent = self.identity or self.spent
         self.identity = None
 
-    def _cut(self, identity: Identity, now: float) -> Batch:
+    def _cut(self, identity: Identity) -> Batch:
         """Take from the front of the queue what fits into one batch; the first record always does."""
         builder = DefaultRecordBatchBuilder(
             magic=_MAGIC,
@@ -270,7 +267,7 @@ class Lane:
                 pending.sent = True
                 taken.append(pending)
             queue.popleft()
-        return Batch(taken, bytes(builder.build()), identity, self.next_sequence, now)
+        return Batch(taken, bytes(builder.build()), identity, self.next_sequence)
 
     def _drop_finished(self) -> None:
         """Forget what was dropped at the front: in a long outage nothing else would."""

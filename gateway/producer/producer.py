@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from activator.kafka.connection import Address, SecurityOptions
     from gateway.cloudevents.kafka import Record
-    from gateway.producer.lane import Identity
+    from gateway.producer.lane import Batch, Identity
     from gateway.producer.outcome import Outcome
 
 log = logging.getLogger(__name__)
@@ -221,7 +221,7 @@ class Producer:
         if leader is None:
             self._stuck.add(lane)
             self._control.want_topic(lane.topic)
-        elif leader not in self._control.view.brokers or self._control.identity is None:
+        elif leader not in self._control.view.brokers or (lane.identity or self._control.identity) is None:
             self._stuck.add(lane)
             self._control.want_refresh()
         else:
@@ -273,12 +273,21 @@ class Producer:
                 self._renew(lane, why or "")
 
     def _renew(self, lane: Lane, why: str) -> None:
+        """Send a lane on under another identity than the one it has spent."""
         log.warning("%s-%d goes on under a new producer id: %s", lane.topic, lane.partition, why)
         self._observer.identity_renewed(why)
         self._stuck.add(lane)
         if lane.spent is not None:
             self._control.renounce(lane.spent)
         self._dispatch(lane)
+
+    def _give_up(self, lane: Lane, failure: Failure) -> None:
+        """Answer all of a lane whose partition there is no more, as far as is known; it may come back."""
+        lane.fail_queue(failure)
+        if lane.batch is not None:
+            lane.abandon(failure.detail)
+            self._renew(lane, "abandoned")
+        self._stuck.discard(lane)
 
     def _changed(self) -> None:
         """Use fresh metadata: wake who waits for a topic, and send lanes on their way again."""
@@ -293,11 +302,9 @@ class Producer:
         view = self._control.view
         found = view.find(lane.topic, asyncio.get_running_loop().time())
         if isinstance(found, Failure):
-            lane.fail_queue(found)
-            lane.abandon(found.detail)
+            self._give_up(lane, found)
         elif found is not None and lane.partition >= len(found.leaders):
-            lane.fail_queue(Failure(Reason.UNAVAILABLE, f"topic {lane.topic} has fewer partitions than it had"))
-            lane.abandon(f"topic {lane.topic} was created anew")
+            self._give_up(lane, Failure(Reason.UNAVAILABLE, f"topic {lane.topic} has fewer partitions than it had"))
         elif view.leader(lane.topic, lane.partition) == NO_LEADER:
             self._stuck.add(lane)
             self._control.want_refresh()
@@ -310,13 +317,13 @@ class Producer:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             for lane in self._lanes.values():
-                batch = lane.batch
-                if batch is not None and batch.sealed and loop.time() - batch.first_sent_at > _SEALED_SECONDS:
-                    self._let_go(lane)
+                if lane.batch is not None and lane.batch.sealed and not lane.batch.awaited:
+                    self._let_go_in_time(lane, lane.batch, loop.time())
 
-    def _let_go(self, lane: Lane) -> None:
-        batch = lane.batch
-        if batch is None or batch.awaited:
+    def _let_go_in_time(self, lane: Lane, batch: Batch, now: float) -> None:
+        if batch.forgotten_at is None:
+            batch.forgotten_at = now
+        if now - batch.forgotten_at < _SEALED_SECONDS:
             return
         log.warning(
             "%s-%d: gave up a batch of %d records after %g s without a word from Kafka; whether they are written is "

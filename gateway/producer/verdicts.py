@@ -1,7 +1,8 @@
 """What each of Kafka's error codes means for the batch it answers, one code a line.
 
 Sources: the protocol's list of error codes (kafka.apache.org/protocol, "Error Codes"); the broker's order of checks in
-`ReplicaManager.appendRecords` and `ProducerAppendInfo`; KIP-360 for what a producer may do about its sequence.
+`ReplicaManager.appendRecords` and `ProducerAppendInfo`, and what `DelayedProduce` answers after an append; KIP-360 for
+what a producer may do about its sequence.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ class Action(Enum):
     RETRY = "retry"
     """It was not written, and the same leader may take it later."""
     RETRY_ELSEWHERE = "retry elsewhere"
-    """It was not written, and this is not, or not now, the partition's leader."""
+    """This is not, or not any more, the partition's leader. It may have been when the batch came: it then appended it,
+    and lost the leadership while it waited for its replicas (`DelayedProduce.tryComplete`), one of which may lead now
+    and have it. Only the same sequence numbers may be sent again."""
     RETRY_WRITTEN = "retry written"
     """It was appended but is not on enough replicas yet: only the same sequence numbers may be sent again."""
     SPLIT = "split"
