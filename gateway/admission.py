@@ -9,6 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
 
 
 class Refusal(Enum):
@@ -90,9 +95,14 @@ class Admission:
 
 
 class Ticket:
-    """What one request holds until it is released; releasing twice is harmless."""
+    """What one request holds until it is released; releasing twice is harmless.
 
-    __slots__ = ("_admission", "_body_bytes", "_events", "_limits", "_share", "_usage")
+    As a context it is released at its end, unless it was handed over to who holds the records from there on. An error
+    ends it all the same: whoever it was handed over to is not sure to remember it, and room that is never given back
+    is missing until the process ends. A client that leaves is no error: its records may still be on their way.
+    """
+
+    __slots__ = ("_admission", "_body_bytes", "_events", "_handed_over", "_limits", "_share", "_usage")
 
     def __init__(self, admission: Admission, share: Share, usage: Usage, limits: Limits) -> None:
         self._admission = admission
@@ -101,6 +111,21 @@ class Ticket:
         self._limits = limits
         self._events = 0
         self._body_bytes = 0
+        self._handed_over = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        if not self._handed_over or (kind is not None and issubclass(kind, Exception)):
+            self.release()
+
+    def hand_over(self) -> Callable[[], None]:
+        """Outlive the context; return what releases it."""
+        self._handed_over = True
+        return self.release
 
     def grow(self, *, events: int = 0, body_bytes: int = 0) -> Refusal | None:
         """Ask for more; all of it is granted, or nothing and the limit is returned that stands against it."""

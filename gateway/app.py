@@ -128,16 +128,12 @@ class App:
             self._authorize(request, rules.token_file)
         _refuse_compressed(request)
         envelope = open_envelope(request.raw_headers, rules)
-        ticket = body.admit(self._admission, destination.share, rules, request, envelope.mode)
-        try:
+        with body.admit(self._admission, destination.share, rules, request, envelope.mode) as ticket:
             content = await body.read(request, ticket, body.largest(rules, envelope.mode), self._body_seconds)
             self._metrics.body_read(destination.share.route, len(content))
             intake = take(envelope, content, rules)
             body.admit_batch(ticket, len(intake.records))
-        except BaseException:
-            ticket.release()
-            raise
-        outcomes = await self._deliver(destination, intake, ticket, hop)
+            outcomes = await self._deliver(destination, intake, ticket, hop)
         if envelope.mode is ContentMode.BATCH:
             return answers.batch(destination.topic, intake.ids, outcomes)
         return answers.single(destination.topic, outcomes[0])
@@ -161,7 +157,6 @@ class App:
     async def _deliver(self, destination: Destination, intake: Intake, ticket: Ticket, hop: Hop) -> list[Outcome]:
         """Hand the records to Kafka, and the ticket with them: it is given back when the last has left memory."""
         if not intake.records:
-            ticket.release()
             return []
         carried = hop.sending(destination.topic, len(intake.records), intake.origin)
         for record in intake.records:
@@ -169,7 +164,7 @@ class App:
         loop = asyncio.get_running_loop()
         began = loop.time()
         outcomes = await self._producer.deliver(
-            destination.topic, intake.records, seconds=destination.rules.delivery_seconds, released=ticket.release
+            destination.topic, intake.records, seconds=destination.rules.delivery_seconds, released=ticket.hand_over()
         )
         accepted, failed, unknown = answers.tally(outcomes)
         self._metrics.delivered(destination.share.route, loop.time() - began, accepted, failed, unknown)

@@ -18,13 +18,15 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from multidict import CIMultiDictProxy
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
 SERVICE_NAME: Final = "wakegate-gateway"
 _TRACEPARENT: Final = "traceparent"
 _TRACESTATE: Final = "tracestate"
-_W3C: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
+_W3C: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?")
+"""Visible ASCII to its end, as it is written into record headers: what follows the flags is up to later versions."""
 _LONGEST_STATE: Final = 512
 _SAMPLED: Final = 1
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
@@ -59,13 +61,13 @@ class Tracing:
     def __init__(self, tracer: Tracer | None) -> None:
         self._tracer = tracer
 
-    def begin(self, headers: Mapping[str, str], method: str, route: str) -> Hop:
+    def begin(self, headers: CIMultiDictProxy[str], method: str, route: str) -> Hop:
         """Take up the client's context and begin the span of a request."""
         parent = headers.get(_TRACEPARENT)
         if parent is not None and _W3C.fullmatch(parent) is None:
             parent = None
         carried = {} if parent is None else {_TRACEPARENT: parent}
-        state = headers.get(_TRACESTATE, "")
+        state = ",".join(headers.getall(_TRACESTATE, ()))  # a list: each proxy on the way may add a line of its own
         if carried and state.isascii() and 0 < len(state) <= _LONGEST_STATE:
             carried[_TRACESTATE] = state
         if self._tracer is None:

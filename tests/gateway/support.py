@@ -33,7 +33,10 @@ READ_SECONDS = 5.0
 
 @dataclass
 class FakeProducer:
-    """Takes every record, at offsets that count up, unless `outcomes` says otherwise; `gate` holds it back."""
+    """Takes every record, at offsets that count up, unless `outcomes` says otherwise; `gate` holds it back.
+
+    With `releases` off it forgets to give back what it was handed.
+    """
 
     outcomes: Callable[[Sequence[Record]], list[Outcome]] | None = None
     sent: list[tuple[str, Record]] = field(default_factory=list)
@@ -41,6 +44,7 @@ class FakeProducer:
     gate: asyncio.Event | None = None
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: int = 0
+    releases: bool = True
 
     async def deliver(
         self, topic: str, records: Sequence[Record], *, seconds: float, released: Callable[[], None]
@@ -55,7 +59,8 @@ class FakeProducer:
             self.cancelled += 1
             raise
         finally:
-            released()
+            if self.releases:
+                released()
         outcomes = self.outcomes(records) if self.outcomes else None
         if outcomes is None:
             outcomes = [Receipt(partition=0, offset=len(self.sent) + at) for at in range(len(records))]

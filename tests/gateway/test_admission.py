@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,6 +64,29 @@ def test_released_twice() -> None:
     granted(admission.enter(ORDERS, Limits(1, 10), 10))
     first.release()
     assert admission.enter(ORDERS, Limits(1, 10), 1) is Refusal.ROUTE_EVENTS
+
+
+@pytest.mark.parametrize(
+    ("handed_over", "error", "held"),
+    [
+        (False, None, 0),
+        (False, RuntimeError(), 0),
+        (False, CancelledError(), 0),
+        (True, None, 10),
+        (True, RuntimeError(), 0),
+        (True, CancelledError(), 10),
+    ],
+)
+def test_end_of_the_context(handed_over: bool, error: BaseException | None, held: int) -> None:  # noqa: FBT001 - a column
+    """A ticket outlives its context where it was handed over, unless that ends in an error."""
+    admission = Admission(WIDE)
+    with suppress(RuntimeError, CancelledError), granted(admission.enter(ORDERS, WIDE, 10)) as ticket:
+        release = ticket.hand_over() if handed_over else ticket.release
+        if error is not None:
+            raise error
+    assert admission.total.body_bytes == held
+    release()
+    assert admission.total.body_bytes == 0
 
 
 def test_nothing_is_remembered_of_the_idle() -> None:
