@@ -53,6 +53,9 @@ _URI = re.compile(rf"[A-Za-z][A-Za-z0-9+.\-]*:(?:{_ROOTED}|(?:{_PCHAR}+{_ABSOLUT
 _FIRST_SEGMENT = rf"(?:[A-Za-z0-9\-._~!$&'()*+,;=@]|{_PERCENT})+"  # without a colon: it would look like a scheme
 _RELATIVE_REFERENCE = re.compile(rf"(?:{_ROOTED}|(?:{_FIRST_SEGMENT}{_ABSOLUTE_PATH})?){_TAIL}")
 
+LONGEST: Final = 64 * 1024
+"""The most characters of a value. The regular expressions below keep more than 100 bytes for each while they match: one
+`source` of 4 MiB, the largest batch by default, took 440 MiB. An event of 64 KiB must be taken, and none has more."""
 _SHOWN = 120
 """How much of a value an error repeats."""
 _REMEMBERED = 256
@@ -89,6 +92,8 @@ def wrong_value(name: str, value: Value) -> str | None:
     """Say why an attribute cannot have this value."""
     core = CORE.get(name)
     if isinstance(value, str):
+        if len(value) > LONGEST:
+            return f"is {len(value)} characters long; allowed: {LONGEST}"
         if not (value.isascii() and value.isprintable()) and (found := _FORBIDDEN.search(value)):
             return f"holds the character U+{ord(found[0]):04X}, which no string may"
         return None if core is None else core(value)

@@ -176,21 +176,25 @@ def _plain_members(text: str, at: int) -> tuple[_Members, int] | None:
     if not isinstance(pairs, _Pairs) or text.find("\\", at, end) >= 0:
         return None
     values = dict(pairs)
-    data = _plain_data(text, at, end, values[_DATA]) if _DATA in values else None
-    if len(values) != len(pairs) or (data is None and _DATA in values):
+    if len(values) != len(pairs):
+        return None
+    pairs.clear()
+    data = None
+    if _DATA in values and (data := _plain_data(text, at, end, values)) is None:
         return None
     return _Members(values, data, None), end
 
 
-def _plain_data(text: str, at: int, end: int, value: Any) -> str | None:
+def _plain_data(text: str, at: int, end: int, values: dict[str, Any]) -> str | None:
     """Return the text of `data`, where it can be told."""
-    if isinstance(value, str):
-        return f'"{value}"'
+    if isinstance(values[_DATA], str):
+        return f'"{values[_DATA]}"'
+    values[_DATA] = None  # it is read again to find its end, and not kept twice: 4 MiB of `[],` are 100 MiB of lists
     name = text.find(_DATA_NAME, at, end)
     colon = _COLON.match(text, name + len(_DATA_NAME))
     if colon is None or text.find(_DATA_NAME, name + 1, end) >= 0:
         return None
-    _, data_end = _SCAN(text, colon.end())
+    values[_DATA], data_end = _SCAN(text, colon.end())
     return text[colon.end() : data_end]
 
 

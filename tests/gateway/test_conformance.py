@@ -376,6 +376,15 @@ MEMBERS = [
         "datacontenttype",
     ),
     bad_structured("structured, datacontenttype that is none", {**EVENT, "datacontenttype": "json"}, "datacontenttype"),
+    structured(
+        "structured, attributes of 64 Ki characters, whatever bytes they are",
+        {**EVENT, "source": "/" + "s" * 65_535, "ext": "ä" * 65_536},
+        Took(ce(source=b"/" + b"s" * 65_535, ext="ä".encode() * 65_536)),
+    ),
+    *(
+        bad_structured(f"structured, {name} of more than 64 Ki characters", {**EVENT, name: start + "a" * 65_536}, name)
+        for name, start in (("source", "/"), ("datacontenttype", "a/"), ("id", "1"), ("ext", "1"))
+    ),
     structured("structured, an optional attribute that is null", {**EVENT, "subject": None, "ext": None}, Took()),
     structured(
         "structured, a string beyond the basic plane", {**EVENT, "subject": "😀"}, Took(ce(subject="😀".encode()))
