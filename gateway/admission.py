@@ -1,19 +1,24 @@
 """How much may be under way at once: events and bytes, per route and in all. Pure bookkeeping, no waiting.
 
-A request asks before its body is read and grows as bytes come in; what is refused costs nothing. What was granted is
-held until the last of its records has left the producer, even where its client was answered or has gone: it is memory
-that is counted, not attention.
+A request asks for its headers before its body is read, and grows as bytes come in; what is refused costs nothing. What
+was granted is held until the last of its records has left the producer, even where its client was answered or has gone:
+it is memory that is counted, not attention.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+
+HEAD_BYTES: Final = 64 * 1024
+"""How much a request line and its headers may take together; the listener sees to it, because aiohttp would keep 128
+lines of 8 KiB, a MiB in all, of each connection that never ends its headers."""
 
 
 class Refusal(Enum):
@@ -31,8 +36,8 @@ class Limits:
 
     events: int
     """Events, of requests that are being read, checked or delivered."""
-    body_bytes: int
-    """Bytes of their bodies."""
+    size: int
+    """Bytes of their headers and bodies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +51,11 @@ class Share:
 class Usage:
     """What is under way within one pair of limits."""
 
-    __slots__ = ("body_bytes", "events")
+    __slots__ = ("events", "size")
 
     def __init__(self) -> None:
         self.events = 0
-        self.body_bytes = 0
+        self.size = 0
 
 
 class Admission:
@@ -65,32 +70,32 @@ class Admission:
         """Return what is under way in each share that has anything."""
         return list(self._shares.items())
 
-    def enter(self, share: Share, limits: Limits, body_bytes: int) -> Ticket | Refusal:
+    def enter(self, share: Share, limits: Limits, size: int) -> Ticket | Refusal:
         """Ask for one event of so many bytes."""
         usage = self._shares.get(share)
         if usage is None:
             usage = self._shares[share] = Usage()
         ticket = Ticket(self, share, usage, limits)
-        refusal = ticket.grow(events=1, body_bytes=body_bytes)
+        refusal = ticket.grow(events=1, size=size)
         if refusal is None:
             return ticket
         self._forget(share, usage)
         return refusal
 
-    def _refusal(self, usage: Usage, limits: Limits, events: int, body_bytes: int) -> Refusal | None:
+    def _refusal(self, usage: Usage, limits: Limits, events: int, size: int) -> Refusal | None:
         if events and usage.events + events > limits.events:
             return Refusal.ROUTE_EVENTS
-        if body_bytes and usage.body_bytes + body_bytes > limits.body_bytes:
+        if size and usage.size + size > limits.size:
             return Refusal.ROUTE_BYTES
         if events and self.total.events + events > self._limits.events:
             return Refusal.TOTAL_EVENTS
-        if body_bytes and self.total.body_bytes + body_bytes > self._limits.body_bytes:
+        if size and self.total.size + size > self._limits.size:
             return Refusal.TOTAL_BYTES
         return None
 
     def _forget(self, share: Share, usage: Usage) -> None:
         """Drop a share with nothing under way: topics come out of URLs, and any number of them may be asked for."""
-        if not usage.events and not usage.body_bytes and self._shares.get(share) is usage:
+        if not usage.events and not usage.size and self._shares.get(share) is usage:
             del self._shares[share]
 
 
@@ -102,7 +107,7 @@ class Ticket:
     is missing until the process ends. A client that leaves is no error: its records may still be on their way.
     """
 
-    __slots__ = ("_admission", "_body_bytes", "_events", "_handed_over", "_limits", "_share", "_usage")
+    __slots__ = ("_admission", "_events", "_handed_over", "_limits", "_share", "_size", "_usage")
 
     def __init__(self, admission: Admission, share: Share, usage: Usage, limits: Limits) -> None:
         self._admission = admission
@@ -110,7 +115,7 @@ class Ticket:
         self._usage = usage
         self._limits = limits
         self._events = 0
-        self._body_bytes = 0
+        self._size = 0
         self._handed_over = False
 
     def __enter__(self) -> Self:
@@ -127,21 +132,21 @@ class Ticket:
         self._handed_over = True
         return self.release
 
-    def grow(self, *, events: int = 0, body_bytes: int = 0) -> Refusal | None:
+    def grow(self, *, events: int = 0, size: int = 0) -> Refusal | None:
         """Ask for more; all of it is granted, or nothing and the limit is returned that stands against it."""
-        refusal = self._admission._refusal(self._usage, self._limits, events, body_bytes)  # noqa: SLF001 - one mechanism
+        refusal = self._admission._refusal(self._usage, self._limits, events, size)  # noqa: SLF001 - one mechanism
         if refusal is None:
             for usage in (self._usage, self._admission.total):
                 usage.events += events
-                usage.body_bytes += body_bytes
+                usage.size += size
             self._events += events
-            self._body_bytes += body_bytes
+            self._size += size
         return refusal
 
     def release(self) -> None:
         """Give everything back."""
         for usage in (self._usage, self._admission.total):
             usage.events -= self._events
-            usage.body_bytes -= self._body_bytes
-        self._events = self._body_bytes = 0
+            usage.size -= self._size
+        self._events = self._size = 0
         self._admission._forget(self._share, self._usage)  # noqa: SLF001 - one mechanism

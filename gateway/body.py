@@ -28,7 +28,7 @@ _WHAT: Final = {
 
 
 def admit(admission: Admission, share: Share, rules: Rules, request: BaseRequest, mode: ContentMode) -> Ticket:
-    """Ask for room, before a byte is read.
+    """Ask for room for the headers, which may be all there is of an event, and the announced body, before it is read.
 
     Raises:
         ProblemError: 413, where the announced length is over the route's limit; 429, where there is no room.
@@ -37,7 +37,8 @@ def admit(admission: Admission, share: Share, rules: Rules, request: BaseRequest
     allowed = largest(rules, mode)
     if announced > allowed:
         raise too_large(allowed)
-    ticket = admission.enter(share, rules.limits, announced)
+    head = sum(len(name) + len(value) for name, value in request.raw_headers)
+    ticket = admission.enter(share, rules.limits, head + announced)
     if isinstance(ticket, Refusal):
         raise no_room(ticket)
     return ticket
@@ -99,7 +100,7 @@ def no_room(refusal: Refusal) -> ProblemError:
 def _grow(ticket: Ticket, unannounced: int, size: int, allowed: int) -> None:
     if size > allowed:
         raise too_large(allowed)
-    refusal = ticket.grow(body_bytes=unannounced) if unannounced else None
+    refusal = ticket.grow(size=unannounced) if unannounced else None
     if refusal is not None:
         raise no_room(refusal)
 

@@ -17,6 +17,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import _ErrInfo
 
 from activator.errors import UnavailableError
+from gateway.admission import HEAD_BYTES
 from gateway.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ _SMALL_ANSWER_BYTES: Final = 32 * 1024
 _LINGER_SECONDS: Final = 3.0
 """How long the rest of a refused body is read and thrown away, so that the client gets to read why."""
 _HANDSHAKE_SECONDS: Final = 10.0
-_HEAD_BYTES: Final = 64 * 1024
-"""How much a request line and its headers may take together: aiohttp would keep 128 lines of 8 KiB, a MiB in all, of
-each connection that never ends its headers."""
 _READ_BYTES: Final = 64 * 1024
 """How much of an unread body is kept for a connection; twice so much at most."""
 _BACKLOG: Final = 1024
@@ -183,25 +181,25 @@ class _Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; of headers that are larger than they may be, finished or not, these are the last."""
-        if self._head_bytes > _HEAD_BYTES:
+        if self._head_bytes > HEAD_BYTES:
             return
         begun, in_body = self._request_count, not self._body.is_eof()
         super().data_received(data)
         if self._request_count != begun:
             self._body = self._messages[-1][1]
             arrived, self._head_bytes = self._head_bytes + len(data), 0
-            if arrived > _HEAD_BYTES:  # most of it is a body, as a rule
+            if arrived > HEAD_BYTES:  # most of it is a body, as a rule
                 self._replace_large_heads()
         elif not in_body:
             self._head_bytes += len(data)
-            if self._head_bytes > _HEAD_BYTES:
+            if self._head_bytes > HEAD_BYTES:
                 self._messages.append(_HEAD_TOO_LARGE)
                 if self._waiter is not None and not self._waiter.done():
                     self._waiter.set_result(None)
 
     def _replace_large_heads(self) -> None:
         for at, (message, _) in enumerate(self._messages):
-            if not isinstance(message, _ErrInfo) and _size(message) > _HEAD_BYTES:
+            if not isinstance(message, _ErrInfo) and _size(message) > HEAD_BYTES:
                 self._messages[at] = _HEAD_TOO_LARGE
 
     @property
@@ -251,7 +249,7 @@ class _Connection(web.RequestHandler):
         if isinstance(exc, LineTooLong):
             problem = ProblemError(431, "headers-too-large", "a header line, or the request line, is over 8190 bytes")
         elif isinstance(exc, _HeadTooLargeError):
-            problem = ProblemError(431, "headers-too-large", f"the headers are over {_HEAD_BYTES} bytes in all")
+            problem = ProblemError(431, "headers-too-large", f"the headers are over {HEAD_BYTES} bytes in all")
         else:
             problem = ProblemError(status, "not-http", (message or "the request is not HTTP").strip().splitlines()[0])
         response = problem.response()

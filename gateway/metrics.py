@@ -115,10 +115,10 @@ class _InFlight(Collector):
         events, sizes = (Tally(dict.fromkeys(self._routes, 0)) for _ in range(2))
         for share, usage in self._admission.shares():
             events[share.route] += usage.events
-            sizes[share.route] += usage.body_bytes
+            sizes[share.route] += usage.size
         for name, text, tally in (
             ("in_flight_events", "Events under way.", events),
-            ("in_flight_bytes", "Bytes of bodies under way.", sizes),
+            ("in_flight_bytes", "Bytes of headers and bodies under way.", sizes),
         ):
             family = GaugeMetricFamily(f"{_PREFIX}{name}", text, labels=["route"])
             for route, value in tally.items():

@@ -44,7 +44,7 @@ class Rules:
     """The most events in one batch."""
     delivery_seconds: float = 5.0
     """How long an event may take to be acknowledged by Kafka, from the moment its body was read."""
-    limits: Limits = field(default=Limits(events=5_000, body_bytes=32 * MEBIBYTE))
+    limits: Limits = field(default=Limits(events=5_000, size=32 * MEBIBYTE))
     """What may be under way on this route at once; on the open route, to each topic."""
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import yaml
 
 from activator.errors import SettingsError, SpecError
-from gateway.admission import Limits
+from gateway.admission import HEAD_BYTES, Limits
 from gateway.cloudevents.kafka import KeyRule, RecordMode
 from gateway.routes import OPEN_ROUTE_NAME, TOPIC_NAME, OpenRoute, Route, RouteTable, Rules
 
@@ -126,7 +126,12 @@ RULE_KEYS: Final = (
     Key("maxBatchBytes", _size, "4Mi", "largest body of a batch; more is answered 413"),
     Key("maxBatchEvents", _count, "1000", "most events in a batch; more is answered 413"),
     Key("maxInFlightEvents", _count, "5000", "most events under way on the route; more is answered 429"),
-    Key("maxInFlightBytes", _size, "32Mi", "most bytes under way on the route; more is answered 429"),
+    Key(
+        "maxInFlightBytes",
+        _size,
+        "32Mi",
+        "most bytes, with headers, under way on the route; more is answered 429",
+    ),
 )
 """May stand in a route, in `openRoute` and in `defaults`."""
 ROUTE_KEYS: Final = (
@@ -227,7 +232,7 @@ class _Reader:
             max_batch_events=values.get("maxBatchEvents", defaults.max_batch_events),
             limits=Limits(
                 events=values.get("maxInFlightEvents", defaults.limits.events),
-                body_bytes=values.get("maxInFlightBytes", defaults.limits.body_bytes),
+                size=values.get("maxInFlightBytes", defaults.limits.size),
             ),
             webhook_origins=self._texts(
                 members.get(_WEBHOOK_ORIGINS), f"{where}.{_WEBHOOK_ORIGINS}", default=defaults.webhook_origins
@@ -238,15 +243,17 @@ class _Reader:
 
     def _check_together(self, members: Mapping[str, yaml.Node], node: yaml.Node, where: str, rules: Rules) -> None:
         """A limit that no request can pass would refuse every one with an answer that says "try again"."""
+        room = max(rules.limits.size - HEAD_BYTES, 0)
+        headers = f" less {HEAD_BYTES} for headers"
         pairs = (
-            ("maxEventBytes", rules.max_event_bytes, "maxInFlightBytes", rules.limits.body_bytes),
-            ("maxBatchBytes", rules.max_batch_bytes, "maxInFlightBytes", rules.limits.body_bytes),
-            ("maxBatchEvents", rules.max_batch_events, "maxInFlightEvents", rules.limits.events),
+            ("maxEventBytes", rules.max_event_bytes, "maxInFlightBytes", headers, room),
+            ("maxBatchBytes", rules.max_batch_bytes, "maxInFlightBytes", headers, room),
+            ("maxBatchEvents", rules.max_batch_events, "maxInFlightEvents", "", rules.limits.events),
         )
-        for name, value, bound_name, bound in pairs:
+        for name, value, bound_name, less, bound in pairs:
             if value > bound and (name in members or bound_name in members):
                 place = members.get(name) or members.get(bound_name) or node
-                self._wrong(place, f"{where}.{name}", str(value), f"at most {bound_name}, which is {bound}")
+                self._wrong(place, f"{where}.{name}", str(value), f"at most {bound_name}{less}, which is {bound}")
 
     def _once(self, node: yaml.Node, where: str, seen: dict[object, str], value: object) -> None:
         if value in seen:

@@ -126,7 +126,8 @@ class Settings:
     max_in_flight_events: int = _setting(10_000, _count)
     """Most events under way over all routes; more are answered 429."""
     max_in_flight_bytes: int = _setting(64 * MEBIBYTE, _count)
-    """Most bytes of bodies under way over all routes; more are answered 429. Memory grows by five times as much."""
+    """Most bytes of headers and bodies under way over all routes; more are answered 429. Memory grows by five times as
+    much."""
     max_connections: int = _setting(10_000, _count)
     """Most open connections; more are closed at once."""
     body_timeout: float = _setting(10.0, _seconds)

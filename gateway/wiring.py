@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from activator.errors import SettingsError
 from activator.kafka.credential_folder import CredentialFolder
 from gateway import tracing
-from gateway.admission import Admission, Limits
+from gateway.admission import HEAD_BYTES, Admission, Limits
 from gateway.app import App
 from gateway.listener import Listener
 from gateway.management import Management
@@ -44,13 +44,36 @@ def route_table(settings: Settings) -> RouteTable:
     table = (
         read_routes(Path(settings.routes), rules) if settings.routes else RouteTable(open_route=OpenRoute(rules=rules))
     )
-    largest = max(max(way.max_event_bytes, way.max_batch_bytes) for way in table.all_rules().values())
-    if largest > settings.max_in_flight_bytes:
-        raise SettingsError(
-            f"{flag('max_in_flight_bytes')} is {settings.max_in_flight_bytes}, but a route takes bodies of {largest} "
-            "bytes; raise it, or lower maxEventBytes and maxBatchBytes in the routes file"
-        )
+    _refuse_limits_below_a_request(settings, table)
     return table
+
+
+def _refuse_limits_below_a_request(settings: Settings, routes: RouteTable) -> None:
+    """A limit that no request can pass would refuse every one with an answer that says "try again"."""
+    ways = routes.all_rules().values()
+    body = max(max(way.max_event_bytes, way.max_batch_bytes) for way in ways)
+    events = max(way.max_batch_events for way in ways)
+    for name, given, least, taken, keys in (
+        (
+            "max_in_flight_bytes",
+            settings.max_in_flight_bytes,
+            body + HEAD_BYTES,
+            f"bodies of {body} bytes, with {HEAD_BYTES} of headers",
+            "maxEventBytes and maxBatchBytes",
+        ),
+        (
+            "max_in_flight_events",
+            settings.max_in_flight_events,
+            events,
+            f"batches of {events} events",
+            "maxBatchEvents",
+        ),
+    ):
+        if given < least:
+            raise SettingsError(
+                f"{flag(name)} is {given}, but a route takes {taken}; allowed: {least} and more, or lower {keys} in "
+                "the routes file"
+            )
 
 
 def check(settings: Settings) -> list[str]:
@@ -101,7 +124,7 @@ class Gateway:
             self.metrics,
         )
         self._waker = self._make_waker(tokens)
-        admission = Admission(Limits(events=settings.max_in_flight_events, body_bytes=settings.max_in_flight_bytes))
+        admission = Admission(Limits(events=settings.max_in_flight_events, size=settings.max_in_flight_bytes))
         self._provider = tracing.provider()
         routes = route_table(settings)
         _look_at_tokens(routes, tokens)

@@ -168,7 +168,7 @@ async def door(
     """Run an app over a fake producer on a free port."""
     producer = producer or FakeProducer()
     metrics = Metrics()
-    admission = Admission(total or Limits(events=1000, body_bytes=16 * 1024 * 1024))
+    admission = Admission(total or Limits(events=1000, size=16 * 1024 * 1024))
     wakes: list[tuple[str, str | None]] = []
     app = App(
         routes=routes or RouteTable(open_route=OpenRoute()),

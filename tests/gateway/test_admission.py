@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.admission import Admission, Limits, Refusal, Share, Ticket
 
-WIDE = Limits(events=100, body_bytes=100)
+WIDE = Limits(events=100, size=100)
 ORDERS, PAYMENTS = Share("topics", "orders"), Share("topics", "payments")
 
 
@@ -43,10 +43,10 @@ def test_growth_is_all_or_nothing() -> None:
     """What has no room as a whole is not granted in part."""
     admission = Admission(WIDE)
     ticket = granted(admission.enter(ORDERS, Limits(5, 50), 10))
-    assert ticket.grow(events=4, body_bytes=41) is Refusal.ROUTE_BYTES
-    assert (admission.total.events, admission.total.body_bytes) == (1, 10)
-    assert ticket.grow(events=4, body_bytes=40) is None
-    assert (admission.total.events, admission.total.body_bytes) == (5, 50)
+    assert ticket.grow(events=4, size=41) is Refusal.ROUTE_BYTES
+    assert (admission.total.events, admission.total.size) == (1, 10)
+    assert ticket.grow(events=4, size=40) is None
+    assert (admission.total.events, admission.total.size) == (5, 50)
 
 
 def test_shares_do_not_touch() -> None:
@@ -84,9 +84,9 @@ def test_end_of_the_context(handed_over: bool, error: BaseException | None, held
         release = ticket.hand_over() if handed_over else ticket.release
         if error is not None:
             raise error
-    assert admission.total.body_bytes == held
+    assert admission.total.size == held
     release()
-    assert admission.total.body_bytes == 0
+    assert admission.total.size == 0
 
 
 def test_nothing_is_remembered_of_the_idle() -> None:
@@ -122,16 +122,16 @@ def test_limits_hold_and_everything_comes_back(steps: list[tuple[str, int, int]]
             if step == "release":
                 tickets.pop(which).release()
             else:
-                tickets[which].grow(events=1, body_bytes=size)
+                tickets[which].grow(events=1, size=size)
         usages = [usage for _, usage in admission.shares()]
-        assert all(usage.events <= 3 and usage.body_bytes <= 40 for usage in usages)
-        assert (admission.total.events, admission.total.body_bytes) == (
+        assert all(usage.events <= 3 and usage.size <= 40 for usage in usages)
+        assert (admission.total.events, admission.total.size) == (
             sum(usage.events for usage in usages),
-            sum(usage.body_bytes for usage in usages),
+            sum(usage.size for usage in usages),
         )
         assert admission.total.events <= 6
-        assert admission.total.body_bytes <= 60
+        assert admission.total.size <= 60
     for ticket in tickets:
         ticket.release()
     assert admission.shares() == []
-    assert (admission.total.events, admission.total.body_bytes) == (0, 0)
+    assert (admission.total.events, admission.total.size) == (0, 0)

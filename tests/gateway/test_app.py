@@ -205,7 +205,7 @@ async def test_chunked_body_is_cut_off() -> None:
         head = request_bytes("POST", "/topics/t", [*EVENT, ("Transfer-Encoding", "chunked")], b"", length=None)
         assert (await exchange(at.port, head + b"a\r\n0123456789\r\n0\r\n\r\n")).status == 202
         assert (await exchange(at.port, head + b"b\r\n0123456789x\r\n")).status == 413
-        assert at.admission.total.body_bytes == 0
+        assert at.admission.total.size == 0
 
 
 async def test_batches_have_a_limit_of_their_own() -> None:
@@ -257,7 +257,7 @@ async def test_slow_body() -> None:
     async with door(body_seconds=0.05) as at:
         answer = await exchange(at.port, request_bytes("POST", "/topics/t", EVENT, b"half", length=8))
         assert (answer.status, answer.json()["code"]) == (408, "body-too-slow")
-        assert at.admission.total.body_bytes == 0
+        assert at.admission.total.size == 0
 
 
 async def test_broken_body() -> None:
@@ -272,9 +272,9 @@ async def test_broken_body() -> None:
     ("rules", "total", "code"),
     [
         (Rules(limits=Limits(1, 1000)), Limits(9, 9000), "route-events"),
-        (Rules(limits=Limits(9, 9), max_event_bytes=9), Limits(9, 9000), "route-bytes"),
+        (Rules(limits=Limits(9, 100)), Limits(9, 9000), "route-bytes"),
         (Rules(limits=Limits(9, 9000)), Limits(1, 9000), "total-events"),
-        (Rules(limits=Limits(9, 9000)), Limits(9, 9), "total-bytes"),
+        (Rules(limits=Limits(9, 9000)), Limits(9, 100), "total-bytes"),
     ],
 )
 async def test_limits(rules: Rules, total: Limits, code: str) -> None:
@@ -290,6 +290,20 @@ async def test_limits(rules: Rules, total: Limits, code: str) -> None:
         producer.gate.set()
         assert (await first).status == 202
         assert (await at.post("/topics/t", EVENT, b"123456")).status == 202
+
+
+async def test_headers_under_way_count() -> None:
+    """An event may be headers alone, and these take memory as a body does: both count, and come back."""
+    producer = FakeProducer(gate=asyncio.Event())
+    extensions = [(f"ce-x{at}", "v" * 8000) for at in range(7)]
+    async with door(producer=producer) as at:
+        sending = asyncio.create_task(at.post("/topics/t", (*EVENT, *extensions), b"data"))
+        await producer.entered.wait()
+        assert 56_000 < at.counted("in_flight_bytes", route="topics") < 57_000
+        assert producer.gate is not None
+        producer.gate.set()
+        assert (await sending).status == 202
+        assert at.admission.shares() == []
 
 
 async def test_limits_of_a_batch() -> None:

@@ -109,7 +109,15 @@ MISTAKES = [
     ("openRoute:\n  maxBatchEvents: -1\n", "openRoute.maxBatchEvents is '-1'; allowed: a whole number from 1"),
     (
         "openRoute:\n  maxEventBytes: 64Mi\n",
-        "routes.yaml:2: openRoute.maxEventBytes is '67108864'; allowed: at most maxInFlightBytes, which is 33554432",
+        "is '67108864'; allowed: at most maxInFlightBytes less 65536 for headers, which is 33488896",
+    ),
+    (
+        "openRoute:\n  maxInFlightBytes: 4Mi\n",
+        "routes.yaml:2: openRoute.maxBatchBytes is '4194304'; allowed: at most maxInFlightBytes less 65536 for headers",
+    ),
+    (
+        "openRoute:\n  maxInFlightEvents: 999\n",
+        "routes.yaml:2: openRoute.maxBatchEvents is '1000'; allowed: at most maxInFlightEvents, which is 999",
     ),
     ("openRoute:\n  topics: orders\n", "routes.yaml:2: openRoute.topics: must be a list"),
     ("openRoute:\n  topics: ['']\n", "routes.yaml:2: openRoute.topics[0]: must be a text"),

@@ -136,6 +136,31 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "curl -i localhost:8080/topics/orders" in capsys.readouterr().out
 
 
+LIMITS = [
+    (
+        "--max-in-flight-bytes",
+        4_259_840,
+        "bodies of 4194304 bytes, with 65536 of headers",
+        "maxEventBytes and maxBatchBytes",
+    ),
+    ("--max-in-flight-events", 1000, "batches of 1000 events", "maxBatchEvents"),
+]
+
+
+@pytest.mark.parametrize(("limit", "least", "taken", "keys"), LIMITS)
+def test_limit_below_a_request(
+    limit: str, least: int, taken: str, keys: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A limit that the largest request cannot pass would be 429, "try again", for ever: it is refused at the start."""
+    given = ["--check", "--bootstrap-servers", "kafka:9092"]
+    assert command.main([*given, limit, str(least - 1)]) == 2
+    assert capsys.readouterr().err == (
+        f"wakegate-gateway: {limit} is {least - 1}, but a route takes {taken}; allowed: {least} and more, or lower "
+        f"{keys} in the routes file\n"
+    )
+    assert command.main([*given, limit, str(least)]) == 0
+
+
 def test_check_looks_at_every_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
