@@ -35,7 +35,7 @@ class Rules:
     token_file: Path | None = None
     """File with the bearer tokens of which a request must carry one; None: anyone may send."""
     webhook_origins: tuple[str, ...] = ("*",)
-    """Who may be told in the webhook handshake that its events are welcome; `*`: anyone."""
+    """Who may be told in the webhook handshake that its events are welcome, in lower case; `*`: anyone."""
     max_event_bytes: int = MEBIBYTE
     """The largest body of a single event."""
     max_batch_bytes: int = 4 * MEBIBYTE

@@ -135,7 +135,7 @@ RULE_KEYS: Final = (
 )
 """May stand in a route, in `openRoute` and in `defaults`."""
 ROUTE_KEYS: Final = (
-    Key("name", _route_name, "", "name of the route in metrics and logs; default: its topic"),
+    Key("name", _route_name, "", "name of the route in metrics and logs, not `topics`; default: its topic"),
     Key("path", _path, "", "the exact path; required"),
     Key("host", _host, "", "the Host header it answers to; default: any"),
     Key("topic", _topic, "", "the Kafka topic; required"),
@@ -213,6 +213,9 @@ class _Reader:
                 self._wrong(node, f"{where}.{required}", None, "is missing; every route has one")
         if "path" not in values or "topic" not in values:
             return None
+        if "name" not in members and values["topic"] == OPEN_ROUTE_NAME:
+            why = f"is missing; the topic's is that of the open route: give one that is not {OPEN_ROUTE_NAME}"
+            self._wrong(node, f"{where}.name", None, why)
         route = Route(values.get("name", values["topic"]), values["path"], values["topic"], values.get("host"), rules)
         self._once(node, f"{where}.path", self._ways_in, (route.host, route.path))
         self._once(node, f"{where}.name", self._route_names, route.name)
@@ -220,6 +223,9 @@ class _Reader:
 
     def _rules(self, members: Mapping[str, yaml.Node], node: yaml.Node, where: str, defaults: Rules) -> Rules:
         values = self._values(members, where, RULE_KEYS)
+        origins = self._texts(
+            members.get(_WEBHOOK_ORIGINS), f"{where}.{_WEBHOOK_ORIGINS}", default=defaults.webhook_origins
+        )
         rules = replace(
             defaults,
             key=values.get("key", defaults.key),
@@ -234,9 +240,7 @@ class _Reader:
                 events=values.get("maxInFlightEvents", defaults.limits.events),
                 size=values.get("maxInFlightBytes", defaults.limits.size),
             ),
-            webhook_origins=self._texts(
-                members.get(_WEBHOOK_ORIGINS), f"{where}.{_WEBHOOK_ORIGINS}", default=defaults.webhook_origins
-            ),
+            webhook_origins=tuple(origin.lower() for origin in origins),
         )
         self._check_together(members, node, where, rules)
         return rules

@@ -37,7 +37,7 @@ routes:
     mode: structured
     plain: false
     tokenFile: /other
-    webhookOrigins: [grid.test]
+    webhookOrigins: [Grid.Test]
     deliveryTimeout: 800ms
     maxEventBytes: 1024
     maxBatchBytes: 2Mi
@@ -92,6 +92,10 @@ MISTAKES = [
         "routes.yaml:2: routes[0].host is 'a:80'; allowed: a host name without",
     ),
     ("routes:\n- {path: /a, topic: a, name: topics}", "routes.yaml:2: routes[0].name is 'topics'; allowed: 1 to 63"),
+    (
+        "routes:\n- {path: /a, topic: topics}",
+        "routes.yaml:2: routes[0].name: is missing; the topic's is that of the open route: give one",
+    ),
     ("openRoute:\n  mode: strucured\n", "routes.yaml:2: openRoute.mode is 'strucured'; allowed: binary or structured"),
     ("openRoute:\n  modus: binary\n", "routes.yaml:2: openRoute is 'modus'; allowed: key, mode,"),
     ("openRoute:\n  modus: binary\n", "did you mean mode?"),
