@@ -112,6 +112,11 @@ class App:
             response.force_close()
         return response
 
+    def refused(self, problem: ProblemError) -> None:
+        """Count what the listener has refused because it is no request."""
+        self._metrics.rejected(_NO_ROUTE, problem.code)
+        self._metrics.answered(_NO_ROUTE, problem.status)
+
     async def _answer(self, request: web.BaseRequest, destination: Destination | None, hop: Hop) -> web.Response:
         if destination is None:
             raise ProblemError(

@@ -54,6 +54,7 @@ class Listener:
         address: host and port (port 0 takes a free one), or a socket that listens already.
         ssl_context: None: plain HTTP.
         max_connections: more are closed at once.
+        refused: told of each problem with which the listener itself answers, where the handler gets no request.
 
     Raises:
         UnavailableError: from `start`, where the address cannot be had.
@@ -66,11 +67,13 @@ class Listener:
         *,
         ssl_context: ssl.SSLContext | None = None,
         max_connections: int = 1000,
+        refused: Callable[[ProblemError], None] = lambda _problem: None,
     ) -> None:
         self._handler = handler
         self._address = address
         self._ssl_context = ssl_context
         self._max_connections = max_connections
+        self._refused = refused
         self._server: asyncio.Server | None = None
         self._connections: _Connections | None = None
         self._closed = False
@@ -132,6 +135,7 @@ class Listener:
         return _Connection(
             server,
             lambda: self._closed,
+            self._refused,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=_IDLE_SECONDS,
             lingering_time=_LINGER_SECONDS,
@@ -165,11 +169,18 @@ class _Connections(web.Server):
 class _Connection(web.RequestHandler):
     """A connection whose headers are bounded, whose answers must be read in time, and whose refusals are problems."""
 
-    __slots__ = ("_body", "_head_bytes", "_too_late")
+    __slots__ = ("_body", "_head_bytes", "_refused", "_too_late")
 
-    def __init__(self, manager: web.Server, too_late: Callable[[], bool], **options: Any) -> None:
+    def __init__(
+        self,
+        manager: web.Server,
+        too_late: Callable[[], bool],
+        refused: Callable[[ProblemError], None],
+        **options: Any,
+    ) -> None:
         super().__init__(manager, **options)
         self._too_late = too_late
+        self._refused = refused
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._head_bytes = 0
@@ -245,13 +256,15 @@ class _Connection(web.RequestHandler):
         """Answer what is not HTTP, and what went wrong in a handler; the connection is closed."""
         if status >= 500:  # noqa: PLR2004 - the first status that is our fault
             return super().handle_error(request, status, exc, message)
-        log.debug("refused what is not HTTP: %s", message)
         if isinstance(exc, LineTooLong):
             problem = ProblemError(431, "headers-too-large", "a header line, or the request line, is over 8190 bytes")
         elif isinstance(exc, _HeadTooLargeError):
             problem = ProblemError(431, "headers-too-large", f"the headers are over {HEAD_BYTES} bytes in all")
         else:
             problem = ProblemError(status, "not-http", (message or "the request is not HTTP").strip().splitlines()[0])
+        # Not the message: it shows what was sent, such as the line with the token.
+        log.debug("refused what is not HTTP, from %s: %s (%s)", request.remote, problem.code, type(exc).__name__)
+        self._refused(problem)
         response = problem.response()
         response.force_close()
         return response

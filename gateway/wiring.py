@@ -144,6 +144,7 @@ class Gateway:
             _address("listen", settings.listen),
             ssl_context=None if self._certificate is None else self._certificate.context,
             max_connections=settings.max_connections,
+            refused=self._app.refused,
         )
         self.management = Listener(
             Management(self.metrics.registry, self.problems).handle,

@@ -180,7 +180,7 @@ async def door(
         wake=lambda topic, trace: wakes.append((topic, trace)),
         body_seconds=body_seconds,
     )
-    listener = Listener(app.handle, ("127.0.0.1", 0), max_connections=max_connections)
+    listener = Listener(app.handle, ("127.0.0.1", 0), max_connections=max_connections, refused=app.refused)
     metrics.watch(kafka_up=lambda: True, connections=lambda: listener.connections, admission=admission, routes=())
     await listener.start()
     try:

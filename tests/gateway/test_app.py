@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -391,6 +392,24 @@ async def test_huge_headers() -> None:
         assert (huge.status, huge.json()["code"]) == (431, "headers-too-large")
         assert (await at.post("/topics/t", [(f"x{at}", "y") for at in range(200)])).status == 400
         assert (await exchange(at.port, b"\x16\x03\x01\x02\r\n\r\n")).status == 400
+        assert at.counted("rejections_total", route="none", reason="headers-too-large") == 1
+        assert at.counted("rejections_total", route="none", reason="not-http") == 2
+        assert at.counted("requests_total", route="none", status="400") == 2
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"Bearer SECRET\x01", b"Bearer SECRET" + b"x" * 9000, b"Bearer SECRET\r\n SECRET", b"Bearer\r\nSECRET"],
+    ids=["a control character", "too long", "over two lines", "no header"],
+)
+async def test_log_of_what_is_not_http(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """No log shows what was sent: it may be a token."""
+    caplog.set_level(logging.DEBUG)
+    async with door() as at:
+        answer = await exchange(at.port, b"POST /topics/t HTTP/1.1\r\nHost: a\r\nAuthorization: " + sent + b"\r\n\r\n")
+        assert answer.status in {400, 431}
+    assert "refused what is not HTTP" in caplog.text
+    assert "SECRET" not in caplog.text
 
 
 LINES = [(f"x{at}", "y" * 8000) for at in range(20)]
