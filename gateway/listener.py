@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 _IDLE_SECONDS: Final = 75.0
 """How long a connection may sit without a complete set of headers: it also ends one that sends them byte by byte."""
 _ANSWER_SECONDS: Final = 30.0
-"""How long a client may take to read an answer."""
+"""How long a client may take to read an answer, and what is left of all answers once its connection is closed."""
 _SMALL_ANSWER_BYTES: Final = 32 * 1024
 """With its headers well under the 64 KiB that asyncio buffers before it makes a writer wait."""
 _LINGER_SECONDS: Final = 3.0
@@ -169,7 +169,7 @@ class _Connections(web.Server):
 class _Connection(web.RequestHandler):
     """A connection whose headers are bounded, whose answers must be read in time, and whose refusals are problems."""
 
-    __slots__ = ("_body", "_head_bytes", "_refused", "_too_late")
+    __slots__ = ("_body", "_end", "_head_bytes", "_refused", "_too_late")
 
     def __init__(
         self,
@@ -181,6 +181,25 @@ class _Connection(web.RequestHandler):
         super().__init__(manager, **options)
         self._too_late = too_late
         self._refused = refused
+        self._end: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Serve requests until the connection is closed.
+
+        Closing waits for a client to read what was written, and for one that does not it waits without end: small
+        answers are written without waiting, and several of them may stand there when it is idle for too long.
+        """
+        transport = self.transport
+        try:
+            await super().start()
+        finally:
+            if transport is not None and self._manager is not None:  # it is closing, not gone
+                self._end = self._loop.call_later(_ANSWER_SECONDS, transport.abort)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        if self._end is not None:
+            self._end.cancel()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._head_bytes = 0

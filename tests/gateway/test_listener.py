@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from gateway import listener
 from gateway.admission import Limits
 from gateway.routes import OpenRoute, RouteTable, Rules
-from tests.gateway.support import door, eventually, read_answer, request_bytes
+from tests.gateway.support import Door, door, eventually, read_answer, request_bytes
 
 EVENT = (("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"))
 HALF = b"POST / HTTP/1.1\r\nx: "
@@ -62,6 +64,37 @@ async def test_answer_that_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
         await eventually(lambda: len(at.producer.sent) == len(events), seconds=30)
         await eventually(lambda: at.listener.connections == 0, seconds=20)
         writer.close()
+
+
+def answered(at: Door, count: int) -> bool:
+    """Whether so many requests to nowhere were answered."""
+    return at.counted("requests_total", route="none", status="404") == count
+
+
+@pytest.mark.parametrize("last", [b"", b"no HTTP\r\n\r\n"], ids=["waits", "is refused"])
+async def test_small_answers_that_are_not_read(last: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that leaves small answers unread loses its connection too, once that is closed for another reason."""
+    monkeypatch.setattr(listener, "_IDLE_SECONDS", 1.0)
+    monkeypatch.setattr(listener, "_ANSWER_SECONDS", 0.3)
+    loop = asyncio.get_running_loop()
+    async with door() as at:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.setblocking(False)
+            await loop.sock_connect(client, ("127.0.0.1", at.port))
+            await eventually(lambda: at.listener.connections == 1)
+            assert at.listener._connections is not None
+            (connection,) = at.listener._connections.connections
+            transport = connection.transport
+            assert transport is not None
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            sent = 0
+            while not transport.get_write_buffer_size():
+                await loop.sock_sendall(client, request_bytes("GET", "/", [], b""))
+                sent += 1
+                await eventually(partial(answered, at, sent))
+            await loop.sock_sendall(client, last)
+            await eventually(lambda: at.listener.connections == 0)
 
 
 @pytest.mark.parametrize("turns", range(TURNS))
