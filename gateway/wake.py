@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
@@ -32,6 +33,7 @@ _MAX_TRACED_PER_ROUND: Final = 16
 """A request has one `traceparent`: topics whose request was sampled go alone, up to so many; the rest share one."""
 _REQUEST_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 0.5
+_TOKEN: Final = re.compile(rb"[ -~]+")
 
 
 class Wake(NamedTuple):
@@ -117,6 +119,7 @@ class Waker:
         self._observer = observer
         self._agenda = Agenda()
         self._news = asyncio.Event()
+        self._token_told = False
 
     def notify(self, topic: str, traceparent: str | None) -> None:
         """Note that a topic got a record."""
@@ -152,18 +155,21 @@ class Waker:
 
     async def _tell(self, session: aiohttp.ClientSession, wakes: Sequence[Wake]) -> list[Wake]:
         """Send wakes side by side; return those that the activator did not take."""
-        problems = await asyncio.gather(*(self._send(session, wake) for wake in wakes))
+        headers = self._headers()
+        if headers is None:
+            return list(wakes)
+        problems = await asyncio.gather(*(self._send(session, wake, headers) for wake in wakes))
         first = next(filter(None, problems), None)
         if first is not None:
             log.warning("the activator was not told of new records: %s; its own look at Kafka finds them", first)
         return [wake for wake, problem in zip(wakes, problems, strict=True) if problem is not None]
 
-    async def _send(self, session: aiohttp.ClientSession, wake: Wake) -> str | None:
+    async def _send(self, session: aiohttp.ClientSession, wake: Wake, headers: Mapping[str, str]) -> str | None:
         """Send one request; return what went wrong."""
         body = json.dumps([{"bootstrapServers": self._bootstrap_servers, "topic": topic} for topic in wake.topics])
-        headers = self._headers(wake.traceparent)
+        traced = headers if wake.traceparent is None else {**headers, "traceparent": wake.traceparent}
         try:
-            async with session.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
+            async with session.post(self._url, data=body, headers=traced, allow_redirects=False) as answer:
                 if answer.status != 202:  # noqa: PLR2004 - Accepted, the one good answer
                     return f"{self._url} answered {answer.status}"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -171,11 +177,24 @@ class Waker:
         self._observer.wakes_sent(len(wake.topics))
         return None
 
-    def _headers(self, traceparent: str | None) -> dict[str, str]:
+    def _headers(self) -> dict[str, str] | None:
+        """Return the headers of every wake; None, which is told once, where the token can stand in no header.
+
+        A file in UTF-16, as PowerShell writes it, has a NUL beside each character. aiohttp raises ValueError for one,
+        which is not among what may go wrong with a request, and would end the process.
+        """
         headers = {"Content-Type": "application/json"}
         tokens: Sequence[bytes] = self._tokens.read(self._token_file) if self._token_file is not None else ()
+        if tokens and _TOKEN.fullmatch(tokens[0]) is None:
+            if not self._token_told:
+                log.error(
+                    "the first token in %s is not of visible ASCII (is the file UTF-16?), and no header can hold it: "
+                    "until that is mended the activator is not told of new records; its own look at Kafka finds them",
+                    self._token_file,
+                )
+            self._token_told = True
+            return None
+        self._token_told = False
         if tokens:
-            headers["Authorization"] = f"Bearer {tokens[0].decode('latin-1')}"
-        if traceparent is not None:
-            headers["traceparent"] = traceparent
+            headers["Authorization"] = f"Bearer {tokens[0].decode('ascii')}"
         return headers

@@ -6,8 +6,10 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+import pytest
 from aiohttp import web
 
 from gateway.listener import Listener
@@ -146,6 +148,27 @@ async def test_told(tmp_path: Path) -> None:
         _, headers = activator.requests[1]
         assert headers["authorization"] == "Bearer second"
         assert "traceparent" not in headers
+
+
+@pytest.mark.parametrize(
+    "broken", ["second\n".encode("utf-16"), b"sec\x01ond\n", b"sec\xc3\xb6nd\n"], ids=["UTF-16", "control", "not ASCII"]
+)
+async def test_token_that_no_header_can_carry(broken: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Such a token is told of once, without what it is; wakes are lost until it is mended, and go on after that."""
+    token_file = tmp_path / "token"
+    token_file.write_bytes(broken)
+    activator = Activator()
+    async with waking(activator, token_file) as (waker, observed):
+        for lost, topic in enumerate(("orders", "payments"), 1):
+            waker.notify(topic, None)
+            await eventually(partial(lambda expected: observed.lost == expected, lost))
+        assert activator.requests == []
+        assert [record.levelname for record in caplog.records if str(token_file) in record.message] == ["ERROR"]
+        assert "second" not in caplog.text.replace("\0", "")
+        token_file.write_text("third\n")
+        waker.notify("invoices", None)
+        await eventually(lambda: observed.sent == 1)
+        assert activator.requests[0][1]["authorization"] == "Bearer third"
 
 
 async def test_merged_while_the_activator_is_slow() -> None:
