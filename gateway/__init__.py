@@ -6,7 +6,7 @@ A service of its own: it imports nothing of the activator but three leaves, `act
 Reading order, from the inside out; an arrow means "may import":
 
     __main__ -> wiring -> { app  producer/  wake  listener  management  tls  metrics  tracing }
-             -> { body  answers  intake } -> { routes  admission  tokens  problems  cloudevents/ }
+             -> { body  answers  intake  handshake } -> { routes  admission  tokens  problems  cloudevents/ }
 
 1. `cloudevents/`    HTTP message -> event -> Kafka record; pure
 2. `routes.py`       which request goes to which topic, and under what rules; pure (`routes_file.py` reads them)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from aiohttp.web_protocol import _ErrInfo
 
 from activator.errors import UnavailableError
 from gateway.admission import HEAD_BYTES
+from gateway.handshake import Handshake
 from gateway.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -38,7 +40,6 @@ _SMALL_ANSWER_BYTES: Final = 32 * 1024
 """With its headers well under the 64 KiB that asyncio buffers before it makes a writer wait."""
 _LINGER_SECONDS: Final = 3.0
 """How long the rest of a refused body is read and thrown away, so that the client gets to read why."""
-_HANDSHAKE_SECONDS: Final = 10.0
 _READ_BYTES: Final = 64 * 1024
 """How much of an unread body is kept for a connection; twice so much at most."""
 _BACKLOG: Final = 1024
@@ -76,6 +77,7 @@ class Listener:
         self._refused = refused
         self._server: asyncio.Server | None = None
         self._connections: _Connections | None = None
+        self._handshakes: set[Handshake] = set()
         self._closed = False
 
     @property
@@ -87,24 +89,20 @@ class Listener:
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """How many connections are open; they are once TLS is agreed on."""
         return 0 if self._connections is None else self._connections.count
 
     async def start(self) -> None:
         """Listen."""
-        self._connections = _Connections(self._handler, handler_cancellation=True)
-        tls: dict[str, Any] = {}
-        if self._ssl_context is not None:
-            tls = {"ssl": self._ssl_context, "ssl_handshake_timeout": _HANDSHAKE_SECONDS}
+        connections = self._connections = _Connections(self._handler, handler_cancellation=True)
+        protocol = partial(self._protocol, connections)
         create_server = asyncio.get_running_loop().create_server
         if isinstance(self._address, socket.socket):
-            self._server = await create_server(self._connection, sock=self._address, backlog=_BACKLOG, **tls)
+            self._server = await create_server(protocol, sock=self._address, backlog=_BACKLOG)
             return
         host, port = self._address
         try:
-            self._server = await create_server(
-                self._connection, host, port, reuse_address=True, backlog=_BACKLOG, **tls
-            )
+            self._server = await create_server(protocol, host, port, reuse_address=True, backlog=_BACKLOG)
         except OSError as error:
             what = error.strerror or str(error)
             raise UnavailableError(f"listener {host}:{port}", f"cannot listen there: {what}") from error
@@ -115,6 +113,8 @@ class Listener:
         if self._server is None or self._connections is None:
             return
         self._server.close()
+        for handshake in self._handshakes:
+            handshake.abort()
         with suppress(TimeoutError):
             async with asyncio.timeout(drain_seconds):
                 while self.connections:
@@ -128,13 +128,10 @@ class Listener:
             if isinstance(connection, _Connection) and connection.idle:
                 connection.force_close()
 
-    def _connection(self) -> asyncio.Protocol:
-        server = self._connections
-        if server is None or self.connections >= self._max_connections:
-            return _Refusal()
-        return _Connection(
-            server,
-            lambda: self._closed,
+    def _protocol(self, connections: _Connections) -> asyncio.Protocol:
+        connection = _Connection(
+            connections,
+            self._turned_away,
             self._refused,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=_IDLE_SECONDS,
@@ -143,6 +140,18 @@ class Listener:
             auto_decompress=False,  # a body of 1 MiB may unpack to 1 GiB: compressed bodies are refused
             access_log=None,  # None switches it off, as aiohttp's own runner does
         )
+        if self._ssl_context is None:
+            return connection
+        return Handshake(self._ssl_context, connection, self._turned_away, self._handshakes)
+
+    def _turned_away(self) -> bool:
+        """Tell whether the newest connection is one too many, or comes too late.
+
+        It is asked when the connection is there, not when its protocol is made: of a thousand that are accepted in one
+        turn of the loop all protocols are made before the first has its connection. And a handshake may outlast the
+        listener: what becomes of it then is not among the connections that were closed.
+        """
+        return self._closed or self.connections + len(self._handshakes) >= self._max_connections
 
 
 class _HeadTooLargeError(HttpProcessingError):
@@ -169,17 +178,17 @@ class _Connections(web.Server):
 class _Connection(web.RequestHandler):
     """A connection whose headers are bounded, whose answers must be read in time, and whose refusals are problems."""
 
-    __slots__ = ("_body", "_end", "_head_bytes", "_refused", "_too_late")
+    __slots__ = ("_body", "_end", "_head_bytes", "_refused", "_turned_away")
 
     def __init__(
         self,
         manager: web.Server,
-        too_late: Callable[[], bool],
+        turned_away: Callable[[], bool],
         refused: Callable[[ProblemError], None],
         **options: Any,
     ) -> None:
         super().__init__(manager, **options)
-        self._too_late = too_late
+        self._turned_away = turned_away
         self._refused = refused
         self._end: asyncio.TimerHandle | None = None
 
@@ -202,12 +211,14 @@ class _Connection(web.RequestHandler):
             self._end.cancel()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, or close a connection at once instead of letting it wait for an answer that is not coming."""
         self._head_bytes = 0
         self._body = EMPTY_PAYLOAD  # of the newest request; once it is whole, what comes next is headers
-        super().connection_made(transport)
-        # Accepted before the listener closed, agreed on TLS after: aiohttp has closed all that it knew of by then.
-        if self._too_late() and isinstance(transport, asyncio.Transport):
+        if self._turned_away() and isinstance(transport, asyncio.Transport):
             transport.abort()
+            self._force_close = True  # what came with the handshake is not read any more
+            return
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; of headers that are larger than they may be, finished or not, these are the last."""
@@ -287,11 +298,3 @@ class _Connection(web.RequestHandler):
         response = problem.response()
         response.force_close()
         return response
-
-
-class _Refusal(asyncio.Protocol):
-    """Closes a connection over the limit at once, instead of letting it wait for an answer that is not coming."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            transport.abort()
