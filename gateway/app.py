@@ -168,9 +168,17 @@ class App:
             record.headers.extend(carried)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        outcomes = await self._producer.deliver(
-            destination.topic, intake.records, seconds=destination.rules.delivery_seconds, released=ticket.hand_over()
-        )
+        try:
+            outcomes = await self._producer.deliver(
+                destination.topic,
+                intake.records,
+                seconds=destination.rules.delivery_seconds,
+                released=ticket.hand_over(),
+            )
+        except asyncio.CancelledError:  # the client has gone, and what was on its way may be in Kafka all the same
+            self._metrics.delivered(destination.share.route, loop.time() - began, 0, 0, len(intake.records))
+            self._wake(destination.topic, hop.traceparent())
+            raise
         accepted, failed, unknown = answers.tally(outcomes)
         self._metrics.delivered(destination.share.route, loop.time() - began, accepted, failed, unknown)
         _end_sending(hop, outcomes)

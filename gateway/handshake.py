@@ -40,6 +40,8 @@ class Handshake(asyncio.Protocol):
         self._early: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
+        self._lost = False
+        self._handed_over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, or turn the client away."""
@@ -57,6 +59,16 @@ class Handshake(asyncio.Protocol):
         """Keep what comes before the other protocol has taken over: a request behind the handshake's last word."""
         self._early.append(data)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the end of a connection that TLS had been agreed on for.
+
+        asyncio tells it in the loop's next turn, to whoever the connection belonged to when it ended: the other
+        protocol may have taken over in between, and would never be told.
+        """
+        self._lost = True
+        if self._handed_over:
+            self._then.connection_lost(exc)
+
     def abort(self) -> None:
         """End it, and the connection."""
         if self._task is not None and self._transport is not None:
@@ -73,8 +85,9 @@ class Handshake(asyncio.Protocol):
             transport.abort()
         finally:
             self._under_way.discard(self)
-        if agreed is None:  # the client has gone
+        if agreed is None or self._lost:  # the client has gone
             return
+        self._handed_over = True
         agreed.set_protocol(self._then)
         self._then.connection_made(agreed)
         for data in self._early:

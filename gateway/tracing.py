@@ -7,8 +7,12 @@ extension), only linked to.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import re
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
@@ -20,7 +24,10 @@ if TYPE_CHECKING:
 
     from multidict import CIMultiDictProxy
     from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span, Tracer
+
+log = logging.getLogger(__name__)
 
 SERVICE_NAME: Final = "wakegate-gateway"
 _TRACEPARENT: Final = "traceparent"
@@ -28,12 +35,13 @@ _TRACESTATE: Final = "tracestate"
 _W3C: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?")
 """Visible ASCII to its end, as it is written into record headers: what follows the flags is up to later versions."""
 _LONGEST_STATE: Final = 512
+_CLOSE_SECONDS: Final = 2.0
 _SAMPLED: Final = 1
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 
 
-def provider() -> TracerProvider | None:
+def export() -> Export | None:
     """Build the SDK from the standard OTEL_* variables; None where they name no place to send spans to."""
     wanted = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
     off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_TRACES_EXPORTER") == "none"
@@ -46,9 +54,40 @@ def provider() -> TracerProvider | None:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
     name = os.environ.get("OTEL_SERVICE_NAME", SERVICE_NAME)
-    built = TracerProvider(resource=Resource.create({"service.name": name}))
-    built.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    return built
+    provider = TracerProvider(resource=Resource.create({"service.name": name}), shutdown_on_exit=False)
+    exporter = OTLPSpanExporter()
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    return Export(provider, exporter)
+
+
+class Export:
+    """Spans on their way to a backend."""
+
+    def __init__(self, provider: TracerProvider, exporter: SpanExporter) -> None:
+        self._provider = provider
+        self._exporter = exporter
+
+    def tracer(self) -> Tracer:
+        """Return what makes the spans."""
+        return self._provider.get_tracer("wakegate.gateway")
+
+    async def close(self) -> None:
+        """Send the last spans, for two seconds at most: a backend that hangs must not hold up a shutdown."""
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def shut_down() -> None:
+            self._provider.shutdown()
+            with suppress(RuntimeError):  # too late: the loop has ended
+                loop.call_soon_threadsafe(done.set)
+
+        # A thread of its own and not one of the loop's pool: the interpreter waits for those at its end.
+        threading.Thread(target=shut_down, name="last spans", daemon=True).start()
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await done.wait()
+        except TimeoutError:
+            self._exporter.shutdown()
+            log.warning("the last spans are lost: their backend did not take them within %g s", _CLOSE_SECONDS)
 
 
 class Tracing:

@@ -109,7 +109,7 @@ class Gateway:
         self._settings = settings
         self._draining = False
         self._stop = asyncio.Event()
-        self._patient = True
+        self._hurry = asyncio.Event()
         self.metrics = Metrics()
         tokens = Tokens()
         credentials = CredentialFolder(Path(settings.kafka_credentials) if settings.kafka_credentials else None)
@@ -125,7 +125,7 @@ class Gateway:
         )
         self._waker = self._make_waker(tokens)
         admission = Admission(Limits(events=settings.max_in_flight_events, size=settings.max_in_flight_bytes))
-        self._provider = tracing.provider()
+        self._export = tracing.export()
         routes = route_table(settings)
         _look_at_tokens(routes, tokens)
         self._app = App(
@@ -134,7 +134,7 @@ class Gateway:
             producer=self.producer,
             tokens=tokens,
             metrics=self.metrics,
-            tracing=Tracing(None if self._provider is None else self._provider.get_tracer("wakegate.gateway")),
+            tracing=Tracing(None if self._export is None else self._export.tracer()),
             wake=_nobody if self._waker is None else self._waker.notify,
             body_seconds=settings.body_timeout,
         )
@@ -176,8 +176,9 @@ class Gateway:
 
     def stop(self, *, patient: bool = True) -> None:
         """Begin to end: readiness first, then the door, then Kafka. Impatient: without waiting for load balancers."""
-        self._patient = self._patient and patient
         self._stop.set()
+        if not patient:
+            self._hurry.set()
 
     async def run(self) -> None:
         """Serve until `stop`, then let what is under way end."""
@@ -198,14 +199,16 @@ class Gateway:
                 await self.management.close()
                 for task in running:
                     task.cancel()
-                if self._provider is not None:
-                    await asyncio.to_thread(self._provider.shutdown)
+                if self._export is not None:
+                    await self._export.close()
 
     async def _drain(self) -> None:
         self._draining = self._app.draining = True
-        if self._patient:
+        if not self._hurry.is_set():
             log.info("not ready any more; the door closes in %g s", self._settings.shutdown_delay)
-            await asyncio.sleep(self._settings.shutdown_delay)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.shutdown_delay):
+                    await self._hurry.wait()
         log.info("the door is closed; %d connections are under way", self.door.connections)
         await self.door.close(self._settings.shutdown_grace)
 

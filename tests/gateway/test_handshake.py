@@ -154,3 +154,21 @@ async def test_close_ends_handshakes(turns: int, tmp_path: Path) -> None:
         async with asyncio.timeout(5):
             assert await reader.read() == b""
         writer.close()
+
+
+async def test_client_that_leaves_as_tls_is_agreed_on(tmp_path: Path) -> None:
+    """Whoever takes over in the same turn of the loop is told of the end; before that there is nothing to take over."""
+    told: list[Exception | None] = []
+
+    class Served(asyncio.Protocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            told.append(exc)
+
+    write(tmp_path, "gateway")
+    context = Certificate(tmp_path / "tls.crt", tmp_path / "tls.key").context
+    before, after = (handshake.Handshake(context, Served(), lambda: False, set()) for _ in range(2))
+    before.connection_lost(None)
+    assert told == []
+    after._handed_over = True
+    after.connection_lost(None)
+    assert told == [None]

@@ -20,6 +20,7 @@ from activator.local.broker.faults import Delay, Fault
 from activator.local.broker.protocol import ApiKey
 from activator.local.broker.server import EmbeddedBroker
 from gateway import __main__ as command
+from gateway import tracing
 from gateway.settings import Settings
 from gateway.wiring import Gateway
 from tests.gateway.support import eventually, exchange, read_answer, request_bytes
@@ -92,6 +93,55 @@ async def test_sigterm_lets_requests_end() -> None:
             await task
             with pytest.raises(ConnectionRefusedError):
                 await asyncio.open_connection("127.0.0.1", made.door.port or 1)
+
+
+async def test_a_second_signal_ends_the_delay() -> None:
+    """Who asks politely and then at once does not wait for load balancers."""
+    async with broker() as kafka, gateway(Settings(kafka.bootstrap_servers, shutdown_delay=600)) as (made, task):
+        await eventually(lambda: made.problems() == [])
+        made.stop()
+        await eventually(lambda: made.problems() != [])
+        made.stop(patient=False)
+        async with asyncio.timeout(10):
+            await task
+
+
+async def test_a_client_that_leaves_first() -> None:
+    """What was on its way is in Kafka: the activator is told of the topic, and the event is counted."""
+    async with broker() as kafka, gateway(Settings(kafka.bootstrap_servers)) as (made, _):
+        woken: list[str] = []
+        made._app._wake = lambda topic, _: woken.append(topic)
+        await eventually(lambda: made.problems() == [])
+        kafka.faults.add(Fault(ApiKey.PRODUCE, Delay(300), times=1))
+        _, writer = await asyncio.open_connection("127.0.0.1", made.door.port)
+        writer.write(request_bytes("POST", "/topics/orders", EVENT, b""))
+        await eventually(lambda: ("orders", 0) in made.producer._lanes and made.producer._lanes["orders", 0].busy)
+        writer.close()
+        await eventually(lambda: woken == ["orders"])
+        await eventually(lambda: kafka.log("orders", 0).end_offset == 1)
+        outcome = {"route": "topics", "outcome": "unknown"}
+        assert made.metrics.registry.get_sample_value("wakegate_gateway_events_total", outcome) == 1
+
+
+async def test_spans_that_nobody_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tracing backend that hangs does not hold up the end."""
+    monkeypatch.setattr(tracing, "_CLOSE_SECONDS", 0.1)
+
+    connections: list[asyncio.StreamWriter] = []
+    hanging = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1", 0)
+    endpoint = f"http://127.0.0.1:{hanging.sockets[0].getsockname()[1]}"
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    async with broker() as kafka, gateway(Settings(kafka.bootstrap_servers, shutdown_grace=0.1)) as (made, task):
+        await eventually(lambda: made.problems() == [])
+        answer = await exchange(made.door.port, request_bytes("POST", "/topics/orders", EVENT, b""))
+        assert answer.status == 202
+        made.stop(patient=False)
+        async with asyncio.timeout(5):  # the exporter itself gives up after ten seconds
+            await task
+    hanging.close()
+    for connection in connections:
+        connection.close()
+        await connection.wait_closed()
 
 
 async def test_the_command() -> None:
