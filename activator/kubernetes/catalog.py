@@ -41,6 +41,9 @@ log = logging.getLogger(__name__)
 _LOOKS = "targets of ScaledObjects"
 LOOK_SECONDS = 5.0
 """How often a workload that cannot be watched is looked at, and one that is not there (yet)."""
+FIRST_LOOKS_SECONDS = 60.0
+"""For so long what could not be read at first holds up the word that all has been delivered: what is kept of targets
+that were not is given back then. No longer: until then no replica is ready."""
 
 
 class KubernetesCatalog:
@@ -147,21 +150,31 @@ class KubernetesCatalog:
 
     async def _look_at_targets(self, scaled_objects: ScaledObjects) -> None:
         """Read what a changed ScaledObject drives at once, and what cannot be watched again and again."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + FIRST_LOOKS_SECONDS
         while True:
             self._look_now.clear()  # before the looks: what changes while they are made is no reason to wait
-            looks, self._looks = self._looks, set()
-            for ref in sorted(looks):
-                try:
-                    await self._look_at(ref, scaled_objects)
-                except WakegateError as error:
-                    log.debug("%s could not be looked at, trying again: %s", ref, error)
-                    self._looks.add(ref)
-            self.listed(_LOOKS)
+            unread = await self._look_at_each(scaled_objects)
+            if not unread or loop.time() >= until:
+                self.listed(_LOOKS)
+            self._looks |= unread
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._look_now.wait()
             unwatched = {ref for ref in scaled_objects.targets() if not _is_watched(ref) or ref not in self._managed}
             self._looks |= unwatched | (await self._environment.look() if self._environment is not None else set())
+
+    async def _look_at_each(self, scaled_objects: ScaledObjects) -> set[TargetRef]:
+        """Look at what is to be looked at; return what could not be."""
+        looks, self._looks = self._looks, set()
+        unread: set[TargetRef] = set()
+        for ref in sorted(looks):
+            try:
+                await self._look_at(ref, scaled_objects)
+            except WakegateError as error:
+                log.debug("%s could not be looked at, trying again: %s", ref, error)
+                unread.add(ref)
+        return unread
 
     async def _look_at(self, ref: TargetRef, scaled_objects: ScaledObjects) -> None:
         for loser in scaled_objects.beaten(ref):

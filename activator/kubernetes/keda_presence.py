@@ -2,7 +2,8 @@
 
 By two signs: the external metrics API is served by it and available, or its Lease is renewed, in whatever namespace it
 was installed. What an uninstalled one left behind (an APIService that leads nowhere, a Lease that nobody renews) is
-none. Who may not look (rights in one namespace alone) takes it for live: WAKEGATE_KEDA says otherwise.
+none. Who may not look (rights in one namespace alone) takes it for live: WAKEGATE_KEDA says otherwise. One refusal is
+no such answer: an API server that starts knows no roles yet, and every ScaledObject would be given away for it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ OF_ITS_OPERATOR = {"fieldSelector": "metadata.name=operator.keda.sh"}
 RENEWED_WITHIN = timedelta(seconds=60)
 LOOK_SECONDS = 10.0
 GONE_AFTER_LOOKS = 6
-"""So many looks without a sign, and it counts as gone: a restart of KEDA's must not hand its objects over."""
+"""So many looks without a sign, and it counts as gone: a restart of KEDA's must not hand its objects over. So many that
+were refused, and it counts as live."""
+FIRST_REFUSALS, FIRST_REFUSAL_SECONDS = 3, 1.0
+"""So many refusals, so far apart, where nothing has been seen before: others wait for the answer."""
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,7 @@ class KedaPresence:
         self._now = now
         self._live: bool | None = None
         self._misses = 0
+        self._refusals = 0
 
     def is_live(self) -> bool | None:
         """Tell whether it runs; None: not known yet."""
@@ -52,17 +57,23 @@ class KedaPresence:
             try:
                 self._take(seen=await self._has_a_sign())
             except DeniedError as error:
-                if self._live is None:
-                    log.warning("whether KEDA is live may not be seen, so its ScaledObjects are left alone: %s", error)
-                self._live = True
-                await asyncio.sleep(LOOK_SECONDS)
+                self._refuse(error)
+                await asyncio.sleep(LOOK_SECONDS if self._live is not None else FIRST_REFUSAL_SECONDS)
             except WakegateError as error:
                 log.debug("whether KEDA is live could not be seen: %s", error)
                 await asyncio.sleep(LOOK_SECONDS / 10)
             else:
                 await asyncio.sleep(LOOK_SECONDS)
 
+    def _refuse(self, error: DeniedError) -> None:
+        self._refusals += 1
+        enough = FIRST_REFUSALS if self._live is None else GONE_AFTER_LOOKS
+        if self._live is not True and self._refusals >= enough:
+            log.warning("whether KEDA is live may not be seen, so its ScaledObjects are left alone: %s", error)
+            self._live = True
+
     def _take(self, *, seen: bool) -> None:
+        self._refusals = 0
         self._misses = 0 if seen else self._misses + 1
         live = seen or (self._live is True and self._misses < GONE_AFTER_LOOKS)
         if live is not self._live:

@@ -31,6 +31,8 @@ FINALIZER = "finalizer.keda.sh"
 ADOPT = "wakegate.dev/adopt"
 LOOK_AGAIN_SECONDS = 10.0
 """How often a CRD that is not there is looked for."""
+REFUSALS, REFUSED_SECONDS = 3, 1.0
+"""So many refusals, so far apart, and there is nothing for us to follow; a starting API server refuses one or two."""
 HOUSEKEEPING_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
@@ -55,8 +57,13 @@ class ScaledObjects:
         self._keda_is_live = keda_is_live
         self._documents: dict[Key, Document] = {}
         self._by_target: dict[TargetRef, set[Key]] = {}
-        self._paths = paths.followed(API_VERSION, PLURAL, namespaces)
-        self._unlisted = set(self._paths)
+        # Made once, not in each run: a run after a crash must still tell what has been removed in between.
+        self._reflectors = {
+            path: Reflector(client, path, _Follower(self, path))
+            for path in paths.followed(API_VERSION, PLURAL, namespaces)
+        }
+        self._unlisted = set(self._reflectors)
+        self._refusals = 0
         self._settled = asyncio.Event()
         self._told_left_alone = False
         self._was_live: bool | None = None
@@ -75,10 +82,10 @@ class ScaledObjects:
     async def run(self) -> None:
         """Follow until cancelled."""
         while not await self._is_served():  # noqa: ASYNC110 - a CRD that is installed tells nobody
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(REFUSED_SECONDS if 0 < self._refusals < REFUSALS else LOOK_AGAIN_SECONDS)
         async with asyncio.TaskGroup() as group:
-            for path in self._paths:
-                group.create_task(Reflector(self._client, path, _Follower(self, path)).run())
+            for path, reflector in self._reflectors.items():
+                group.create_task(reflector.run(), name=f"reflector {path}")
             group.create_task(self._keep_house())
 
     def of(self, ref: TargetRef) -> Document | None:
@@ -217,17 +224,21 @@ class ScaledObjects:
     async def _is_served(self) -> bool:
         """Tell whether they can be followed; while the API server does not answer, nothing is known."""
         try:
-            async with aclosing(self._client.list_pages(self._paths[0])) as pages:
+            async with aclosing(self._client.list_pages(next(iter(self._reflectors)))) as pages:
                 await anext(pages)
         except NotFoundError:
+            self._refusals = 0
             self._settled.set()
             return False
         except DeniedError as error:
-            log.warning("ScaledObjects are not followed: %s; is the permission missing?", error)
-            self._settled.set()
+            self._refusals += 1
+            if self._refusals == REFUSALS:
+                log.warning("ScaledObjects are not followed: %s; is the permission missing?", error)
+                self._settled.set()
             return False
         except WakegateError:
             return False
+        self._refusals = 0
         return True
 
 
