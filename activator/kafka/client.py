@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -202,13 +203,15 @@ class ClusterClient:
         return connection.version_of(request.API_KEY, request.VERSIONS) is not None
 
     async def any_offers(self, request: type[KafkaRequest[Answer]]) -> bool:
-        """Tell whether the broker that `rows_of_any` would ask offers a request."""
-        for address in self._candidates():
-            try:
-                connection, _ = await self._connected(address, LAG)
-            except (UnavailableError, DeniedError):
-                continue
-            return connection.version_of(request.API_KEY, request.VERSIONS) is not None
+        """Tell whether the broker that `rows_of_any` would ask offers a request; none answers: no."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANY_BROKER_SECONDS):
+                for address in self._candidates():
+                    try:
+                        connection, _ = await self._connected(address, LAG)
+                    except (UnavailableError, DeniedError):
+                        continue
+                    return connection.version_of(request.API_KEY, request.VERSIONS) is not None
         return False
 
     async def close(self) -> None:

@@ -141,10 +141,11 @@ class ClusterTail:
                     self._leaders.forget(key[0])
 
     def watched(self) -> Watched:
-        """Count partitions by how they are watched."""
-        fetched = sum(entry.fetched_by is not None for entry in self._entries.values())
-        looked_at = sum(entry.looked_at for entry in self._entries.values())
-        return Watched(fetched, looked_at, len(self._entries) - fetched - looked_at)
+        """Count partitions by how they are watched. Safe in any thread: Prometheus' page is made in one of its own."""
+        entries = list(self._entries.values())
+        fetched = sum(entry.fetched_by is not None for entry in entries)
+        looked_at = sum(entry.looked_at for entry in entries)
+        return Watched(fetched, looked_at, len(entries) - fetched - looked_at)
 
     def _add(self, ref: TargetRef, sleeper: _Sleeper, topic: str, number: int, offset: int) -> None:
         key = (topic, number, sleeper.read_committed)

@@ -219,9 +219,12 @@ class KafkaGroupOffsets:
         if topic_id is None:
             return
         client = self._connections.client(cluster)
+        asked_at = asyncio.get_running_loop().time()
         now = (await self._topology(cluster).topics([topic], max_age=0.0))[topic]
         if isinstance(now, Failure):
             raise UnavailableError(client.where, now.text)
+        if now.seen_at < asked_at:  # what was told before still holds for reads; here it is what may be wrong
+            raise UnavailableError(client.where, f"topic {topic!r}: nobody answers which one it is")
         if now.topic_id not in {None, topic_id}:
             raise NotFoundError(f"{client.where}: topic {topic!r} was recreated: it has another id than {topic_id}")
 

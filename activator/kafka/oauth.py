@@ -10,7 +10,7 @@ import base64
 import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote_plus
+from urllib.parse import quote_plus, urlsplit, urlunsplit
 
 import aiohttp
 from aiokafka.abc import AbstractTokenProvider
@@ -97,7 +97,7 @@ class ClientCredentialsToken(AbstractTokenProvider):
         return least if self._token is None else max(self._token.fresh_until, least)
 
     async def _fetch(self) -> _Token:
-        where = f"token endpoint {self._credentials.token_endpoint}"
+        where = f"token endpoint {_without_user(self._credentials.token_endpoint)}"
         form = {"grant_type": "client_credentials"}
         if self._credentials.scopes:
             form["scope"] = " ".join(self._credentials.scopes)
@@ -153,6 +153,12 @@ def _object(body: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _without_user(endpoint: str) -> str:
+    """Return a URL without the name and password that may stand in it: it is shown in errors."""
+    parts = urlsplit(endpoint)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _code(answer: dict[str, Any]) -> str:

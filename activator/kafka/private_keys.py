@@ -47,7 +47,12 @@ def show_certificate(
         raise SpecError(place("cert"), None, "it is no certificate in PEM") from None
     private = _private_key(key, password, place)
     public_form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-    if private.public_key().public_bytes(*public_form) != chain[0].public_key().public_bytes(*public_form):
+    try:
+        certified = chain[0].public_key()
+    except (ValueError, UnsupportedAlgorithm):  # such as of the curve SM2
+        what = "its key is of a kind that is not known; allowed: RSA, EC or Ed25519"
+        raise SpecError(place("cert"), None, what) from None
+    if private.public_key().public_bytes(*public_form) != certified.public_bytes(*public_form):
         raise SpecError(place("key"), None, "it is not the key of the certificate in cert")
     plain = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

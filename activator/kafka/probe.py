@@ -38,12 +38,12 @@ async def any_record(
         request = Fetch({topic: {number: start}}, 0, MAX_BYTES - spent, MAX_BYTES - spent, read_committed=True)
         try:
             answer = next((await client.request(leader, request)).partitions, None)
+            batches = [] if answer is None else list(walk(answer.records))
         except (*KAFKA_FAILURES, *MALFORMED):
             return None
         if answer is None or answer.error:
             topology.forget_topics([topic])
             return None
-        batches = list(walk(answer.records))
         if any(batch.first < end and batch.last >= start for batch in visible(iter(batches), answer.aborted)):
             return True
         if not batches:

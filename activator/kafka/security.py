@@ -58,7 +58,8 @@ def _trust(credentials: KafkaCredentials, place: Callable[[str], str]) -> ssl.SS
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if credentials.ca:
         try:
-            context.load_verify_locations(cadata=credentials.ca)
+            # Bundles name their authorities in comments, in any language; what is not ASCII is a TypeError here.
+            context.load_verify_locations(cadata=credentials.ca.encode("ascii", "replace").decode())
         except (ssl.SSLError, ValueError):
             raise SpecError(place("ca"), None, "it is no certificate in PEM") from None
     if not credentials.verify:

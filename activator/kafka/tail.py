@@ -65,8 +65,8 @@ class KafkaTail:
             self._clusters[cluster].leave(ref)
 
     def watched(self) -> Mapping[Cluster, Watched]:
-        """Count the partitions watched on each cluster, by how they are watched."""
-        return {cluster: tail.watched() for cluster, tail in self._clusters.items()}
+        """Count the partitions watched on each cluster, by how they are watched. Safe in any thread."""
+        return {cluster: tail.watched() for cluster, tail in list(self._clusters.items())}
 
     async def run(self) -> None:
         """Watch until cancelled; what breaks on one cluster is restarted there and touches no other."""

@@ -60,7 +60,7 @@ class ScaledObjectWriter:
 
     def record(self, fact: Fact) -> None:
         """Take an evaluation of a target that a ScaledObject drives."""
-        if not isinstance(fact, Evaluation) or fact.policy.scaled_object is None or not self._leads():
+        if not self._is_ours_to_tell() or not isinstance(fact, Evaluation) or fact.policy.scaled_object is None:
             return
         document, known = self._scaled_objects.of(fact.ref), self.remembered(fact.ref)
         if document is None or known is None:
@@ -72,7 +72,7 @@ class ScaledObjectWriter:
 
     def refuse(self, document: Document, why: tuple[str, ...]) -> None:
         """Say in its status and in an Event that one cannot be followed as it is, once for each wording."""
-        if not self._leads():
+        if not self._is_ours_to_tell():
             return
         ready, before = scaled_object_status.ready_condition_of_problems(why), self._before(document)
         if ready in (before.get("conditions") or ()):
@@ -97,6 +97,13 @@ class ScaledObjectWriter:
                     log.warning("%s was not written, it is tried again at the next change: %s", path, error)
                     self._written.pop(key, None)
                     await asyncio.sleep(AFTER_A_FAILURE_SECONDS)
+
+    def _is_ours_to_tell(self) -> bool:
+        """Tell whether we lead; while another does, what we wrote last is not what stands there."""
+        if not self._leads():
+            self._written.clear()
+            return False
+        return True
 
     def _before(self, document: Document) -> dict[str, Any]:
         return self._written.get(_key(document)) or document.get("status") or {}

@@ -282,6 +282,8 @@ class SecretStore(Generic[Options]):
             entry.options = self._build(resolution.credentials, resolution.place)
         except SpecError as error:
             entry.problems = (error,)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours about one must not end the look at all others
+            entry.unread = f"a mistake of wakegate's own: {type(error).__name__}"  # not its text: it may quote a secret
         else:
             entry.credentials = resolution.credentials
 

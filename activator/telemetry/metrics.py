@@ -42,6 +42,10 @@ class MetricsRecorder:
     def __init__(self, registry: CollectorRegistry, now: Callable[[], datetime], *, version: str) -> None:
         self._now = now
         self._last: dict[TargetRef, Evaluation] = {}
+        self._invalid: set[TargetRef] = set()
+        """Those with a mistake in their configuration. Their evaluations, by the last valid one, do not tell."""
+        self.leads: Callable[[], bool] = lambda: True
+        """Whether this replica does: it alone is told that a configuration is valid again."""
         self._counters = {
             metric: Counter(metric.name, metric.doc, metric.labels, registry=registry)
             for metric in table.COUNTED
@@ -68,13 +72,17 @@ class MetricsRecorder:
                 self._count(table.TRIGGERS_READ, cluster, by=fact.triggers)
                 self._count(table.TRIGGERS_UNREADABLE, cluster, by=fact.unreadable)
             case Departed():
-                self._last.pop(fact.ref, None)
+                self._forget(fact.ref)
             case EpisodePhase():
                 self._observe(table.EPISODE_DURATION, fact.ended_at - fact.started_at, fact.episode, fact.name or "all")
                 for missing in fact.missing:
                     self._count(table.EPISODES_INCOMPLETE, fact.episode, missing)
             case Notice():
                 self._count(table.NOTICES, fact.severity.value, fact.reason)
+                if fact.reason == "InvalidConfiguration":
+                    self._invalid.add(fact.ref)
+                elif fact.reason == "TakenOver":
+                    self._invalid.discard(fact.ref)
 
     def pushed(self, push: Push) -> None:
         """Count a push, whatever it leads to."""
@@ -100,11 +108,19 @@ class MetricsRecorder:
                 self._last.pop(ref, None)
         return list(self._last.values())
 
+    def invalid(self) -> frozenset[TargetRef]:
+        """Return the targets with a mistake in their configuration, where this replica leads. Safe in any thread."""
+        return frozenset(self._invalid.copy()) if self.leads() else frozenset()
+
+    def _forget(self, ref: TargetRef) -> None:
+        self._last.pop(ref, None)
+        self._invalid.discard(ref)
+
     def _evaluation(self, evaluation: Evaluation) -> None:
         self._count(table.EVALUATIONS, evaluation.outcome.value, evaluation.decision.reason.value)
         self._observe(table.LATENESS, evaluation.late)
         if evaluation.decision.reason is Reason.UNMANAGED:
-            self._last.pop(evaluation.ref, None)
+            self._forget(evaluation.ref)
         else:
             self._last[evaluation.ref] = evaluation
         applied = evaluation.applied
@@ -148,9 +164,13 @@ class _TargetCollector(Collector):
                 for labels, value in metric.samples(evaluation):
                     family.add_metric((ref.namespace, ref.kind, ref.name, *labels), value)
             yield family
+        invalid = self._recorder.invalid()
         for of_targets in table.OF_TARGETS:
             tally = Tally(dict.fromkeys(of_targets.always, 0))
-            tally.update(of_targets.value_of(evaluation) for evaluation in evaluations)
+            other = invalid if of_targets.of_invalid is not None else frozenset()
+            tally.update(of_targets.value_of(evaluation) for evaluation in evaluations if evaluation.ref not in other)
+            if of_targets.of_invalid is not None:
+                tally[of_targets.of_invalid] += len(other)
             family = GaugeMetricFamily(of_targets.name, of_targets.doc, labels=of_targets.labels)
             for label, number in tally.items():
                 family.add_metric((label,), number)

@@ -67,6 +67,8 @@ class OfTargets:
     """The label's value for a target."""
     always: tuple[str, ...]
     """Label values that are there with 0, too."""
+    of_invalid: str | None = None
+    """The label's value for a target with a mistake in its configuration; None: what its last evaluation says."""
     type: str = "gauge"
 
     @property
@@ -109,8 +111,8 @@ TRIGGERS_UNREADABLE = Counted(
 )
 EPISODE_DURATION = Counted(
     "wakegate_episode_duration_seconds",
-    "From the PATCH of a wake or sleep to the end of a stretch of it (ready, handoff, first_commit, stopped), or of "
-    "the whole.",
+    "From the PATCH of a wake or sleep to the end of a stretch of it (ready, handoff, first_commit, stopped), or from "
+    "its beginning, which of a wake is the record, to the end of the whole.",
     ("episode", "stretch"),
     _EPISODE_BUCKETS,
 )
@@ -221,7 +223,7 @@ PER_TARGET = (
 )
 
 OF_TARGETS = (
-    OfTargets("wakegate_targets", "Targets by phase.", "phase", lambda e: e.phase.value, tuple(Phase)),
+    OfTargets("wakegate_targets", "Targets by phase.", "phase", lambda e: e.phase.value, tuple(Phase), Phase.INVALID),
     OfTargets(
         "wakegate_targets_by_reason",
         "Targets by the reason of the last look; no-replica-ready are those that were woken in vain.",

@@ -57,7 +57,8 @@ class AggregatedTls:
         try:
             trusted = front_proxy.parse(data)
             context = _context(pair)
-            context.load_verify_locations(cadata=trusted.client_ca_pem)
+            # A comment beside a certificate may be in any language; what is not ASCII is a TypeError here.
+            context.load_verify_locations(cadata=trusted.client_ca_pem.encode("ascii", "replace").decode())
         except (front_proxy.FrontProxyError, ssl.SSLError) as error:
             kept = "nobody is let in" if self._context is None else "the one before stays in force"
             log.error(  # noqa: TRY400 - the sentence is the whole story

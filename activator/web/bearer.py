@@ -37,7 +37,8 @@ class TokenFile:
         if not tokens:
             return Verdict.NO_TOKEN_CONFIGURED
         scheme, _, given = (authorization or "").partition(" ")
-        matches = [hmac.compare_digest(given.strip().encode(), token) for token in tokens]
+        said = given.strip().encode(errors="surrogateescape")  # as aiohttp has read it: any bytes may stand there
+        matches = [hmac.compare_digest(said, token) for token in tokens]
         return Verdict.ALLOWED if scheme.lower() == _SCHEME and any(matches) else Verdict.REFUSED
 
     def _read(self) -> tuple[bytes, ...]:

@@ -50,6 +50,7 @@ async def run(settings: Settings) -> None:
         exits.push_async_callback(client.close)
         cluster = Cluster(settings, Clock(), identity, client)
         observed = await observability(exits, cluster.clock.now, settings.trace_held, *cluster.recorders())
+        observed.metrics.leads = cluster.leads
         lookup = cluster.credentials()
         connections = Connections(lookup)
         exits.push_async_callback(connections.close)

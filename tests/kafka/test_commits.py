@@ -15,6 +15,7 @@ from activator.kafka.client import Connections
 from activator.kafka.commits import KafkaGroupOffsets
 from activator.kafka.connection import SecurityOptions
 from activator.kafka.lag import KafkaLagReader
+from activator.kafka.topology import Topic
 from activator.local.broker.faults import Delay, DropConnection, Fail, Fault
 from activator.local.broker.protocol import ApiKey, ErrorCode
 from tests.contracts.kafka_fixtures import ONE_MINUTE
@@ -302,3 +303,22 @@ def join_commit_and_leave(cluster: Cluster, group: str, protocol: str) -> None:
         consumer.poll(0.1)
     consumer.commit(offsets=[TopicPartition("orders", 0, 5, "mine")], asynchronous=False)
     consumer.close()
+
+
+async def test_a_topic_whose_id_is_not_answered(broker: EmbeddedBroker) -> None:
+    """What was known of the name before is no answer: it may be another topic's by now."""
+    connections = Connections(request_seconds=0.5)
+    background = KafkaGroupOffsets(connections, purpose="background")  # another connection than that of reads
+    broker.create_topic("orders", partitions=1)
+    cluster = Cluster(broker.bootstrap_servers)
+    try:
+        topic = (await background._topology(cluster).topics(["orders"]))["orders"]
+        assert isinstance(topic, Topic)
+        await background.commit_missing(cluster, "workers", "orders", {0: 0}, topic_id=topic.topic_id)
+        broker.delete_topic("orders")
+        broker.create_topic("orders", partitions=1)
+        broker.faults.add(Fault(ApiKey.METADATA, Delay(milliseconds=60_000)))
+        with pytest.raises(UnavailableError, match="nobody answers which one it is"):
+            await background.commit_again(cluster, "workers", "orders", {0: 1000}, topic_id=topic.topic_id)
+    finally:
+        await connections.close()

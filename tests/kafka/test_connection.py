@@ -10,17 +10,18 @@ import pytest
 
 from activator.core.model import Cluster
 from activator.errors import DeniedError, UnavailableError
-from activator.kafka.connection import SecurityOptions, bootstrap_addresses, open_connection, translated
+from activator.kafka.connection import Address, SecurityOptions, bootstrap_addresses, open_connection, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from activator.kafka.connection import Address
     from testbed.kafka import KafkaCluster
 
 TRANSLATED = [
     pytest.param(TimeoutError(), UnavailableError, "Kafka one:9092: did not answer in time", id="deadline"),
     pytest.param(ConnectionRefusedError(111, "Connection refused"), UnavailableError, "Connection refused", id="os"),
+    pytest.param(UnicodeError("label empty or too long"), UnavailableError, "label empty or too long", id="no-host"),
+    pytest.param(ValueError("Invalid server signature!"), UnavailableError, "Invalid server signature!", id="scram"),
     pytest.param(KeyError((1, 0)), UnavailableError, "the connection was closed while in use", id="raced-with-close"),
     pytest.param(AssertionError(), UnavailableError, "the connection was closed while in use", id="asserted"),
 ]
@@ -47,6 +48,13 @@ def test_addresses_as_users_write_them() -> None:
         "10.0.0.7:9092",
         "[2001:db8::1]:9094",
     ]
+
+
+@pytest.mark.parametrize("host", ["kafka..shop.svc", "k" * 64])
+async def test_a_host_that_is_no_name(host: str) -> None:
+    """It is one broker that cannot be reached, and no mistake that ends the read of all others."""
+    with pytest.raises(UnavailableError, match=rf"^Kafka {host}:9092: "):
+        await open_connection(Address(host, 9092), SecurityOptions(), client_id="test")
 
 
 async def test_a_server_that_speaks_another_protocol() -> None:

@@ -138,3 +138,13 @@ async def test_a_silent_endpoint(endpoint: Endpoint, monkeypatch: pytest.MonkeyP
     endpoint.silent = True
     with pytest.raises(UnavailableError, match=r"no answer within 0\.05 s"):
         await provider(endpoint).token()
+
+
+async def test_a_password_in_the_url_is_not_shown() -> None:
+    """The endpoint is named, and nothing that lets somebody in."""
+    credentials = KafkaCredentials(
+        SaslMechanism.OAUTHBEARER, "gate", "secret", token_endpoint="http://user:c4n4ry@127.0.0.1:1/token"
+    )
+    with pytest.raises(UnavailableError, match=r"^token endpoint http://127\.0\.0\.1:1/token: ") as caught:
+        await ClientCredentialsToken(credentials, ssl.create_default_context()).token()
+    assert "c4n4ry" not in str(caught.value)

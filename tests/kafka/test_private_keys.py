@@ -84,3 +84,25 @@ def test_what_cannot_be_used_is_told_without_showing_it(authority: CertificateAu
             show(shown_certificate, shown_key, password)
         assert str(caught.value).startswith(f"Secret shop/kafka, {message}")
         assert "c4n4ry" not in str(caught.value)
+
+
+SM2 = """\
+-----BEGIN CERTIFICATE-----
+MIIBeTCCAR+gAwIBAgIUZaj9yd18SI+jNy5Kcsp2FHvzQd8wCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGb3JkZXJzMCAXDTI2MTIwMTEyNDM1MVoYDzIxMjYxMTA3MTI0
+MzUxWjARMQ8wDQYDVQQDDAZvcmRlcnMwWTATBgcqhkjOPQIBBggqgRzPVQGCLQNC
+AATQRPZFIgLmsvYNrRLi2/cgWPAdlrfhczNCGBya4Zt9nKRxdL2BQODUccdM75be
+8M71cUt3Pg708PEz4xjZod70o1MwUTAdBgNVHQ4EFgQUCznGrNKism8YQs0TFNul
+9GaLzRswHwYDVR0jBBgwFoAUCznGrNKism8YQs0TFNul9GaLzRswDwYDVR0TAQH/
+BAUwAwEB/zAKBggqhkjOPQQDAgNIADBFAiBeh0BhLcskbXMbJBBqqbEXxd3+dUc7
+4R9AM4oJGu2S+AIhAP/H4RZK09hBHCp3OWNaYemiOWPKl7wh6ejgitIs2icl
+-----END CERTIFICATE-----
+"""
+"""A certificate of a key on the curve SM2, which OpenSSL knows and `cryptography` does not."""
+
+
+def test_a_certificate_of_an_unknown_kind_of_key() -> None:
+    """It is told as any other that cannot be used."""
+    make, write, _ = next(iter(FORMS.values()))
+    with pytest.raises(SpecError, match=r"key cert: its key is of a kind that is not known; allowed: RSA, EC or"):
+        show(SM2, write(make()), PASSWORD)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import struct
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+from unittest.mock import AsyncMock
+
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
 from activator.kafka import records
+from activator.kafka.fetch import Fetched, FetchedPartition
+from activator.kafka.probe import any_record
 from activator.kafka.records import Batch, traceparent, visible, walk
+from activator.kafka.topology import Topic
 from tests.kafka.batches import batch
+
+if TYPE_CHECKING:
+    from activator.kafka.client import ClusterClient
+    from activator.kafka.topology import Topology
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 TRACE = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b71692033%02d-01"
@@ -139,3 +151,13 @@ def test_no_bytes_break_the_walk(data: bytes) -> None:
     """A walk over anything ends, and never past the data."""
     for found in walk(data):
         assert len(found.payload) <= len(data)
+
+
+async def test_a_batch_that_is_damaged_tells_nothing() -> None:
+    """Whether a record is there is not known then: who asks is not told by an error of another kind."""
+    damaged = struct.pack(">qi", 0, 20) + b"\0\0\0\0\2" + b"\0" * 15
+    answer = Fetched(0, 0, iter([FetchedPartition("orders", 0, 0, 5, 5, [], damaged)]))
+    client = SimpleNamespace(request=AsyncMock(return_value=answer))
+    topology = SimpleNamespace(topics=AsyncMock(return_value={"orders": Topic({0: 1}, 0.0)}))
+    found = await any_record(cast("ClusterClient", client), cast("Topology", topology), ("orders", 0), 0, 5)
+    assert found is None

@@ -92,8 +92,8 @@ async def test_tls_to_a_listener_without(tmp_path: Path) -> None:
 
 
 def test_authorities_are_added_to_the_systems(tmp_path: Path) -> None:
-    """A CA of one's own beside the public ones, not instead of them; lax about what its key is for."""
-    ca = CertificateAuthority(tmp_path, "test CA").certificate.read_text()
+    """A CA of one's own beside the public ones, not instead of them; lax about its key, and its comments."""
+    ca = "# Főtanúsítvány\n" + CertificateAuthority(tmp_path, "test CA").certificate.read_text()
     system = len(ssl.create_default_context().get_ca_certs())
     context = security_options(KafkaCredentials(tls=True, ca=ca), place).ssl_context
     assert context is not None

@@ -49,6 +49,8 @@ class Built(NamedTuple):
 
 def build(credentials: KafkaCredentials, place: Callable[[str], str]) -> Built:
     """Make options, or find that a key cannot be used."""
+    if credentials.password == "unforeseen":
+        raise TypeError(f"a mistake of ours about {credentials.password}")
     if credentials.key == "broken":
         raise SpecError(place("key"), None, "it is no private key in PEM")
     return Built(credentials.password)
@@ -106,6 +108,23 @@ async def test_a_rotated_credential_is_taken_up_and_the_same_one_stays() -> None
         assert store.options(KEY) == Built("new")
         assert told == [ORDERS, ORDERS]
     assert LOOK_SECONDS < 10
+
+
+@virtual
+async def test_a_mistake_about_one_ends_no_look_at_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """What is behind it is read and rotated; its text, which may quote a secret, is told nowhere."""
+    api = MemoryApi()
+    api.put(SECRET_PATH, login("unforeseen"))
+    other = AuthenticationSource(SECRET, "shop", "other").key()
+    api.put(SECRET_PATH.replace("kafka", "other"), login("good"))
+    async with running(api) as store:
+        store.name(ORDERS, [KEY])
+        store.name(TargetRef("shop", "Deployment", "others"), [other])
+        await look()
+        assert store.options(other) == Built("good")
+        with pytest.raises(UnavailableError, match="a mistake of wakegate's own: TypeError"):
+            store.options(KEY)
+    assert "about unforeseen" not in caplog.text
 
 
 @virtual

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from activator.core.model import (
     Applied,
+    Departed,
     Notice,
     Outcome,
     Phase,
@@ -217,3 +218,34 @@ def test_evaluations_are_read_while_others_are_recorded(world: World) -> None:
     world.recorder.record(first)
     world.recorder.record(replace(first, now=at(10)))
     assert [found.now for found in world.recorder.present()] == [at(10)]
+
+
+def notice(reason: str, ref: TargetRef = ORDERS) -> Notice:
+    """What a person is told of a target."""
+    return Notice(ref, "uid", Severity.WARNING, reason, "", at(0))
+
+
+def test_a_mistake_in_a_configuration_is_counted_until_it_is_corrected(world: World) -> None:
+    """Evaluations go on by the last valid one and know nothing of it; where there never was one there are none."""
+    never_valid = TargetRef("shop", "Deployment", "never-valid")
+    world.recorder.record(evaluation(0))
+    phase = evaluation(0).phase
+    assert world.value("wakegate_targets", phase=phase) == 1
+
+    for ref in (ORDERS, never_valid):
+        world.recorder.record(notice("InvalidConfiguration", ref))
+    world.recorder.record(evaluation(1))
+    assert world.value("wakegate_targets", phase=phase) == 0
+    assert world.value("wakegate_targets", phase="Invalid") == 2
+
+    world.recorder.record(notice("TakenOver"))
+    world.recorder.record(Departed(never_valid, at(2)))
+    assert world.value("wakegate_targets", phase=phase) == 1
+    assert world.value("wakegate_targets", phase="Invalid") == 0
+
+
+def test_only_the_leader_tells_of_mistakes(world: World) -> None:
+    """A replica that waits is not told when they are corrected."""
+    world.recorder.record(notice("InvalidConfiguration"))
+    world.recorder.leads = lambda: False
+    assert world.value("wakegate_targets", phase="Invalid") == 0

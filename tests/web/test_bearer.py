@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ("Bearer on", Verdict.REFUSED),
         ("Bearer ", Verdict.REFUSED),
         ("Bearer öne", Verdict.REFUSED),
+        ("Bearer \udcff", Verdict.REFUSED),  # a byte that is no text, as aiohttp reads it
         ("Basic one", Verdict.REFUSED),
         ("one", Verdict.REFUSED),
         ("", Verdict.REFUSED),

@@ -46,7 +46,7 @@ def configmap(ca_pem: str, *names: str) -> dict[str, str]:
     """Return the data of kube-system/extension-apiserver-authentication."""
     return {
         "client-ca-file": "not for us",
-        "requestheader-client-ca-file": ca_pem,
+        "requestheader-client-ca-file": f"# Société\n{ca_pem}",
         "requestheader-allowed-names": json.dumps(names),
         "requestheader-username-headers": '["X-Remote-User"]',
         "requestheader-group-headers": '["X-Remote-Group"]',
