@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _WITHIN = "5m"
+TERMINATED = 128 + signal.SIGTERM
+"""As a shell says it of a process that SIGTERM has ended."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +51,10 @@ def execute(arguments: argparse.Namespace) -> int:
     from activator.wiring.release import release  # noqa: PLC0415
 
     configure_logging(read.log_format, read.log_level)
-    asyncio.run(release(read, arguments.deployment, arguments.within))
+    try:
+        asyncio.run(release(read, arguments.deployment, arguments.within))
+    except asyncio.CancelledError:
+        return TERMINATED
     return 0
 
 

@@ -67,7 +67,7 @@ class ClientCredentialsToken(AbstractTokenProvider):
         self._fetching = asyncio.Lock()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._credentials.token_endpoint})"
+        return f"{type(self).__name__}({_without_user(self._credentials.token_endpoint)})"
 
     async def token(self) -> str:
         """Return a token that is good for a while. Raises DeniedError, UnavailableError."""
@@ -118,6 +118,8 @@ class ClientCredentialsToken(AbstractTokenProvider):
                 status = response.status
         except TimeoutError as error:
             raise UnavailableError(where, f"no answer within {TOKEN_SECONDS:g} s") from error
+        except aiohttp.InvalidURL as error:  # its text is the URL
+            raise UnavailableError(where, "it is no URL that can be asked") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise UnavailableError(where, str(error) or type(error).__name__) from error
         answer = _object(body)
@@ -157,7 +159,10 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _without_user(endpoint: str) -> str:
     """Return a URL without the name and password that may stand in it: it is shown in errors."""
-    parts = urlsplit(endpoint)
+    try:
+        parts = urlsplit(endpoint)
+    except ValueError:
+        return "(not a URL)"
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 

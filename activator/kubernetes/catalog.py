@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from activator.kubernetes.resources import Resources
     from activator.kubernetes.scaled_objects import ScaledObjects
     from activator.ports import CatalogListener
+
+REFUSALS = 3
+"""So many, and the right is missing; an API server that starts refuses one or two."""
 
 Parse = Callable[[Mapping[str, str], TargetRef], tuple[Policy | None, tuple[SpecError, ...]]]
 """Annotations of a workload to its policy, or to every mistake in them."""
@@ -77,6 +81,8 @@ class KubernetesCatalog:
         """What targets' variables come from; None: nothing is read for them."""
         self._looks: set[TargetRef] = set()
         """Targets of ScaledObjects that are to be read from the API server."""
+        self._refusals: Counter[TargetRef] = Counter()
+        """How often each of them was refused."""
         self._look_now = asyncio.Event()
         self._looked_at: TargetRef | None = None
         """The one that is being read; None, too, where a watch has told meanwhile that it is gone."""
@@ -165,12 +171,19 @@ class KubernetesCatalog:
             self._looks |= unwatched | (await self._environment.look() if self._environment is not None else set())
 
     async def _look_at_each(self, scaled_objects: ScaledObjects) -> set[TargetRef]:
-        """Look at what is to be looked at; return what could not be."""
+        """Look at what is to be looked at; return what could not be.
+
+        Who is refused again and again lacks the right: that is told, and is no reason to wait.
+        """
         looks, self._looks = self._looks, set()
         unread: set[TargetRef] = set()
         for ref in sorted(looks):
             try:
                 await self._look_at(ref, scaled_objects)
+            except DeniedError:
+                self._refusals[ref] += 1
+                if self._refusals[ref] < REFUSALS:
+                    unread.add(ref)
             except WakegateError as error:
                 log.debug("%s could not be looked at, trying again: %s", ref, error)
                 unread.add(ref)
@@ -187,10 +200,11 @@ class KubernetesCatalog:
         try:
             document = await self._read_target(ref)
         except (NotFoundError, DeniedError) as error:
-            if isinstance(error, NotFoundError):
-                self.lose(ref, None)
             if driver is not None:
                 self.refused(driver, (f"its target {ref} cannot be read: {error}",))
+            if isinstance(error, DeniedError):
+                raise
+            self.lose(ref, None)
             return
         await self._prepare(ref, driver, document if _is_watched(ref) else {})
         if self._looked_at != ref:  # what was read is no more, and would stay for ever

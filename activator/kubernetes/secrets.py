@@ -283,7 +283,10 @@ class SecretStore(Generic[Options]):
         except SpecError as error:
             entry.problems = (error,)
         except Exception as error:  # noqa: BLE001 - a mistake of ours about one must not end the look at all others
-            entry.unread = f"a mistake of wakegate's own: {type(error).__name__}"  # not its text: it may quote a secret
+            told = f"a mistake of wakegate's own: {type(error).__name__}"  # not its text: it may quote a secret
+            if entry.unread != told:
+                _log.error("%s: %s; what was there before stays in force", entry.source, told)
+            entry.unread = told
         else:
             entry.credentials = resolution.credentials
 

@@ -21,7 +21,7 @@ from activator.telemetry import metrics_table as table
 from activator.telemetry.attributes import is_wake, wake_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import datetime
 
     from activator.core.model import Fact, Push, TargetRef
@@ -42,10 +42,13 @@ class MetricsRecorder:
     def __init__(self, registry: CollectorRegistry, now: Callable[[], datetime], *, version: str) -> None:
         self._now = now
         self._last: dict[TargetRef, Evaluation] = {}
-        self._invalid: set[TargetRef] = set()
-        """Those with a mistake in their configuration. Their evaluations, by the last valid one, do not tell."""
+        self._refused: set[TargetRef] = set()
+        """Those with a mistake in their configuration, as far as notices tell: of who never was valid they alone do."""
+        self.managed: Callable[[], Mapping[TargetRef, bool]] = dict
+        """Every target that is managed, and whether it has such a mistake: its evaluations, by the last valid
+        configuration, do not tell."""
         self.leads: Callable[[], bool] = lambda: True
-        """Whether this replica does: it alone is told that a configuration is valid again."""
+        """Whether this replica does, and tells of each target."""
         self._counters = {
             metric: Counter(metric.name, metric.doc, metric.labels, registry=registry)
             for metric in table.COUNTED
@@ -80,9 +83,7 @@ class MetricsRecorder:
             case Notice():
                 self._count(table.NOTICES, fact.severity.value, fact.reason)
                 if fact.reason == "InvalidConfiguration":
-                    self._invalid.add(fact.ref)
-                elif fact.reason == "TakenOver":
-                    self._invalid.discard(fact.ref)
+                    self._refused.add(fact.ref)
 
     def pushed(self, push: Push) -> None:
         """Count a push, whatever it leads to."""
@@ -110,11 +111,14 @@ class MetricsRecorder:
 
     def invalid(self) -> frozenset[TargetRef]:
         """Return the targets with a mistake in their configuration, where this replica leads. Safe in any thread."""
-        return frozenset(self._invalid.copy()) if self.leads() else frozenset()
+        if not self.leads():
+            return frozenset()
+        managed = self.managed()
+        return frozenset(ref for ref, wrong in managed.items() if wrong) | (self._refused.copy() - managed.keys())
 
     def _forget(self, ref: TargetRef) -> None:
         self._last.pop(ref, None)
-        self._invalid.discard(ref)
+        self._refused.discard(ref)
 
     def _evaluation(self, evaluation: Evaluation) -> None:
         self._count(table.EVALUATIONS, evaluation.outcome.value, evaluation.decision.reason.value)

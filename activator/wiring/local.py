@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from activator.core.model import Cluster, Handover
@@ -31,7 +32,7 @@ from activator.specs.keda.scaled_object import is_packed, parse_packed
 from activator.web.dashboard import Dashboard
 from activator.web.metric_store import InMemoryMetricStore
 from activator.web.server import Server
-from activator.wiring.parts import Pushes, new_ids, observability, running
+from activator.wiring.parts import Pushes, new_ids, observability, running, with_mistakes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -167,6 +168,7 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
                 auto_handoff=lambda: Handover.DIRECT,
             )
         )
+        observed.metrics.managed = partial(with_mistakes, activator)
         pushes.listener = activator
         server, dashboard = await _listen(exits, options, clock, observed, activator, pushes)
         await reaper.start()

@@ -26,7 +26,7 @@ from activator.web.board import Board
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from activator.core.model import Push
+    from activator.core.model import Push, TargetRef
     from activator.loop import Activator
     from activator.ports import Recorder
     from activator.settings import Settings
@@ -130,6 +130,11 @@ async def observability(
         exits.push_async_callback(exporting.close)
         recorders.append(exporting.recorder)
     return Observability(FanOut(recorders), metrics, registry, board)
+
+
+def with_mistakes(activator: Activator) -> dict[TargetRef, bool]:
+    """Return every managed target, and whether its configuration has a mistake. Safe in any thread."""
+    return {ref: bool(target.problems) for ref, target in list(activator.targets.items())}
 
 
 @contextlib.asynccontextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ async def release(settings: Settings, deployment: tuple[str, str] | None, within
         UnavailableError: not all could be given back, or let go, in time; the message names the rest.
         WakegateError: the API server refuses what is needed.
     """
+    let_sigterm_cancel()
     identity = settings.identity or process_identity()
     async with contextlib.AsyncExitStack() as exits:
         client = await KubernetesClient.from_environment()
@@ -92,6 +94,12 @@ async def _let_go(scaled_objects: ScaledObjects, left: Collection[TargetRef]) ->
                     break
                 await asyncio.sleep(LOOK_SECONDS)  # until the watch shows it
     return ["/".join(key) for key in scaled_objects.tied()]
+
+
+def let_sigterm_cancel() -> None:
+    """Let a Pod that is evicted put back what it has stopped, as Ctrl-C does."""
+    if (task := asyncio.current_task()) is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
 
 
 @contextlib.asynccontextmanager

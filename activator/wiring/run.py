@@ -22,7 +22,7 @@ from activator.web.external_metrics import ExternalMetricsServer
 from activator.web.server import Server
 from activator.wiring.cluster import WAKE_CONNECTIONS, Cluster, process_identity, scaled_object_tasks
 from activator.wiring.garbage import keep_pauses_short
-from activator.wiring.parts import Clock, Pushes, observability, running
+from activator.wiring.parts import Clock, Pushes, observability, running, with_mistakes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -50,7 +50,6 @@ async def run(settings: Settings) -> None:
         exits.push_async_callback(client.close)
         cluster = Cluster(settings, Clock(), identity, client)
         observed = await observability(exits, cluster.clock.now, settings.trace_held, *cluster.recorders())
-        observed.metrics.leads = cluster.leads
         lookup = cluster.credentials()
         connections = Connections(lookup)
         exits.push_async_callback(connections.close)
@@ -58,6 +57,7 @@ async def run(settings: Settings) -> None:
         tail = KafkaTail(connections, pushes, cluster.clock.now)
         observed.registry.register(_outside(cluster, tail))
         activator = Activator(cluster.world(connections, tail, observed))
+        observed.metrics.leads, observed.metrics.managed = cluster.leads, partial(with_mistakes, activator)
         pushes.listener = activator
         cluster.join(activator)
         await _listen(exits, cluster, observed, activator, pushes)

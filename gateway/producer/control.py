@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from activator.errors import DeniedError, UnavailableError, WakegateError
 from activator.kafka.connection import open_connection
@@ -38,6 +38,14 @@ FAILURE_SECONDS: Final = 2.0
 """How long it is remembered that a topic is missing: shields Kafka from floods, hides a created topic for a moment."""
 
 
+class WithoutIdentity(NamedTuple):
+    """That Kafka gives out no producer id."""
+
+    why: str
+    since: float
+    """On the monotonic clock, in seconds."""
+
+
 class Control:
     """Keeps the view of the cluster and the identity fresh.
 
@@ -61,6 +69,8 @@ class Control:
         """Why nothing can be sent; None: the last look went well."""
         self.down_since: float | None = None
         """When all brokers were first found unreachable, on the monotonic clock; None: one answers."""
+        self.without_identity: WithoutIdentity | None = None
+        """Why, and since when, no other producer id is had, where there was one before."""
         self._bootstrap = tuple(bootstrap)
         self._security = security
         self._client_id = client_id
@@ -174,6 +184,7 @@ class Control:
         if answer.error_code:
             raise UnavailableError(f"Kafka {connection.address}", f"no producer id: error code {answer.error_code}")
         self.identity, self._identified = Identity(answer.producer_id, answer.producer_epoch), True
+        self.without_identity = None
         log.info("Kafka gave producer id %d, epoch %d", answer.producer_id, answer.producer_epoch)
 
     async def _connected(self) -> BrokerConnection:
@@ -191,7 +202,9 @@ class Control:
         self._drop()
         self._next_address += 1
         if self._identified and self._asked_at > began:  # it answers, and gives out no other producer id just now
-            log.warning("Kafka gives no new producer id: %s; asking on", error)
+            if self.without_identity is None:
+                log.warning("Kafka gives no new producer id: %s; asking on", error)
+                self.without_identity = WithoutIdentity(str(error), asyncio.get_running_loop().time())
             return
         self._failed_in_a_row += 1
         if self._failed_in_a_row == len(self._addresses()):

@@ -221,11 +221,20 @@ class Producer:
         if leader is None:
             self._stuck.add(lane)
             self._control.want_topic(lane.topic)
-        elif leader not in self._control.view.brokers or (lane.identity or self._control.identity) is None:
+        elif leader not in self._control.view.brokers:
             self._stuck.add(lane)
             self._control.want_refresh()
+        elif (lane.identity or self._control.identity) is None:
+            self._wait_for_identity(lane)
         else:
             self._broker(leader, apart=lane.blocked).offer(lane)
+
+    def _wait_for_identity(self, lane: Lane) -> None:
+        """Have the lane tried again with the next answer; after a while its records are answered at once."""
+        self._stuck.add(lane)
+        lacking = self._control.without_identity
+        if lacking is not None and asyncio.get_running_loop().time() - lacking.since > _DOWN_SECONDS:
+            lane.fail_queue(Failure(Reason.UNAVAILABLE, lacking.why))
 
     def _broker(self, node_id: int, *, apart: bool) -> Broker:
         """Return a broker to send by; `apart`: over a connection for batches that went unanswered or unreplicated.

@@ -38,8 +38,8 @@ ENUMERATED = {
     "outcome": {outcome.value for outcome in Outcome},
 }
 """Labels that a query may ask by a value which has not occurred: what values there are is known."""
-OTHERS = {"exported_namespace"}
-"""Prometheus' own: what a label of ours is called where the scrape's has taken its place."""
+OTHERS = {"namespace", "exported_namespace"}
+"""Prometheus' own: the scrape's, and what a label of ours is called where that has taken its place."""
 
 Series = dict[str, dict[str, set[str]]]
 """Name of a series -> its labels -> their values."""

@@ -137,28 +137,32 @@ def a_rollout() -> Api:
 NO_ANSWER = UnavailableError("API server", "500 conversion webhook failed")
 
 
+@pytest.mark.parametrize(("error", "seconds"), [(NO_ANSWER, FIRST_LOOKS_SECONDS / 2), (REFUSED, 4)])
 @virtual
-async def test_all_is_delivered_once_each_target_has_been_read() -> None:
+async def test_all_is_delivered_once_each_target_has_been_read(error: WakegateError, seconds: float) -> None:
     """Until then what is kept of one that cannot be read is not given back."""
     api = a_rollout()
-    api.sick[ROLLOUTS] = NO_ANSWER, float("inf")
+    api.sick[ROLLOUTS] = error, float("inf")
     followed, listener = Followed(api), Listener()
     async with running(followed), delivered(api, followed, listener):
-        await asyncio.sleep(FIRST_LOOKS_SECONDS / 2)
+        await asyncio.sleep(seconds)
         assert listener.heard == []
         api.sick.clear()
         await asyncio.sleep(6)
         assert listener.heard[:2] == ["upsert orders", "synced"]
 
 
+@pytest.mark.parametrize(("error", "seconds"), [(NO_ANSWER, FIRST_LOOKS_SECONDS + 6), (REFUSED, 20)])
 @virtual
-async def test_a_target_that_cannot_be_read_does_not_hold_up_the_others_for_ever() -> None:
+async def test_a_target_that_cannot_be_read_does_not_hold_up_the_others_for_ever(
+    error: WakegateError, seconds: float
+) -> None:
     """No replica is ready before all is delivered: one broken resource must not keep a whole installation down."""
     api = a_rollout()
-    api.sick[ROLLOUTS] = NO_ANSWER, float("inf")
+    api.sick[ROLLOUTS] = error, float("inf")
     followed, listener = Followed(api), Listener()
     async with running(followed), delivered(api, followed, listener):
-        await asyncio.sleep(FIRST_LOOKS_SECONDS + 6)
+        await asyncio.sleep(seconds)
         assert listener.heard == ["synced"]
 
 

@@ -124,6 +124,8 @@ async def test_a_mistake_about_one_ends_no_look_at_the_others(caplog: pytest.Log
         assert store.options(other) == Built("good")
         with pytest.raises(UnavailableError, match="a mistake of wakegate's own: TypeError"):
             store.options(KEY)
+        await asyncio.sleep(3 * LOOK_SECONDS)
+    assert caplog.text.count("a mistake of wakegate's own: TypeError") == 1
     assert "about unforeseen" not in caplog.text
 
 

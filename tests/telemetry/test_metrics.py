@@ -234,18 +234,19 @@ def test_a_mistake_in_a_configuration_is_counted_until_it_is_corrected(world: Wo
 
     for ref in (ORDERS, never_valid):
         world.recorder.record(notice("InvalidConfiguration", ref))
+    world.recorder.managed = lambda: {ORDERS: True}
     world.recorder.record(evaluation(1))
     assert world.value("wakegate_targets", phase=phase) == 0
     assert world.value("wakegate_targets", phase="Invalid") == 2
 
-    world.recorder.record(notice("TakenOver"))
+    world.recorder.managed = lambda: {ORDERS: False}  # nothing else tells: not who leads by then, nor who cannot read
     world.recorder.record(Departed(never_valid, at(2)))
     assert world.value("wakegate_targets", phase=phase) == 1
     assert world.value("wakegate_targets", phase="Invalid") == 0
 
 
 def test_only_the_leader_tells_of_mistakes(world: World) -> None:
-    """A replica that waits is not told when they are corrected."""
+    """As of all else about targets: a replica that waits may not know the newest."""
     world.recorder.record(notice("InvalidConfiguration"))
     world.recorder.leads = lambda: False
     assert world.value("wakegate_targets", phase="Invalid") == 0

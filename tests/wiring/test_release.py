@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import pytest
 
 from activator.core.model import TargetRef
 from activator.errors import UnavailableError
-from activator.wiring.release import stopped
+from activator.wiring.release import let_sigterm_cancel, stopped
 from tests.fakes.api_server import FakeApiServer, conflict, unreachable
 from tests.fakes.kubernetes import FakeScaler
 
@@ -47,6 +49,27 @@ async def test_what_was_at_zero_before_stays_there(server: FakeApiServer) -> Non
         async with stopped(FakeScaler(server), OURS):
             raise UnavailableError("giving back", "not done within 240 s")
     assert server.replicas(OURS) == 0
+
+
+async def test_a_pod_that_is_evicted_puts_it_back(server: FakeApiServer) -> None:
+    """SIGTERM ends it as Ctrl-C does."""
+    begun = asyncio.Event()
+
+    async def give_back() -> None:
+        let_sigterm_cancel()
+        async with stopped(FakeScaler(server), OURS):
+            begun.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(give_back())
+    await begun.wait()
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    finally:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+    assert server.replicas(OURS) == 2
 
 
 async def test_why_giving_back_failed_is_told_in_any_case(

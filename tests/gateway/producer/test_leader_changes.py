@@ -152,6 +152,20 @@ async def test_without_new_producer_ids_others_go_on() -> None:
         assert not isinstance((await sick)[0], Receipt)
 
 
+async def test_without_a_producer_id_for_long_records_are_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer says why, and does not come at the end of the event's time only."""
+    monkeypatch.setattr(producers, "_DOWN_SECONDS", 0.2)
+    async with bed() as at:
+        await at.send(b"a")
+        at.broker.faults.add(Fault(ApiKey.INIT_PRODUCER_ID, Fail(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)))
+        at.broker.faults.add(Fault(ApiKey.PRODUCE, Fail(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER), times=1))
+        async with asyncio.timeout(5):
+            (outcome,) = await at.send(b"b", seconds=600)
+        assert isinstance(outcome, Failure)
+        assert "no producer id: error code 14" in outcome.detail
+        assert not outcome.maybe_written
+
+
 def keys_of_two_partitions() -> list[bytes]:
     """A key of each."""
     return [next(key for key in map(b"%d".__mod__, range(20)) if partition_of(key, 2) == number) for number in range(2)]
