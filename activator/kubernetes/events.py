@@ -77,6 +77,14 @@ class _Bucket:
     filled_at: float
 
 
+@dataclass(slots=True)
+class _Failing:
+    """A namespace whose last Event could not be written."""
+
+    pause: float = 0.0
+    rests_until: float = 0.0
+
+
 class EventRecorder:
     """Turns evaluations and notices into Events: deduplicated, bounded, rate-limited a target."""
 
@@ -99,7 +107,8 @@ class EventRecorder:
         self._waiting: OrderedDict[_Key, _Waiting] = OrderedDict()
         self._news = asyncio.Event()
         self._idle = asyncio.Event()
-        self._failing = False
+        self._failing: _Recent[str, _Failing] = _Recent()
+        """By namespace."""
         self.dropped = 0
         """Events that were not written: too many waiting, too many about one target, or refused by the API server."""
 
@@ -114,8 +123,10 @@ class EventRecorder:
         """Write what waits, until cancelled."""
         while True:
             while self._waiting:
-                key, waiting = self._waiting.popitem(last=False)
-                await self._write_patiently(key, waiting)
+                if (key := self._next()) is None:
+                    await self._rest()
+                else:
+                    await self._write_one(key, self._waiting.pop(key))
             self._news.clear()
             self._idle.set()
             await self._news.wait()
@@ -160,25 +171,48 @@ class EventRecorder:
         bucket.tokens -= 1
         return True
 
-    async def _write_patiently(self, key: _Key, waiting: _Waiting) -> None:
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                self._written[key] = await self._write(waiting, self._written.get(key))
-            except UnavailableError as error:
-                self._tell_failure(error)
-                if self._monotonic() - waiting.since > _GIVE_UP_AFTER:
-                    self.dropped += 1
-                    return
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-            except WakegateError as error:  # no right to, or the namespace is being deleted: the next may fare better
-                self._tell_failure(error)
-                self.dropped += 1
-                return
-            else:
-                self._failing = False
-                return
+    def _next(self) -> _Key | None:
+        """Return what has waited longest in a namespace that does not rest; None: all of them do."""
+        now = self._monotonic()
+        for key, waiting in self._waiting.items():
+            failing = self._failing.get(waiting.happening.ref.namespace)
+            if failing is None or failing.rests_until <= now:
+                return key
+        return None
+
+    async def _rest(self) -> None:
+        """Wait until a namespace has rested, or there is something new."""
+        namespaces = {waiting.happening.ref.namespace for waiting in self._waiting.values()}
+        until = min(self._failing[namespace].rests_until for namespace in namespaces)
+        self._news.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), until - self._monotonic())
+
+    async def _write_one(self, key: _Key, waiting: _Waiting) -> None:
+        namespace = waiting.happening.ref.namespace
+        try:
+            self._written[key] = await self._write(waiting, self._written.get(key))
+        except UnavailableError as error:
+            # Of this namespace alone, perhaps: a webhook that validates its Events is dead. Others need not wait.
+            failing = self._failed(namespace, error)
+            failing.pause = min(failing.pause * 2, _LONGEST_PAUSE) if failing.pause else _FIRST_PAUSE
+            failing.rests_until = self._monotonic() + failing.pause
+            self._put_back(key, waiting)
+        except WakegateError as error:  # no right to, or the namespace is being deleted: the next may fare better
+            self._failed(namespace, error)
+            self.dropped += 1
+        else:
+            self._failing.pop(namespace, None)
+
+    def _put_back(self, key: _Key, waiting: _Waiting) -> None:
+        """Let an Event wait behind all others, or be counted with the next that is equal."""
+        newer = self._waiting.get(key)
+        if newer is not None:
+            self._waiting[key] = replace(newer, times=newer.times + waiting.times)
+        elif self._monotonic() - waiting.since > _GIVE_UP_AFTER:
+            self.dropped += 1
+        else:
+            self._waiting[key] = waiting
 
     async def _write(self, waiting: _Waiting, written: _Written | None) -> _Written:
         happening = waiting.happening
@@ -200,7 +234,9 @@ class EventRecorder:
             log.debug("event %s exists", made["metadata"]["name"])
         return _Written(made["metadata"]["name"], happening.now, waiting.times)
 
-    def _tell_failure(self, error: WakegateError) -> None:
-        if not self._failing:
+    def _failed(self, namespace: str, error: WakegateError) -> _Failing:
+        """Take note that a namespace fails, and say so once."""
+        if namespace not in self._failing:
             log.warning("an Event could not be written: %s", error)
-        self._failing = True
+            self._failing[namespace] = _Failing()
+        return self._failing[namespace]

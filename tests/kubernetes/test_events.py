@@ -157,11 +157,31 @@ async def test_an_outage_is_waited_for_and_costs_nobody_anything(caplog: pytest.
         await asyncio.sleep(60)
         api.down = None
         await asyncio.sleep(20)
-        assert len(api.documents) == events.QUEUED_AT_MOST + 1
-        assert recorder.dropped == 500
+        assert len(api.documents) == events.QUEUED_AT_MOST
+        assert recorder.dropped == 501
     assert [record.getMessage() for record in caplog.records] == [
         "an Event could not be written: memory: connection refused"
     ]
+
+
+@virtual
+async def test_a_namespace_whose_events_fail_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    """Behind a dead webhook they are tried again and again, each with all that has come to it, and said once."""
+    api = MemoryApi()
+    api.broken["/api/v1/namespaces/sick/"] = unreachable()
+    sick = [replace(ORDERS, namespace="sick", name=name) for name in ("bills", "mails")]
+    async with recording(api) as recorder:
+        for number in range(events.BURST):
+            for ref in (*sick, ORDERS):
+                recorder.record(notice(ref=ref))
+            await asyncio.sleep(2)
+            assert written(api) == [("Test", "hello", number + 1)]
+        assert len(api.asked("POST")) < 15, "it is not hammered"
+        api.broken.clear()
+        await asyncio.sleep(20)
+        assert written(api) == [("Test", "hello", events.BURST)] * 3
+        assert recorder.dropped == 0
+    assert len(caplog.records) == 1
 
 
 @virtual
