@@ -229,9 +229,10 @@ def translated(
         raise _tls_problem(where, error, certificate) from error
     except OSError as error:
         raise UnavailableError(where, error.strerror or str(error)) from error
-    except ValueError as error:
-        # A host with an empty or too long label cannot be encoded (UnicodeError); SCRAM's last word may be a wrong one.
-        raise UnavailableError(where, f"cannot be connected to: {error}") from error
+    except (ValueError, OverflowError) as error:
+        # A host that is no name (an empty label), a port that is none, or whoever answers does not know SCRAM's secret:
+        # of one broker of many, so it must look like any other that is away.
+        raise UnavailableError(where, f"cannot be talked to: {error}") from error
     except (KeyError, AssertionError, AttributeError) as error:
         # aiokafka's connection indexes its own tables unguarded and asserts where a close has raced with a send.
         raise UnavailableError(where, f"the connection was closed while in use ({error!r})") from error

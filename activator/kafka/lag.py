@@ -35,6 +35,7 @@ from activator.kafka.pacing import in_turns
 from activator.kafka.probe import any_record
 from activator.kafka.requests import EARLIEST_TIMESTAMP, LATEST_TIMESTAMP
 from activator.kafka.topology import Failure, Topology
+from activator.kafka.wire import is_string
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 
 TRIGGERS_PER_TURN = 200
 """Readings joined before the event loop is given up."""
+LONGEST_SHOWN = 80
+"""Characters of a name that a message shows where it may be of any length."""
 
 
 class KafkaLagReader:
@@ -61,7 +64,12 @@ class KafkaLagReader:
     async def read(self, cluster: Cluster, triggers: Sequence[Trigger], now: datetime) -> Mapping[Trigger, Reading]:
         """Answer every trigger with its offsets or with why they are unreadable."""
         client, topology = self._cluster(cluster)
-        return await _Sweep(client, topology, triggers, now).run()
+        sendable = [trigger for trigger in triggers if is_string(trigger.topic) and is_string(trigger.group)]
+        readings = await _Sweep(client, topology, sendable, now).run()
+        if len(sendable) == len(triggers):
+            return readings
+        others = set(triggers) - set(sendable)  # in a request with others they would be the end of all of it
+        return {**readings, **{trigger: Unreadable(_unsendable(client.where, trigger), now) for trigger in others}}
 
     async def probe(self, trigger: Trigger, partition: TopicPartition, start: int, end: int) -> bool | None:
         """Tell whether a consumer would be given any record in [start, end) of a partition; None: not known."""
@@ -71,6 +79,11 @@ class KafkaLagReader:
     def _cluster(self, cluster: Cluster) -> tuple[ClusterClient, Topology]:
         client = self._connections.client(cluster)
         return client, self._topologies.setdefault(cluster, Topology(client))
+
+
+def _unsendable(where: str, trigger: Trigger) -> str:
+    what, name = ("topic", trigger.topic) if is_string(trigger.group) else ("consumer group", trigger.group)
+    return f"{where}: {what} {name[:LONGEST_SHOWN]!r}: it is no text in UTF-8 of at most 32767 bytes, as Kafka takes it"
 
 
 class _Sweep:

@@ -31,6 +31,18 @@ MALFORMED = (struct.error, IndexError, UnicodeDecodeError)
 """What reading past the end of an answer, or bytes that are no text, raise."""
 
 
+_LONGEST_STRING = 2**15 - 1
+"""Bytes that a STRING's length can tell; a COMPACT_STRING's could tell more, and no name is as long."""
+
+
+def is_string(value: str) -> bool:
+    """Tell whether a name can be sent at all: YAML knows lone surrogates, which UTF-8 does not."""
+    try:
+        return len(value.encode()) <= _LONGEST_STRING
+    except UnicodeEncodeError:
+        return False
+
+
 class Writer:
     """Builds a request body; in a flexible version strings and arrays are compact and structures end in tags."""
 
@@ -63,7 +75,7 @@ class Writer:
         self._parts.append(_INT64.pack(value))
 
     def string(self, value: str) -> None:
-        """Write STRING or COMPACT_STRING."""
+        """Write STRING or COMPACT_STRING, of what `is_string`."""
         encoded = value.encode()
         if self.flexible:
             self._unsigned_varint(len(encoded) + 1)

@@ -161,6 +161,8 @@ class KubernetesCatalog:
         while True:
             self._look_now.clear()  # before the looks: what changes while they are made is no reason to wait
             unread = await self._look_at_each(scaled_objects)
+            if unread and _LOOKS in self._unlisted and loop.time() >= until:
+                log.warning("not waited for any more, as they cannot be read: %s", ", ".join(map(str, sorted(unread))))
             if not unread or loop.time() >= until:
                 self.listed(_LOOKS)
             self._looks |= unread

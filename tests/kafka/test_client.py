@@ -67,6 +67,27 @@ async def test_an_address_that_is_none(connections: Connections) -> None:
         await ask(connections.client(Cluster("kafka:port")))
 
 
+NO_ADDRESSES = [
+    pytest.param("kafka..shop.svc", 9092, "label empty or too long", id="an-empty-label"),
+    pytest.param(f"{'k' * 64}.svc", 9092, "label too long|label empty or too long", id="a-label-too-long"),
+    pytest.param("127.0.0.1", 70_000, "port must be 0-65535", id="a-port-that-is-none"),
+]
+"""What may stand in a policy or in a broker's advertised.listeners, and only whoever looks it up finds to be none."""
+
+
+@pytest.mark.parametrize(("host", "port", "why"), NO_ADDRESSES)
+async def test_a_host_that_is_no_name_is_away_like_any_other(
+    cluster: Cluster, connections: Connections, host: str, port: int, why: str
+) -> None:
+    """The error names it, and a bootstrap server or broker beside it is asked all the same."""
+    client = connections.client(Cluster(f"{host}:{port},{cluster.bootstrap_servers}"))
+
+    assert await ask(client)
+    client.learn(BrokerRow(77, host, port))
+    with pytest.raises(UnavailableError, match=rf"^Kafka {host}:{port}: cannot be talked to: .*({why})"):
+        await client.request(77, DescribeGroups(["g"]))
+
+
 async def test_a_dead_broker_is_left_alone_during_its_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within the back-off the same problem is told again without another attempt; then it is tried again."""
     attempts = 0

@@ -179,6 +179,32 @@ async def test_what_cannot_be_read_at_all_says_why(
     assert partitions(readings[triggers[1]]) == whole("bills")
 
 
+UNSENDABLE = [
+    pytest.param({"group": "\ud800"}, r"consumer group '\\ud800'", id="group-no-text"),
+    pytest.param({"group": "g" * 40_000}, r"consumer group 'g{80}'", id="group-too-long"),
+    pytest.param({"topic": "\ud800"}, r"topic '\\ud800'", id="topic-no-text"),
+]
+
+
+@pytest.mark.parametrize(("changes", "named"), UNSENDABLE)
+async def test_a_name_that_cannot_be_sent_is_its_own_triggers_trouble(
+    world: LiveWorld,  # noqa: ARG001
+    connections: Connections,
+    triggers: tuple[Trigger, Trigger],
+    changes: dict[str, str],
+    named: str,
+) -> None:
+    """Names of many targets go into one request, which must not fail by one of them."""
+    good, poisoned = triggers[0], replace(triggers[1], **changes)  # type: ignore[arg-type]  # no other field is changed
+
+    readings = await KafkaLagReader(connections).read(good.cluster, [poisoned, good], NOW)
+
+    assert partitions(readings[good]) == whole("orders")
+    reading = readings[poisoned]
+    assert isinstance(reading, Unreadable)
+    assert re.match(rf"Kafka 127\.0\.0\.1:\d+: {named}: it is no text in UTF-8", reading.reason)
+
+
 async def test_a_broker_that_does_not_answer_costs_one_deadline(
     broker: EmbeddedBroker,
     world: LiveWorld,  # noqa: ARG001

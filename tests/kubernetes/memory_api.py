@@ -37,6 +37,8 @@ class MemoryApi:
         """Method and path of every call."""
         self.absent: set[str] = set()
         """Prefixes of paths that are not served: 404, as without a CRD."""
+        self.broken: dict[str, WakegateError] = {}
+        """Prefixes of paths, and what every call of them raises."""
         self.page_size = page_size
         self.down: WakegateError | None = None
         """Raised by every call while it is set."""
@@ -155,6 +157,9 @@ class MemoryApi:
             raise self.down
         if any(path.startswith(prefix) for prefix in self.absent):
             raise NotFoundError(f"{path}: 404 page not found")
+        for prefix, broken in self.broken.items():
+            if path.startswith(prefix):
+                raise broken
         if self.faults and self.faults[0][0] == method:
             _, error, applied = self.faults.popleft()
             if not applied:
