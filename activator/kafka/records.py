@@ -62,9 +62,11 @@ def walk(data: bytes) -> Iterator[Batch]:
     while at + _LOG_OVERHEAD + _V2 <= len(data):
         base, length = struct.unpack_from(">qi", data, at)
         end = at + _LOG_OVERHEAD + length
-        if length <= 0 or end > len(data):
+        if not at + _MAGIC_AT < end <= len(data):
             return
         if data[at + _MAGIC_AT] == _V2:
+            if end - at < _HEADER.size:
+                return  # damaged, so that nobody knows where the next one begins
             yield _batch(data, at, end)
         else:  # formats v0 and v1 (brokers before 0.11): always records; a compressed set bears its last offset
             yield Batch(base, base, 1, 0, is_control=False, is_transactional=False, producer_id=-1, payload=b"")

@@ -153,6 +153,13 @@ def test_no_bytes_break_the_walk(data: bytes) -> None:
         assert len(found.payload) <= len(data)
 
 
+def test_a_batch_that_is_shorter_than_its_header_is_left_out() -> None:
+    """A broker's disk or a proxy may damage anything; it is no record, and no error in the path of a wake."""
+    for length in range(1, 49):
+        data = struct.pack(">qi4xb", 0, length, 2).ljust(12 + length, b"\0")[: 12 + length]
+        assert list(walk(data)) == [], length
+
+
 async def test_a_batch_that_is_damaged_tells_nothing() -> None:
     """Whether a record is there is not known then: who asks is not told by an error of another kind."""
     damaged = struct.pack(">qi", 0, 20) + b"\0\0\0\0\2" + b"\0" * 15
