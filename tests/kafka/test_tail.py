@@ -23,7 +23,7 @@ from tests.contracts.kafka_fixtures import utc_now
 from tests.contracts.kafka_worlds import NOW, OTHER_REF, REF, LiveWorld, Pushes, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from activator.kafka.client import ClusterClient, Connections
     from activator.ports import PushListener
@@ -272,3 +272,37 @@ async def test_join_before_run_is_watched_from_its_start(
 
     task.cancel()
     await asyncio.wait([task])
+
+
+class Meanwhile:
+    """A watched partition or cluster; the event loop goes on while it is looked at, and another joins."""
+
+    looked_at = False
+
+    def __init__(self, go_on: Callable[[], None]) -> None:
+        self._go_on = go_on
+
+    @property
+    def fetched_by(self) -> None:
+        """Nobody, as a partition."""
+        self._go_on()
+
+    def watched(self) -> Watched:
+        """One partition, as a cluster."""
+        self._go_on()
+        return Watched(1, 0, 0)
+
+
+async def test_counting_goes_on_while_targets_join(connections: Connections) -> None:
+    """/metrics is written in a thread of its own, and a scrape during a storm of wakes must not fail."""
+    tail, cluster = KafkaTail(connections, Pushes(), lambda: NOW), Cluster("kafka:9092")
+
+    def join(where: Cluster) -> Callable[[], None]:
+        return lambda: tail.join(REF, where, {("orders", number): 0 for number in range(100)})
+
+    tail.join(OTHER_REF, cluster, {("bills", 0): 0})
+    entries: dict[object, object] = tail._clusters[cluster]._entries  # type: ignore[assignment]
+    entries["bills", 1, False] = Meanwhile(join(cluster))
+    clusters: dict[Cluster, object] = tail._clusters  # type: ignore[assignment]
+    clusters[Cluster("other:9092")] = Meanwhile(join(Cluster("third:9092")))
+    assert tail.watched() == {cluster: Watched(0, 0, 2), Cluster("other:9092"): Watched(1, 0, 0)}
