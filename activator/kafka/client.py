@@ -11,7 +11,6 @@ import asyncio
 import logging
 import math
 import random
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -186,7 +185,7 @@ class ClusterClient:
                     except (UnavailableError, DeniedError) as error:
                         problem = error
         except TimeoutError:
-            problem = UnavailableError(self.where, f"no broker answered within {ANY_BROKER_SECONDS:g} s")
+            problem = self._nobody_answers()
         raise problem or UnavailableError(self.where, "names no broker")
 
     async def _decoded(self, answer: Iterator[Row], where: str) -> list[Row]:
@@ -203,8 +202,11 @@ class ClusterClient:
         return connection.version_of(request.API_KEY, request.VERSIONS) is not None
 
     async def any_offers(self, request: type[KafkaRequest[Answer]]) -> bool:
-        """Tell whether the broker that `rows_of_any` would ask offers a request; none answers: no."""
-        with suppress(TimeoutError):
+        """Tell whether the broker that `rows_of_any` would ask offers a request; False: all of them are known to fail.
+
+        Raises UnavailableError where none answers in time.
+        """
+        try:
             async with asyncio.timeout(ANY_BROKER_SECONDS):
                 for address in self._candidates():
                     try:
@@ -212,6 +214,8 @@ class ClusterClient:
                     except (UnavailableError, DeniedError):
                         continue
                     return connection.version_of(request.API_KEY, request.VERSIONS) is not None
+        except TimeoutError:
+            raise self._nobody_answers() from None
         return False
 
     async def close(self) -> None:
@@ -224,6 +228,9 @@ class ClusterClient:
     def connections(self) -> int:
         """Count the open connections."""
         return sum(link.connection is not None and link.connection.is_open() for link in self._links.values())
+
+    def _nobody_answers(self) -> UnavailableError:
+        return UnavailableError(self.where, f"no broker answered within {ANY_BROKER_SECONDS:g} s")
 
     def _address(self, node_id: int) -> Address:
         address = self._addresses.get(node_id)

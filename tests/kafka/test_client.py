@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,18 @@ import pytest
 from activator.core.model import Cluster
 from activator.errors import DeniedError, UnavailableError
 from activator.kafka import client as client_module
-from activator.kafka.client import ClusterClient, Connections
-from activator.kafka.connection import SecurityOptions
+from activator.kafka.client import ANY_BROKER_SECONDS, ClusterClient, Connections
+from activator.kafka.connection import CONNECT_SECONDS, SecurityOptions
 from activator.kafka.requests import BrokerRow, DescribeGroups, ListOffsets, Metadata
+from activator.kafka.topology import GROUPS_PER_REQUEST, Topology
 from activator.local.broker.faults import Delay, Fault
 from activator.local.broker.protocol import ApiKey
+from tests.virtual_time import virtual
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from activator.kafka.connection import Address
     from activator.local.broker.server import EmbeddedBroker
 
 NODE = 1
@@ -109,6 +115,31 @@ async def test_a_dead_broker_is_left_alone_during_its_back_off(monkeypatch: pyte
     with pytest.raises(UnavailableError):
         await ask(client)
     assert attempts == 2
+
+
+@virtual
+async def test_brokers_that_say_nothing_cost_one_deadline_for_all() -> None:
+    """Whoever asks any broker waits for that long, and not for each of nine, or for each of 200 groups."""
+
+    async def say_nothing(address: Address, *_: object, **__: object) -> None:
+        await asyncio.sleep(CONNECT_SECONDS)
+        raise UnavailableError(f"Kafka {address}", "did not answer")
+
+    client = ClusterClient(Cluster(",".join(f"broker-{number}:9092" for number in range(9))))
+    loop = asyncio.get_running_loop()
+    questions: list[Callable[[], Awaitable[object]]] = [
+        lambda: client.any_offers(DescribeGroups),
+        lambda: client.rows_of_any(Metadata(())),
+        lambda: Topology(client).coordinators([f"group-{number}" for number in range(GROUPS_PER_REQUEST)]),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client_module, "open_connection", say_nothing)
+        for question in questions:
+            await client.close()  # and with it every back-off
+            began = loop.time()
+            with contextlib.suppress(UnavailableError):
+                await question()
+            assert loop.time() - began == ANY_BROKER_SECONDS
 
 
 async def test_refused_credentials_are_told_as_such_and_tried_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
