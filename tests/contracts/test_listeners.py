@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
@@ -50,13 +50,17 @@ async def test_a_connection_that_agrees_on_tls_after_the_close_is_closed_too(
     asking.check_hostname, asking.verify_mode = False, ssl.CERT_NONE
     listener = listener_of(serving)
     accepted = asyncio.Event()
-    make = listener._connection
+    loop = asyncio.get_running_loop()
+    create_server = loop.create_server
 
-    def made() -> asyncio.Protocol:
-        accepted.set()
-        return make()
+    async def listen(make: Callable[[], asyncio.Protocol], *arguments: Any, **options: Any) -> asyncio.Server:
+        def made() -> asyncio.Protocol:
+            accepted.set()
+            return make()
 
-    monkeypatch.setattr(listener, "_connection", made)
+        return await create_server(made, *arguments, **options)
+
+    monkeypatch.setattr(loop, "create_server", listen)
     await listener.start()
     reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
     await accepted.wait()
