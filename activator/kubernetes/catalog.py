@@ -19,6 +19,7 @@ from activator.core.naming import ANNOTATION_PREFIX, FIELD_MANAGER
 from activator.errors import DeniedError, NotFoundError, SpecError, WakegateError
 from activator.kubernetes import paths
 from activator.kubernetes.reflector import Key, Reflector
+from activator.kubernetes.responses import FIRST_REFUSALS
 from activator.kubernetes.workloads import APPS, KINDS, read_workload
 from activator.ports import ManagedWorkload
 
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from activator.kubernetes.resources import Resources
     from activator.kubernetes.scaled_objects import ScaledObjects
     from activator.ports import CatalogListener
-
-REFUSALS = 3
-"""So many, and the right is missing; an API server that starts refuses one or two."""
 
 Parse = Callable[[Mapping[str, str], TargetRef], tuple[Policy | None, tuple[SpecError, ...]]]
 """Annotations of a workload to its policy, or to every mistake in them."""
@@ -161,9 +159,10 @@ class KubernetesCatalog:
         while True:
             self._look_now.clear()  # before the looks: what changes while they are made is no reason to wait
             unread = await self._look_at_each(scaled_objects)
-            if unread and _LOOKS in self._unlisted and loop.time() >= until:
-                log.warning("not waited for any more, as they cannot be read: %s", ", ".join(map(str, sorted(unread))))
             if not unread or loop.time() >= until:
+                if unread and _LOOKS in self._unlisted:
+                    named = ", ".join(map(str, sorted(unread)))
+                    log.warning("not waited for any more, as they cannot be read: %s", named)
                 self.listed(_LOOKS)
             self._looks |= unread
             with contextlib.suppress(TimeoutError):
@@ -184,7 +183,7 @@ class KubernetesCatalog:
                 await self._look_at(ref, scaled_objects)
             except DeniedError:
                 self._refusals[ref] += 1
-                if self._refusals[ref] < REFUSALS:
+                if self._refusals[ref] < FIRST_REFUSALS:
                     unread.add(ref)
             except WakegateError as error:
                 log.debug("%s could not be looked at, trying again: %s", ref, error)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from activator.errors import DeniedError, NotFoundError, WakegateError
 from activator.kubernetes import paths
 from activator.kubernetes.api_service import PATH as API_SERVICE_PATH
+from activator.kubernetes.responses import FIRST_REFUSALS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +32,8 @@ LOOK_SECONDS = 10.0
 GONE_AFTER_LOOKS = 6
 """So many looks without a sign, and it counts as gone: a restart of KEDA's must not hand its objects over. So many that
 were refused, and it counts as live."""
-FIRST_REFUSALS, FIRST_REFUSAL_SECONDS = 3, 1.0
-"""So many refusals, so far apart, where nothing has been seen before: others wait for the answer."""
+FIRST_REFUSAL_SECONDS = 1.0
+"""How soon it is looked again after a refusal where nothing has been seen before: others wait for the answer."""
 
 log = logging.getLogger(__name__)
 

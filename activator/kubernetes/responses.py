@@ -22,6 +22,9 @@ from activator.errors import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+FIRST_REFUSALS = 3
+"""So many refusals of what has never been seen, and the right is missing: an API server that starts has not read its
+roles yet, and refuses one or two."""
 _LONGEST_MESSAGE = 500
 
 

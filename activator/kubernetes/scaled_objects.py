@@ -17,6 +17,7 @@ from activator.core.naming import SCALED_OBJECT_LABEL
 from activator.errors import DeniedError, NotFoundError, WakegateError
 from activator.kubernetes import paths
 from activator.kubernetes.reflector import Key, Reflector
+from activator.kubernetes.responses import FIRST_REFUSALS
 from activator.specs.keda.scaled_object import target_of
 
 if TYPE_CHECKING:
@@ -31,8 +32,8 @@ FINALIZER = "finalizer.keda.sh"
 ADOPT = "wakegate.dev/adopt"
 LOOK_AGAIN_SECONDS = 10.0
 """How often a CRD that is not there is looked for."""
-REFUSALS, REFUSED_SECONDS = 3, 1.0
-"""So many refusals, so far apart, and there is nothing for us to follow; a starting API server refuses one or two."""
+REFUSED_SECONDS = 1.0
+"""How soon it is asked again after one of the first refusals."""
 HOUSEKEEPING_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class ScaledObjects:
     async def run(self) -> None:
         """Follow until cancelled."""
         while not await self._is_served():  # noqa: ASYNC110 - a CRD that is installed tells nobody
-            await asyncio.sleep(REFUSED_SECONDS if 0 < self._refusals < REFUSALS else LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(REFUSED_SECONDS if 0 < self._refusals < FIRST_REFUSALS else LOOK_AGAIN_SECONDS)
         async with asyncio.TaskGroup() as group:
             for path, reflector in self._reflectors.items():
                 group.create_task(reflector.run(), name=f"reflector {path}")
@@ -232,7 +233,7 @@ class ScaledObjects:
             return False
         except DeniedError as error:
             self._refusals += 1
-            if self._refusals == REFUSALS:
+            if self._refusals == FIRST_REFUSALS:
                 log.warning("ScaledObjects are not followed: %s; is the permission missing?", error)
                 self._settled.set()
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -301,8 +301,8 @@ async def test_counting_goes_on_while_targets_join(connections: Connections) -> 
         return lambda: tail.join(REF, where, {("orders", number): 0 for number in range(100)})
 
     tail.join(OTHER_REF, cluster, {("bills", 0): 0})
-    entries: dict[object, object] = tail._clusters[cluster]._entries  # type: ignore[assignment]
+    entries = cast("dict[object, object]", tail._clusters[cluster]._entries)
     entries["bills", 1, False] = Meanwhile(join(cluster))
-    clusters: dict[Cluster, object] = tail._clusters  # type: ignore[assignment]
+    clusters = cast("dict[Cluster, object]", tail._clusters)
     clusters[Cluster("other:9092")] = Meanwhile(join(Cluster("third:9092")))
     assert tail.watched() == {cluster: Watched(0, 0, 2), Cluster("other:9092"): Watched(1, 0, 0)}

@@ -8,81 +8,43 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from activator.errors import DeniedError, UnavailableError
+from activator.kubernetes.api_service import PATH as API_SERVICE
 from activator.kubernetes.catalog import FIRST_LOOKS_SECONDS
 from activator.kubernetes.keda_presence import GONE_AFTER_LOOKS, LOOK_SECONDS, KedaPresence
+from tests.contracts.kubernetes_worlds import Listener
 from tests.kubernetes.memory_api import MemoryApi
-from tests.kubernetes.test_scaled_objects import ORDERS, Followed, delivered, deploy, document, path_of, running
+from tests.kubernetes.test_scaled_objects import (
+    COLLECTION,
+    NOW,
+    ORDERS,
+    Followed,
+    delivered,
+    deploy,
+    document,
+    path_of,
+    running,
+)
 from tests.virtual_time import virtual
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
-    from activator.core.model import TargetRef, Workload
     from activator.errors import WakegateError
     from activator.kubernetes.client import KubernetesClient
-    from activator.ports import ManagedWorkload
-    from tests.kubernetes.memory_api import Document
 
 ROLLOUTS = "/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts"
 REFUSED = DeniedError('403 Forbidden: RBAC: clusterrole.rbac.authorization.k8s.io "wakegate" not found')
 
 
-class Api(MemoryApi):
-    """One that answers some paths by an error, for so many times."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sick: dict[str, tuple[WakegateError, float]] = {}
-        """By a part of the path: the error, and how often."""
-
-    async def get(self, path: str, query: Mapping[str, str] | None = None) -> Document:
-        """Read, or fail."""
-        self._fail(path)
-        return await super().get(path, query)
-
-    async def list_pages(self, path: str, query: Mapping[str, str] | None = None) -> AsyncGenerator[Document, None]:
-        """List, or fail."""
-        self._fail(path)
-        async for page in super().list_pages(path, query):
-            yield page
-
-    def _fail(self, path: str) -> None:
-        for part, (error, times) in list(self.sick.items()):
-            if part in path and times > 0:
-                self.sick[part] = (error, times - 1)
-                raise error
-
-
-class Listener:
-    """What the loop hears, in order."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-
-    def upsert(self, managed: ManagedWorkload) -> None:
-        """See `ports.CatalogListener`."""
-        self.heard.append(f"upsert {managed.workload.ref.name}")
-
-    def remove(self, ref: TargetRef, workload: Workload | None) -> None:
-        """See `ports.CatalogListener`."""
-        del workload
-        self.heard.append(f"remove {ref.name}")
-
-    def synced(self) -> None:
-        """See `ports.CatalogListener`."""
-        self.heard.append("synced")
-
-
 @asynccontextmanager
-async def looking_for_keda(api: Api, followed: Followed) -> AsyncIterator[KedaPresence]:
+async def looking_for_keda(api: MemoryApi, followed: Followed) -> AsyncIterator[KedaPresence]:
     """Whose ScaledObjects they are is looked at until the end of the block."""
-    keda = KedaPresence(cast("KubernetesClient", api), lambda: datetime.now(UTC))  # noqa: TID251 - no Lease is there
+    keda = KedaPresence(cast("KubernetesClient", api), lambda: NOW)
     followed.objects._keda_is_live = keda.is_live
     task = asyncio.create_task(keda.run())
     try:
@@ -92,38 +54,40 @@ async def looking_for_keda(api: Api, followed: Followed) -> AsyncIterator[KedaPr
         await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.mark.parametrize(("refusals", "live"), [(1, False), (GONE_AFTER_LOOKS, True)])
+@pytest.mark.parametrize(("refused_looks", "live"), [(1, False), (GONE_AFTER_LOOKS, True)])
 @virtual
-async def test_keda_was_seen_not_to_be_there(refusals: int, live: bool) -> None:  # noqa: FBT001 - a column
+async def test_keda_was_seen_not_to_be_there(refused_looks: int, live: bool) -> None:  # noqa: FBT001 - a column
     """One refusal gives nothing away; a right that is gone for good does, as two must never drive one target."""
-    api = Api()
+    api = MemoryApi()
     deploy(api, "orders")
     followed, listener = Followed(api), Listener()
     async with looking_for_keda(api, followed) as keda, running(followed), delivered(api, followed, listener):
         await asyncio.sleep(3 * LOOK_SECONDS + 1)
         assert keda.is_live() is False
-        api.sick["apiservices"] = REFUSED, refusals
-        await asyncio.sleep(GONE_AFTER_LOOKS * LOOK_SECONDS)
+        api.broken[API_SERVICE] = REFUSED
+        asyncio.get_running_loop().call_later(refused_looks * LOOK_SECONDS, api.broken.clear)
+        await asyncio.sleep(GONE_AFTER_LOOKS * LOOK_SECONDS + 2)  # until it has been told, too
         assert keda.is_live() is live
-    assert ("remove orders" in listener.heard) is live
+    assert ("remove orders" in listener.log) is live
 
 
-@pytest.mark.parametrize("sick", ["apiservices", "scaledobjects"])
+@pytest.mark.parametrize("path", [API_SERVICE, COLLECTION])
 @virtual
-async def test_a_refusal_at_the_start(sick: str) -> None:
+async def test_a_refusal_at_the_start(path: str) -> None:
     """It is asked again before anybody is told that there is nothing."""
-    api = Api()
+    api = MemoryApi()
     deploy(api, "orders")
-    api.sick[sick] = REFUSED, 2
+    api.broken[path] = REFUSED
+    asyncio.get_running_loop().call_later(1.5, api.broken.clear)  # two are refused
     followed, listener = Followed(api), Listener()
     async with looking_for_keda(api, followed), running(followed), delivered(api, followed, listener):
         await asyncio.sleep(5)
-    assert list(dict.fromkeys(listener.heard)) == ["upsert orders", "synced"]
+    assert list(dict.fromkeys(listener.log)) == ["upsert orders", "synced"]
 
 
-def a_rollout() -> Api:
+def a_rollout() -> MemoryApi:
     """A ScaledObject that drives what cannot be watched."""
-    api = Api()
+    api = MemoryApi()
     api.put(f"{ROLLOUTS}/orders/scale", {"metadata": {"name": "orders"}, "spec": {"replicas": 0}})
     resources = [{"kind": "Rollout", "name": "rollouts"}]
     api.put("/apis/argoproj.io/v1alpha1", {"metadata": {"name": "argoproj.io"}, "resources": resources})
@@ -142,14 +106,14 @@ NO_ANSWER = UnavailableError("API server", "500 conversion webhook failed")
 async def test_all_is_delivered_once_each_target_has_been_read(error: WakegateError, seconds: float) -> None:
     """Until then what is kept of one that cannot be read is not given back."""
     api = a_rollout()
-    api.sick[ROLLOUTS] = error, float("inf")
+    api.broken[ROLLOUTS] = error
     followed, listener = Followed(api), Listener()
     async with running(followed), delivered(api, followed, listener):
         await asyncio.sleep(seconds)
-        assert listener.heard == []
-        api.sick.clear()
+        assert listener.log == []
+        api.broken.clear()
         await asyncio.sleep(6)
-        assert listener.heard[:2] == ["upsert orders", "synced"]
+        assert listener.log[:2] == ["upsert orders", "synced"]
 
 
 @pytest.mark.parametrize(("error", "seconds"), [(NO_ANSWER, FIRST_LOOKS_SECONDS + 6), (REFUSED, 20)])
@@ -159,17 +123,17 @@ async def test_a_target_that_cannot_be_read_does_not_hold_up_the_others_for_ever
 ) -> None:
     """No replica is ready before all is delivered: one broken resource must not keep a whole installation down."""
     api = a_rollout()
-    api.sick[ROLLOUTS] = error, float("inf")
+    api.broken[ROLLOUTS] = error
     followed, listener = Followed(api), Listener()
     async with running(followed), delivered(api, followed, listener):
         await asyncio.sleep(seconds)
-        assert listener.heard == ["synced"]
+        assert listener.log == ["synced"]
 
 
 @virtual
 async def test_what_is_deleted_between_two_runs() -> None:
     """The task that follows them is begun anew after a mistake: what went meanwhile drives nothing any more."""
-    api = Api()
+    api = MemoryApi()
     api.put(path_of("orders"), document())
     followed = Followed(api)
     async with running(followed):

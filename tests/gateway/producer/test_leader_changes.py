@@ -25,6 +25,7 @@ from tests.gateway.support import eventually
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gateway.producer.outcome import Outcome
     from gateway.producer.requests import PartitionAnswer
 
 CODES = [ErrorCode.NOT_LEADER_OR_FOLLOWER, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ErrorCode.KAFKA_STORAGE_ERROR]
@@ -44,15 +45,23 @@ def answer_after_append(monkeypatch: pytest.MonkeyPatch, code: ErrorCode) -> Non
     monkeypatch.setattr("gateway.producer.broker.produce_answers", answers)
 
 
+async def refused_after_append(
+    at: Bed, monkeypatch: pytest.MonkeyPatch, code: ErrorCode
+) -> asyncio.Task[list[Outcome]]:
+    """An event is on its way that will be appended, and answered by this error."""
+    await at.send(b"a")
+    at.broker.faults.add(Fault(ApiKey.PRODUCE, Delay(200), times=1))
+    answer_after_append(monkeypatch, code)
+    sending = asyncio.create_task(at.send(b"b", seconds=5))
+    await at.under_way()
+    return sending
+
+
 @each
 async def test_what_is_acknowledged_is_in_kafka(monkeypatch: pytest.MonkeyPatch, code: ErrorCode) -> None:
     """The sender of what was appended leaves; the next event must not go under its sequence number, as a duplicate."""
     async with bed() as at:
-        await at.send(b"a")
-        at.broker.faults.add(Fault(ApiKey.PRODUCE, Delay(200), times=1))
-        answer_after_append(monkeypatch, code)
-        leaving = asyncio.create_task(at.send(b"b", seconds=5))
-        await at.under_way()
+        leaving = await refused_after_append(at, monkeypatch, code)
         leaving.cancel()
         (outcome,) = await at.send(b"c", seconds=5)
         assert isinstance(outcome, Receipt)
@@ -63,11 +72,7 @@ async def test_what_is_acknowledged_is_in_kafka(monkeypatch: pytest.MonkeyPatch,
 async def test_nothing_is_doubled(monkeypatch: pytest.MonkeyPatch, code: ErrorCode) -> None:
     """What was appended is not sent again together with what came after it: Kafka would know neither."""
     async with bed() as at:
-        await at.send(b"a")
-        at.broker.faults.add(Fault(ApiKey.PRODUCE, Delay(200), times=1))
-        answer_after_append(monkeypatch, code)
-        first = asyncio.create_task(at.send(b"b", seconds=5))
-        await at.under_way()
+        first = await refused_after_append(at, monkeypatch, code)
         await asyncio.gather(first, at.send(b"c", seconds=5))
         assert await at.read() == [b"a", b"b", b"c"]
 
