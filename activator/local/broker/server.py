@@ -294,20 +294,29 @@ class _Connection(asyncio.Protocol):
         """Serve the next whole frame in the buffer, if no other request is being served."""
         if self._asked is not None or not self._writable or self._transport is None:
             return
-        if len(self._buffer) >= _SIZE.size:
-            (size,) = _SIZE.unpack_from(self._buffer)
-            if not 0 <= size <= _LARGEST_REQUEST_BYTES:
-                _log.warning("closed %s: it announced a request of %d bytes", self._client_host, size)
-                self.abort()
-                return
-            end = _SIZE.size + size
-            if len(self._buffer) >= end:
-                with memoryview(self._buffer) as view:
-                    frame = bytes(view[_SIZE.size : end])
-                del self._buffer[:end]
-                self._serve(memoryview(frame))
-        if not self._transport.is_reading() and len(self._buffer) <= _READ_AHEAD_BYTES:
+        frame = self._take_frame()
+        if frame is not None:
+            self._serve(memoryview(frame))
+        # Without a whole frame more is read however much there is: nothing else would ever complete it.
+        if not self._transport.is_reading() and (frame is None or len(self._buffer) <= _READ_AHEAD_BYTES):
             self._transport.resume_reading()
+
+    def _take_frame(self) -> bytes | None:
+        """The next whole frame, out of the buffer; one that is too large ends the connection."""
+        if len(self._buffer) < _SIZE.size:
+            return None
+        (size,) = _SIZE.unpack_from(self._buffer)
+        if not 0 <= size <= _LARGEST_REQUEST_BYTES:
+            _log.warning("closed %s: it announced a request of %d bytes", self._client_host, size)
+            self.abort()
+            return None
+        end = _SIZE.size + size
+        if len(self._buffer) < end:
+            return None
+        with memoryview(self._buffer) as view:
+            frame = bytes(view[_SIZE.size : end])
+        del self._buffer[:end]
+        return frame
 
     def _serve(self, frame: memoryview) -> None:
         try:

@@ -17,7 +17,7 @@ from activator.local.broker.faults import Delay, DropConnection, Fail, Fault
 from activator.local.broker.protocol import ApiError, ApiKey, ErrorCode
 from activator.local.broker.server import EmbeddedBroker
 from tests.conformance.broker_thread import BrokerThread, utc_now
-from tests.conformance.raw_client import ConnectionClosedError, RawClient
+from tests.conformance.raw_client import ConnectionClosedError, RawClient, batch_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -208,6 +208,31 @@ async def test_a_client_that_does_not_read_is_not_served_on(broker: EmbeddedBrok
 
     assert set(await asyncio.to_thread(read_all)) == {broker.log("orders", 0).size_bytes}
     client.close()
+
+
+async def test_a_large_request_behind_one_that_waits_is_served(broker: EmbeddedBroker) -> None:
+    """Its beginning may fill what is read ahead: the rest is read once nothing else is being served."""
+    fetch = {
+        "replica_id": -1,
+        "max_wait_ms": 300,
+        "min_bytes": 1,
+        "max_bytes": 1000,
+        "topics": [
+            {"name": "orders", "partitions": [{"partition": 0, "fetch_offset": 0, "partition_max_bytes": 1000}]}
+        ],
+    }
+    batches = [{"partition": number, "records": [batch_of([bytes(1_000_000)])]} for number in (0, 1)]
+    topics = [{"name": name, "partitions": batches} for name in ("orders", "none")]
+    produce = {"transactional_id": None, "acks": -1, "timeout_ms": 1000, "topics": topics}
+
+    def talk() -> list[int]:
+        with RawClient(broker.bootstrap_servers) as client:
+            client.send(ApiKey.FETCH, 11, fetch)
+            client.send(ApiKey.PRODUCE, 7, produce)
+            client.receive()
+            return [one["error_code"] for one in client.receive()["topics"][0]["partitions"]]
+
+    assert await asyncio.wait_for(asyncio.to_thread(talk), SOON_SECONDS) == [0, 0]
 
 
 def test_a_transactional_producer_is_refused() -> None:
