@@ -48,6 +48,11 @@ class _Stored:
     batch: Batch
     appended_ms: float
 
+    @property
+    def time_ms(self) -> float:
+        """The time of its newest record; where none has one, when it came, as Kafka goes by its segment's change."""
+        return self.batch.max_timestamp if self.batch.max_timestamp >= 0 else self.appended_ms
+
 
 class _Sent(NamedTuple):
     """A batch that an idempotent producer has sent."""
@@ -222,7 +227,7 @@ class PartitionLog:
         As in Kafka a partition is over its size only if it would still have `retention_bytes` without its oldest part.
         """
         if older_than_ms is not None:
-            self._drop_while(lambda stored: stored.batch.max_timestamp < older_than_ms)
+            self._drop_while(lambda stored: stored.time_ms < older_than_ms)
         if retention_bytes is not None:
             self._drop_while(lambda stored: self.size_bytes - len(stored.batch.data) >= retention_bytes)
 

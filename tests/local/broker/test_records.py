@@ -43,6 +43,17 @@ def test_retention_goes_by_the_records_own_time() -> None:
     assert (start_offset(driver, partition=0), start_offset(driver, partition=1)) == (1, 0)
 
 
+def test_retention_of_a_record_without_a_time_goes_by_its_append() -> None:
+    """As in Kafka, which then goes by its segment's last change."""
+    driver = Driver()
+    driver.create(retention_ms=str(HOUR_MS))
+    driver.produce(b"no time", timestamp_ms=-1)
+    driver.advance(HOUR_MS)
+    assert start_offset(driver) == 0
+    driver.advance(driver.broker.config.retention_check_interval_ms)
+    assert start_offset(driver) == 1
+
+
 def test_log_append_time_is_the_brokers() -> None:
     """And retention goes by it."""
     driver = Driver()
