@@ -24,6 +24,7 @@ LONGEST_RESTART_SECONDS = 60.0
 """A process that ends is started again (restartPolicy Always) after 1 s, 2 s, 4 s, ... at most a minute."""
 STEADY_SECONDS = 10.0
 """One that ran this long begins again with the shortest wait."""
+_LOOK_SECONDS = 0.1
 _KILLED_SECONDS = 2.0
 _DRAIN_SECONDS = 0.5
 _LONGEST_LINE_BYTES = 16_384
@@ -173,6 +174,9 @@ class Replica:
                 _signal(process.pid, signal.SIGTERM)
                 async with asyncio.timeout(self._plan.grace.total_seconds()):
                     await process.wait()
+                    # A shell ends at once; what it runs may have to commit yet.
+                    while _is_alive(process.pid):  # noqa: ASYNC110 - nobody tells of the end of a child's child
+                        await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:
             self._say(f"did not end within {self._plan.grace.total_seconds():g} s of SIGTERM: SIGKILL")
         finally:
@@ -206,3 +210,25 @@ class Replica:
 def _signal(group: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended; macOS says it the second way
         os.killpg(group, number)
+
+
+def _is_alive(group: int) -> bool:
+    """Tell whether anybody of a process group still runs; a zombie has ended, though its parent took no note of it."""
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):  # macOS says the second of a group of zombies
+        return False
+    states = _states(group)
+    return not states or bool(states - {"Z", "X"})
+
+
+def _states(group: int) -> set[str]:
+    """The states of the processes of a group, by Linux' letters; none where there is no /proc."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            # In front stands the program's name in brackets, which may hold anything.
+            state, _, its_group = stat.read_bytes().decode(errors="replace").rpartition(")")[2].split()[:3]
+            if int(its_group) == group:
+                found.add(state)
+    return found

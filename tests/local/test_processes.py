@@ -158,6 +158,44 @@ async def test_what_does_not_listen_is_killed_with_all_that_it_started(watch: Wa
     assert watch.said == ["pizza-0 did not end within 0.1 s of SIGTERM: SIGKILL"]
 
 
+async def test_who_outlives_the_first_process_has_the_rest_of_the_grace_period(watch: Watch, tmp_path: Path) -> None:
+    """SIGTERM ends a shell at once; the consumer that it runs, as in a pipeline, ends in good order."""
+    over, committed = tmp_path / "over", tmp_path / "committed"
+    slowly = f'trap "until test -e {over}; do sleep 0.02; done; touch {committed}; exit 0" TERM; echo ready'
+    watch.replicas.apply(workload(f'({slowly}; while :; do sleep 0.02; done) & echo "$POD pid $$$$ $!"; wait'))
+    await watch.until(lambda: len(watch.pids()) == 2 and "ready" in watch.lines)
+    shell = watch.pids()[0]
+    await watch.set(0)
+    await watch.until(lambda: not psutil.pid_exists(shell))
+    over.touch()
+    await watch.until(lambda: watch.replicas.processes == 0)
+    assert committed.exists()
+    assert watch.said == []
+
+
+async def test_who_outlives_the_first_process_and_the_grace_period_is_killed(watch: Watch) -> None:
+    """As the first process would be."""
+    stubborn = 'trap "" TERM; echo ready; while :; do sleep 0.02; done'
+    watch.replicas.apply(workload(f'({stubborn}) & echo "$POD pid $$$$ $!"; wait', grace=0.5))
+    await watch.until(lambda: len(watch.pids()) == 2 and "ready" in watch.lines)
+    await watch.set(0)
+    await watch.until(lambda: watch.replicas.processes == 0)
+    assert watch.said == ["pizza-0 did not end within 0.5 s of SIGTERM: SIGKILL"]
+
+
+async def test_who_has_ended_and_whose_parent_takes_no_note_is_not_waited_for(watch: Watch) -> None:
+    """A zombie keeps its process group in being, here until its parent ends, which has left the group."""
+    parent = "import os, signal; os.setsid(); print('- pid', os.getpid(), flush=True); signal.pause()"
+    watch.replicas.apply(workload(f'(sleep 60 & exec {sys.executable} -c "{parent}") & wait', grace=300))
+    await watch.until(lambda: len(watch.pids()) == 1)
+    await watch.set(0)
+    try:
+        await watch.until(lambda: watch.replicas.processes == 0)
+    finally:
+        os.kill(watch.pids()[0], signal.SIGKILL)
+    assert watch.said == []
+
+
 async def test_what_a_process_leaves_behind_is_ended_too(watch: Watch) -> None:
     """A process that ends by itself takes what it has started in the background with it."""
     watch.replicas.apply(workload('sleep 60 & echo "$POD pid $!"; exit 3'))
