@@ -12,7 +12,7 @@ import ast
 import inspect
 import os
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import cache
@@ -202,8 +202,12 @@ def environment_name(field_name: str) -> str:
     return ENVIRONMENT_PREFIX + field_name.upper()
 
 
-def read(arguments: argparse.Namespace | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Build the settings from parsed flags and the environment.
+def read(
+    arguments: argparse.Namespace | None = None,
+    environment: Mapping[str, str] = os.environ,
+    defaults: Settings | None = None,
+) -> Settings:
+    """Build the settings from parsed flags and the environment; a command may have other defaults.
 
     Raises:
         SettingsError: a value cannot be used; the message names where it came from and what is allowed.
@@ -219,7 +223,7 @@ def read(arguments: argparse.Namespace | None = None, environment: Mapping[str, 
             given[setting.name] = setting.metadata["parse"](text)
         except ValueError as error:
             raise SettingsError(f"{where} is {text!r}; allowed: {error}") from None
-    settings = Settings(**given)
+    settings = replace(defaults or Settings(), **given)
     _check_together(settings)
     return settings
 

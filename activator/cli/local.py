@@ -16,7 +16,7 @@ from activator import settings
 if TYPE_CHECKING:
     from activator.wiring.local import LocalOptions
 
-LISTEN = ("127.0.0.1", 8080)
+_DEFAULTS = settings.Settings(listen=("127.0.0.1", 8080))
 _SETTINGS = {
     "bootstrap_servers": "a Kafka that is there already, for every target, in place of the embedded one",
     "listen": "where /metrics and POST /wake are served (default 127.0.0.1:8080)",
@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run until SIGINT or SIGTERM."""
-    read = settings.read(arguments)
+    read = read_settings(arguments)
     # Imported here, because the Kafka client takes a moment of everybody's `--help`.
     from activator.telemetry.logs import configure_logging  # noqa: PLC0415
     from activator.wiring.local import LocalOptions  # noqa: PLC0415
@@ -71,7 +71,7 @@ def execute(arguments: argparse.Namespace) -> int:
                 bootstrap_servers=read.bootstrap_servers,
                 broker_port=arguments.broker_port,
                 partitions=arguments.partitions,
-                listen=LISTEN if read.listen == settings.Settings().listen else read.listen,
+                listen=read.listen,
                 broker_flag="--broker-port, or use the Kafka that is there with --bootstrap-servers",
                 dashboard_listen=read.dashboard_listen,
                 trace_url=read.trace_url,
@@ -80,6 +80,11 @@ def execute(arguments: argparse.Namespace) -> int:
         )
     )
     return 0
+
+
+def read_settings(arguments: argparse.Namespace) -> settings.Settings:
+    """Read the settings; nothing here is served to other computers unless that is asked for. Raises SettingsError."""
+    return settings.read(arguments, defaults=_DEFAULTS)
 
 
 async def _run(options: LocalOptions) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from activator.cli import local
 from activator.local.broker.server import EmbeddedBroker
 from activator.local.sample_producer import send
 from activator.wiring import Clock
@@ -161,6 +163,27 @@ async def test_a_port_in_use(folder: Path, flag: str) -> None:
     told = f"wakegate local: 127.0.0.1:{port}: the port is in use; choose another with {flag}"
     assert errors.startswith(told)
     assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "variable", "expected"),
+    [
+        pytest.param([], None, ("127.0.0.1", 8080), id="not given"),
+        pytest.param(["--listen", " "], "", ("127.0.0.1", 8080), id="blank"),
+        pytest.param(["--listen", "0.0.0.0:8080"], None, ("0.0.0.0", 8080), id="flag"),  # noqa: S104 - asked for
+        pytest.param([], ":8080", ("0.0.0.0", 8080), id="variable"),  # noqa: S104 - asked for
+    ],
+)
+def test_listens_where_it_is_told(
+    flags: list[str], variable: str | None, expected: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that is what `wakegate run` does when it is told nothing; untold, on this computer alone."""
+    monkeypatch.delenv("WAKEGATE_LISTEN", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("WAKEGATE_LISTEN", variable)
+    parser = argparse.ArgumentParser()
+    local.configure(parser)
+    assert local.read_settings(parser.parse_args(["folder", *flags])).listen == expected
 
 
 async def test_help_has_an_example() -> None:
