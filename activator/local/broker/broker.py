@@ -201,6 +201,11 @@ class Broker:
         """What all record batches take in memory."""
         return self._records.memory_bytes
 
+    @property
+    def has_evicted(self) -> bool:
+        """Whether records have gone for want of memory, whatever their retention."""
+        return self._records.has_evicted
+
 
 def _groups_of(body: Body) -> list[str]:
     """The groups a request is about."""

@@ -20,7 +20,8 @@ class BrokerConfig:
     """Limits and time-outs; each is named as Kafka's broker setting, with its default unless a reason is given."""
 
     memory_bytes: int = 256 * 1024 * 1024
-    """Cap of all record batches together; beyond it the oldest batches of the broker go, whatever their retention."""
+    """Cap of all record batches together; beyond it the oldest batches of the broker go, whatever their retention;
+    the first time, the log says so."""
     max_partitions: int = 20_000
     """Cap of all partitions together; a topic beyond it is refused with POLICY_VIOLATION."""
     max_groups: int = 20_000

@@ -40,6 +40,8 @@ class Records:
         self._changed = changed
         self._next_producer_id = 0
         self._memory_bytes = 0
+        self.has_evicted = False
+        """Whether records have gone for want of memory, whatever their retention."""
 
     # -- in -----------------------------------------------------------------------------------------------------
 
@@ -219,6 +221,7 @@ class Records:
             return
         self._memory_bytes = self._used()
         if self._memory_bytes > cap:
+            self.has_evicted = True
             self._evict(self._memory_bytes - cap + cap // 16)
             self._memory_bytes = self._used()
 

@@ -44,7 +44,8 @@ _LARGEST_REQUEST_BYTES = 100 * 1024 * 1024  # Kafka's socket.request.max.bytes
 _FIRST_VERSION_THAT_NAMES_ITS_SOFTWARE = 3  # ApiVersions, KIP-511
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?")
 _ACCEPT_AGAIN_SECONDS = 1.0  # after running out of file descriptors
-_READ_AHEAD_BYTES = 1024 * 1024  # of requests that wait behind one being served
+_MIB = 1024 * 1024
+_READ_AHEAD_BYTES = _MIB  # of requests that wait behind one being served
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class EmbeddedBroker:
         self._connections: dict[int, _Connection] = {}
         self._tokens = count(1)
         self._timer: asyncio.TimerHandle | None = None
+        self._told_of_eviction = False
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -216,6 +218,14 @@ class EmbeddedBroker:
     def _handle(self, request: Request) -> None:
         self._deliver(self._broker.handle(request, self.now_ms()))
         self._arm()
+        if self._broker.has_evicted and not self._told_of_eviction:
+            self._told_of_eviction = True
+            _log.warning(
+                "the embedded Kafka keeps %g MiB of records and is full: from now on the oldest of all topics go, "
+                "whatever their retention and whether or not they were read; for more, name a Kafka of your own: "
+                "wakegate local --bootstrap-servers",
+                self._broker.config.memory_bytes / _MIB,
+            )
 
     def _run_due(self) -> None:
         self._timer = None

@@ -235,6 +235,24 @@ async def test_a_large_request_behind_one_that_waits_is_served(broker: EmbeddedB
     assert await asyncio.wait_for(asyncio.to_thread(talk), SOON_SECONDS) == [0, 0]
 
 
+async def test_the_first_records_that_go_for_want_of_memory_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Once: one line in the log names the limit, what goes and what to do."""
+    async with EmbeddedBroker(now=utc_now, config=BrokerConfig(memory_bytes=1 << 20)) as broker:
+        broker.create_topic("orders")
+        async with _Producer(bootstrap_servers=broker.bootstrap_servers) as producer:
+            with caplog.at_level(logging.WARNING, logger="activator"):
+                await producer.send_and_wait("orders", bytes(900_000))
+                assert caplog.messages == []
+                for _ in range(3):
+                    await producer.send_and_wait("orders", bytes(900_000))
+    (told,) = caplog.messages
+    assert told == (
+        "the embedded Kafka keeps 1 MiB of records and is full: from now on the oldest of all topics go, "
+        "whatever their retention and whether or not they were read; for more, name a Kafka of your own: "
+        "wakegate local --bootstrap-servers"
+    )
+
+
 def test_a_transactional_producer_is_refused() -> None:
     """The client's init_transactions ends with the broker's own error, at once."""
     with BrokerThread() as broker:
