@@ -165,7 +165,7 @@ class Settings:
     log_format: LogFormat = _setting(LogFormat.TEXT, _one_of(LogFormat))
     """text or json; both carry the trace id of the decision."""
     log_level: LogLevel = _setting(LogLevel.INFO, _one_of(LogLevel))
-    """debug, info, warning or error."""
+    """debug, info, warning or error; client libraries, which show secrets at debug, are held at info."""
 
 
 @cache

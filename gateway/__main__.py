@@ -43,8 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         settings = gateway_settings.read(arguments)
-        logging.basicConfig(level=settings.log_level.upper(), format=_LOG_FORMAT, stream=sys.stderr)
-        logging.getLogger("aiokafka").setLevel(logging.ERROR)  # what it warns of comes up here as an error of ours
+        _configure_logging(settings.log_level)
         if arguments.check:
             sys.stdout.writelines(f"{line}\n" for line in wiring.check(settings))
             return 0
@@ -52,6 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         sys.stderr.write(f"wakegate-gateway: {error}\n")
         return 2
+
+
+def _configure_logging(level: str) -> None:
+    debug = level == "debug"
+    # Client libraries write whole requests at debug, with the secrets in them: only ours goes so far.
+    logging.basicConfig(level="INFO" if debug else level.upper(), format=_LOG_FORMAT, stream=sys.stderr)
+    for name in ("gateway", "activator"):
+        logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.NOTSET)
+    logging.getLogger("aiokafka").setLevel(logging.ERROR)  # what it warns of comes up here as an error of ours
 
 
 def _serve(settings: gateway_settings.Settings) -> int:

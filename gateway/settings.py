@@ -138,7 +138,7 @@ class Settings:
     """Seconds that requests under way get to end after the door has closed. Both together should stay below the pod's
     terminationGracePeriodSeconds."""
     log_level: str = _setting("info", _one_of(("debug", "info", "warning", "error")))
-    """debug, info, warning or error."""
+    """debug, info, warning or error; client libraries, which show secrets at debug, are held at info."""
 
     def bootstrap_addresses(self) -> tuple[Address, ...]:
         """Return Kafka's addresses."""

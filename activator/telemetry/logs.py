@@ -118,15 +118,19 @@ def configure_logging(log_format: Literal["text", "json"] | str, level: str) -> 
 
     Args:
         log_format: ``text`` or ``json``.
-        level: debug, info, warning or error.
+        level: debug, info, warning or error; debug is for lines of wakegate's own.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    debug = level == "debug"
+    # Clients write whole requests and answers at debug, with the passwords and Secrets in them: only ours goes so far.
+    root.setLevel(logging.INFO if debug else level.upper())
+    for name in ("wakegate", "activator"):
+        logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.NOTSET)
     # What clients tell of each connection is of use to whoever debugs them, and noise to everybody else.
-    quiet = logging.DEBUG if level == "debug" else logging.WARNING
+    quiet = logging.INFO if debug else logging.WARNING
     for name in ("aiokafka", "kafka", "aiohttp", "asyncio", "kubernetes_asyncio", "urllib3"):
         logging.getLogger(name).setLevel(quiet)
 

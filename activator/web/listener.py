@@ -6,6 +6,7 @@ What is served on it does not belong here.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
     Problem = Callable[[int, str], web.Response]
     """Says an HTTP status and a sentence in the words of the API that is served."""
+
+log = logging.getLogger(__name__)
 
 BODY_BYTES = 64 * 1024
 """Largest request body; a push of a thousand topics fits."""
@@ -166,6 +169,22 @@ class _Connection(web.RequestHandler):
             if self.transport is not None:
                 self.transport.abort()  # `close` would wait for the very reader that does not read
             return resp, True
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is not HTTP, and what went wrong in a handler; the connection is closed."""
+        if status >= 500:  # noqa: PLR2004 - the first status that is our fault
+            return super().handle_error(request, status, exc, message)
+        # Not the message, as aiohttp does: it shows what was sent, such as the line with the token.
+        log.debug("refused what is not HTTP, from %s (%s)", request.remote, type(exc).__name__)
+        response = web.Response(status=status, text=(message or "the request is not HTTP").strip().splitlines()[0])
+        response.force_close()
+        return response
 
 
 class _Refusal(asyncio.Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -26,7 +27,7 @@ from gateway.wiring import Gateway
 from tests.gateway.support import eventually, exchange, read_answer, request_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
 EVENT = (("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t"))
 GET_READY = request_bytes("GET", "/readyz", [], b"")
@@ -267,3 +268,25 @@ def test_wrong_credentials_are_told_at_once(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match="file sasl: it has another value than is allowed"):
         asyncio.run(make())
+
+
+@pytest.fixture
+def bare_root_logger() -> Iterator[None]:
+    """A root logger as a process begins with; it and ours are put back as they were afterwards."""
+    loggers = [logging.getLogger(name) for name in ("", "gateway", "activator", "aiokafka")]
+    levels, handlers = [logger.level for logger in loggers], loggers[0].handlers[:]
+    loggers[0].handlers.clear()
+    yield
+    loggers[0].handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("bare_root_logger")
+def test_debug_is_for_its_own_lines() -> None:
+    """Client libraries write whole requests at debug, with the secrets in them: they are held at info."""
+    assert command.main(["--check", "--bootstrap-servers", "kafka:9092", "--log-level", "debug"]) == 0
+    assert logging.getLogger("gateway.tokens").isEnabledFor(logging.DEBUG)
+    assert logging.getLogger("activator.kafka.connection").isEnabledFor(logging.DEBUG)
+    for client in ("aiokafka.conn", "aiohttp.client", "urllib3.connectionpool", "of.another.library"):
+        assert not logging.getLogger(client).isEnabledFor(logging.DEBUG), client

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
+import socket
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.admin import SaslAuthenticateRequest
 
 from activator.core.model import Applied, Notice, Outcome, Reason, Severity
 from activator.telemetry.logs import JsonFormatter, LogRecorder, TextFormatter, configure_logging
@@ -141,13 +145,20 @@ def test_an_exception_is_written_with_its_line(lines: pytest.LogCaptureFixture, 
     assert ("\n" in text) is isinstance(formatter, TextFormatter)
 
 
+CONFIGURED = ("wakegate", "activator", "aiokafka", "kafka", "aiohttp", "asyncio", "kubernetes_asyncio", "urllib3")
+
+
 @pytest.fixture
 def root_logger() -> Iterator[logging.Logger]:
-    """Return the root logger, put back as it was afterwards."""
+    """Return the root logger; it and its descendants are put back as they were afterwards."""
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, levels = root.handlers[:], {name: logging.getLogger(name).level for name in CONFIGURED}
+    level = root.level
     yield root
-    root.handlers[:], root.level = handlers, level
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
 
 
 @pytest.mark.usefixtures("root_logger")
@@ -160,3 +171,34 @@ def test_the_level_and_the_form_are_as_configured(monkeypatch: pytest.MonkeyPatc
     logging.getLogger("wakegate").info("but this")
     logging.getLogger("aiokafka.conn").info("nor this")
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["but this"]
+
+
+async def log_in(password: str) -> None:
+    """Send a SASL login with aiokafka, which writes each request that it sends to its log."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        connection: Any = AIOKafkaConnection("kafka", 9092)  # type: ignore[no-untyped-call]  # aiokafka's
+        connection._reader, connection._writer = await asyncio.open_connection(sock=ours)
+        connection._versions = {SaslAuthenticateRequest.API_KEY: (0, 1)}
+        await connection.send(SaslAuthenticateRequest(f"\0alice\0{password}".encode()), expect_response=False)
+        connection._writer.close()
+        await connection._writer.wait_closed()
+        connection._reader = connection._writer = None
+
+
+@pytest.mark.usefixtures("root_logger")
+@pytest.mark.parametrize("log_format", ["text", "json"])
+async def test_no_level_shows_a_secret_that_a_client_has_in_its_hands(
+    monkeypatch: pytest.MonkeyPatch, log_format: str
+) -> None:
+    """At debug aiokafka writes logins, kubernetes_asyncio writes Secrets, and others what nobody has looked at."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure_logging(log_format, "debug")
+    await log_in("s3cret")
+    logging.getLogger("kubernetes_asyncio.client.rest").debug("response body: %s", '{"data": {"token": "s3cret"}}')
+    logging.getLogger("of.another.library").debug("Authorization: Bearer s3cret")
+    logging.getLogger("activator.kafka.client").debug("ours")
+    logging.getLogger("wakegate").debug("ours, too")
+    assert "s3cret" not in stream.getvalue()
+    assert len(stream.getvalue().splitlines()) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -226,3 +227,17 @@ async def test_closing_twice_and_before_the_start_is_safe() -> None:
     made = Listener(web.Application(), ("127.0.0.1", 0))
     await made.close()
     await made.close()
+
+
+async def test_what_is_not_http_is_refused_and_not_logged(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """A header with a stray control character may be the one with the token: no line shows what was sent."""
+    caplog.set_level(logging.DEBUG)
+    made = await serve()
+    reader, writer = await connect(made)
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer s3cret\x01\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.0 400 Bad Request\r\n")
+    assert b"s3cret" not in answer
+    assert "s3cret" not in caplog.text
+    assert "refused what is not HTTP, from 127.0.0.1 (BadHttpMessage)" in caplog.text
