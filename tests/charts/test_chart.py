@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from scripts import generate_chart, render_manifests
+from testbed import builds
 from testbed.errors import TestbedError
 from testbed.helm import CHART, helm, template
 from tests.manifests.support import MANIFESTS, Object, default_namespace, rendered
@@ -212,6 +213,38 @@ def test_every_value_arrives() -> None:
     assert "wakegate-extra" in maps
     (route,) = [item for item in objects if item["kind"] == "Route"]
     assert route["spec"]["host"] == "events.example.com"
+
+
+VALUES_FILE = """\
+settings:
+  identity: 2026120116
+  dry_run: true
+gateway:
+  enabled: true
+  settings:
+    bootstrap_servers: kafka:9092
+    max_in_flight_bytes: 134217728
+    shutdown_delay: 0.5
+"""
+
+
+@needs_helm
+def test_a_setting_arrives_as_it_stands_in_a_values_file(tmp_path: Path) -> None:
+    """A large number, too, which Helm reads from a file as a float: the Pod would not start with 1.34217728e+08."""
+    file = tmp_path / "values.yaml"
+    file.write_text(VALUES_FILE)
+    given = ["-f", str(file), "--kube-version", builds.KUBERNETES_VERSION]
+    objects = yaml.safe_load_all(helm("template", "wakegate", str(CHART), *given))
+    maps = {item["metadata"]["name"]: item["data"] for item in objects if item and item["kind"] == "ConfigMap"}
+    assert maps["wakegate"] == {
+        "WAKEGATE_IDENTITY": "2026120116",
+        "WAKEGATE_DRY_RUN": "true",
+    }
+    assert maps["wakegate-gateway"] == {
+        "WAKEGATE_GATEWAY_BOOTSTRAP_SERVERS": "kafka:9092",
+        "WAKEGATE_GATEWAY_MAX_IN_FLIGHT_BYTES": "134217728",
+        "WAKEGATE_GATEWAY_SHUTDOWN_DELAY": "0.5",
+    }
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {

@@ -123,6 +123,11 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
+{{- /* A setting as text: a number of a values file is a float64, of which toString makes 1.34217728e+08. */ -}}
+{{- define "wakegate.setting" -}}
+{{- if kindIs "string" . }}{{ . }}{{ else }}{{ toJson . }}{{ end }}
+{{- end }}
+
 {{- /* What the activator's own Pods and the hook that gives everything back are told alike. */ -}}
 {{- define "wakegate.environment" -}}
 - name: POD_NAME
