@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from activator.core.model import Fact, Push, TargetRef
 
 GONE_AFTER = timedelta(minutes=5)
-"""A target that should have been looked at this long ago is told of no more: it is gone, or another replica leads."""
+"""A target that should have been looked at this long ago is told of no more: it is gone."""
 
 
 class MetricsRecorder:
@@ -102,12 +102,15 @@ class MetricsRecorder:
         self._count(table.SPANS_DROPPED, why, by=spans)
 
     def present(self) -> list[Evaluation]:
-        """Return the last evaluation of each target that is still there; forgets the others. Safe in any thread."""
+        """Return the last evaluation of each target that is still there, where this replica leads; forgets the others.
+
+        Safe in any thread.
+        """
         before = self._now() - GONE_AFTER
         for ref, last in list(self._last.items()):
             if max(last.decision.look_again_at, last.now) < before and self._last.get(ref) is last:
                 self._last.pop(ref, None)
-        return list(self._last.values())
+        return list(self._last.values()) if self.leads() else []
 
     def invalid(self) -> frozenset[TargetRef]:
         """Return the targets with a mistake in their configuration, where this replica leads. Safe in any thread."""

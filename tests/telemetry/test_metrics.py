@@ -245,6 +245,19 @@ def test_a_mistake_in_a_configuration_is_counted_until_it_is_corrected(world: Wo
     assert world.value("wakegate_targets", phase="Invalid") == 0
 
 
+def test_only_the_leader_tells_of_targets(world: World) -> None:
+    """One that has lost the Lease knows of the past: an alert on the worst of all replicas would go by it."""
+    stuck = evaluation(0, reason=Reason.NO_REPLICA_READY)
+    world.recorder.record(stuck)
+    assert world.of_orders("wakegate_target_replicas") is not None
+    assert world.value("wakegate_targets_by_reason", reason="no-replica-ready") == 1
+
+    world.recorder.leads = lambda: False
+    assert world.of_orders("wakegate_target_replicas") is None
+    assert not world.value("wakegate_targets_by_reason", reason="no-replica-ready")
+    assert world.value("wakegate_targets", phase=stuck.phase) == 0
+
+
 def test_only_the_leader_tells_of_mistakes(world: World) -> None:
     """As of all else about targets: a replica that waits may not know the newest."""
     world.recorder.record(notice("InvalidConfiguration"))
