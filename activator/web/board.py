@@ -25,7 +25,7 @@ from activator.core.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from activator.core.model import Fact
@@ -107,6 +107,13 @@ class Track:
         """Where it is in its cycle, or that it cannot be managed as it is written."""
         return Phase.INVALID if self.invalid is not None or self.last is None else self.last.phase
 
+    @property
+    def expected_at(self) -> datetime | None:
+        """When it is to be heard of again, or has been heard of last; None: not as long as it is not corrected."""
+        if self.last is not None:
+            return max(self.last.decision.look_again_at, self.last.now)
+        return self.entries[-1].last if self.invalid is None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
@@ -143,6 +150,9 @@ class Board:
         """Goes up with every fact."""
         self.reads: dict[Cluster, BatchRead] = {}
         """The last batched read of each cluster."""
+        self.managed: Callable[[], Mapping[TargetRef, bool]] = dict
+        """Every target that is managed, and whether its configuration has a mistake: only who leads tells by a notice
+        that one has been corrected."""
         self._tracks: dict[TargetRef, Track] = {}
         self._sorted: list[Track] | None = None
 
@@ -169,11 +179,31 @@ class Board:
             self.sequence += 1
             self._sorted = None
 
-    def forget_gone(self, now: datetime) -> None:
+    def refresh(self, now: datetime) -> None:
+        """Show no more what is over without a fact that says so."""
+        self._forget_corrected()
+        self._forget_gone(now)
+
+    def _forget_corrected(self) -> None:
+        """Show mistakes no more that have been corrected."""
+        mistaken = [track for track in self._tracks.values() if track.invalid is not None]
+        managed = self.managed() if mistaken else {}
+        for track in mistaken:
+            if managed.get(track.ref, True):  # who never was valid is not managed
+                continue
+            if track.last is None:  # it comes with its first look
+                self.forget(track.ref)
+                continue
+            self.sequence += 1
+            track.sequence, track.invalid = self.sequence, None
+            self._judge(track)
+
+    def _forget_gone(self, now: datetime) -> None:
         """Show those no more that nobody looks at any more, and clusters that nobody reads."""
         before = now - GONE_AFTER
         for track in list(self._tracks.values()):
-            if track.last is not None and max(track.last.decision.look_again_at, track.last.now) < before:
+            expected_at = track.expected_at
+            if expected_at is not None and expected_at < before:
                 self.forget(track.ref)
         for cluster, read in list(self.reads.items()):
             if read.ended_at < before:

@@ -69,7 +69,7 @@ class OverviewFeed:
 
     def next(self, now: datetime) -> Message | None:
         """Return what has changed since the last time, the whole where rows came or went; None: nothing."""
-        self._board.forget_gone(now)
+        self._board.refresh(now)
         if self._board.sequence == self._sequence:
             return None
         head, tracks = self._look()
@@ -131,7 +131,7 @@ class TargetFeed:
 
     def next(self, now: datetime) -> Message | None:
         """Return what has changed since the last time; a target that is not there has a document without a row."""
-        self._board.forget_gone(now)
+        self._board.refresh(now)
         track = self._board.find(*self._wanted)
         if track is not self._track:  # come, gone, or gone and come again
             self._track, self._sequence, self._points, self._absence_told = track, -1, 0, False

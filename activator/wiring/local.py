@@ -168,7 +168,7 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
                 auto_handoff=lambda: Handover.DIRECT,
             )
         )
-        observed.metrics.managed = partial(with_mistakes, activator)
+        observed.metrics.managed = observed.board.managed = partial(with_mistakes, activator)
         pushes.listener = activator
         server, dashboard = await _listen(exits, options, clock, observed, activator, pushes)
         await reaper.start()

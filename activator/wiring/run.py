@@ -57,7 +57,8 @@ async def run(settings: Settings) -> None:
         tail = KafkaTail(connections, pushes, cluster.clock.now)
         observed.registry.register(_outside(cluster, tail))
         activator = Activator(cluster.world(connections, tail, observed))
-        observed.metrics.leads, observed.metrics.managed = cluster.leads, partial(with_mistakes, activator)
+        observed.metrics.leads = cluster.leads
+        observed.metrics.managed = observed.board.managed = partial(with_mistakes, activator)
         pushes.listener = activator
         cluster.join(activator)
         await _listen(exits, cluster, observed, activator, pushes)

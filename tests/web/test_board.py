@@ -124,6 +124,25 @@ def test_a_target_that_was_never_valid_is_there() -> None:
     assert (track.last, track.phase) == (None, Phase.INVALID)
 
 
+def test_a_mistake_that_was_corrected_while_another_replica_led_is_gone() -> None:
+    """That one told of it; this one knows by what is managed."""
+    corrected, never_valid, awaited = (replace(ORDERS, name=name) for name in ("corrected", "never-valid", "awaited"))
+    made = board(evaluation(0), evaluation(0, ref=corrected))
+    for ref in (ORDERS, corrected, never_valid, awaited):
+        made.record(replace(notice("InvalidConfiguration", seconds=10), ref=ref))
+    made.managed = lambda: {ORDERS: True, corrected: False, awaited: False}
+    sequence = made.sequence
+    made.refresh(at(20))
+    assert {track.ref: (track.phase, track.wrong is None) for track in made.tracks()} == {
+        corrected: (Phase.ASLEEP, True),
+        never_valid: (Phase.INVALID, False),
+        ORDERS: (Phase.INVALID, False),
+    }
+    assert [track.ref for track in made.tracks() if track.sequence > sequence] == [corrected]  # viewers are told
+    made.record(evaluation(30, ref=awaited))
+    assert {track.phase for track in made.tracks() if track.ref == awaited} == {Phase.ASLEEP}
+
+
 def test_a_released_target_is_gone() -> None:
     """The record of its release is the last of it."""
     assert board(evaluation(0), evaluation(30, reason=Reason.UNMANAGED)).tracks() == []
@@ -132,11 +151,24 @@ def test_a_released_target_is_gone() -> None:
 def test_a_target_that_nobody_looks_at_any_more_is_gone() -> None:
     """Five minutes after the look that did not come."""
     made = board(evaluation(0), batch_read(0))
-    made.forget_gone(at(330))
+    made.refresh(at(330))
     assert len(made.tracks()) == 1
-    made.forget_gone(at(331))
+    made.refresh(at(331))
     assert made.tracks() == []
     assert made.reads == {}
+
+
+def test_what_is_told_of_a_released_target_is_gone_after_a_while() -> None:
+    """A notice that follows its release is no look; one that was never valid stays until it is corrected."""
+    never_valid = replace(ORDERS, name="never-valid")
+    invalid = replace(notice("InvalidConfiguration"), ref=never_valid)
+    made = board(
+        evaluation(0), evaluation(30, reason=Reason.UNMANAGED), notice("WokenWithoutOffsets", seconds=31), invalid
+    )
+    made.refresh(at(331))
+    assert [track.ref for track in made.tracks()] == [never_valid, ORDERS]
+    made.refresh(at(332))
+    assert [track.ref for track in made.tracks()] == [never_valid]
 
 
 def test_clusters_with_a_problem_are_wrong() -> None:
