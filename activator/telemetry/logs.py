@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from activator.core.model import (
     APPLIED_OK,
     BatchRead,
+    Departed,
     EpisodePhase,
     Evaluation,
     Notice,
@@ -52,6 +53,8 @@ class LogRecorder:
                 self._batch_read(fact)
             case EpisodePhase(name=""):
                 self._episode(fact)
+            case Departed():
+                self._held.pop(fact.ref, None)
             case Notice():
                 level = logging.WARNING if fact.severity is Severity.WARNING else logging.INFO
                 log.log(level, "%s: %s: %s", fact.ref, fact.reason, fact.message, extra=_extra(None, target=fact.ref))

@@ -14,7 +14,7 @@ import pytest
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 
-from activator.core.model import Applied, Notice, Outcome, Reason, Severity
+from activator.core.model import Applied, Departed, Notice, Outcome, Reason, Severity
 from activator.telemetry.logs import JsonFormatter, LogRecorder, TextFormatter, configure_logging
 from tests.fakes.facts import ORDERS, START, at, batch_read, hold, new_ids, stretch, wake
 
@@ -62,6 +62,12 @@ def test_a_hold_is_told_once_for_each_reason(lines: pytest.LogCaptureFixture) ->
         "Deployment shop/orders: held 0 (quiet): no lag",
         "Deployment shop/orders: held 0 (cooling-down): sleeps in 4 minutes",
     ]
+
+
+def test_a_target_that_was_made_anew_is_told_of_as_a_new_one(lines: pytest.LogCaptureFixture) -> None:
+    """Its first hold is no repetition of that of the deleted one, whose name it has."""
+    told = written(lines, *hold(0, 30), Departed(ORDERS, at(40)), *hold(60, 90))
+    assert told == ["Deployment shop/orders: held 0 (quiet): no lag"] * 2
 
 
 def test_a_refused_decision_is_a_warning_told_once(lines: pytest.LogCaptureFixture) -> None:
