@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 GONE_AFTER = timedelta(minutes=5)
 """A target that should have been looked at this long ago is told of no more: it is gone."""
+CLUSTER_GONE_AFTER = timedelta(days=1)
+"""A cluster that was read last this long ago has no series any more: no target names it, and polling is not so slow."""
 
 
 class MetricsRecorder:
@@ -42,6 +44,8 @@ class MetricsRecorder:
     def __init__(self, registry: CollectorRegistry, now: Callable[[], datetime], *, version: str) -> None:
         self._now = now
         self._last: dict[TargetRef, Evaluation] = {}
+        self._read_at: dict[str, datetime] = {}
+        """When each cluster was read last, by its servers."""
         self._refused: set[TargetRef] = set()
         """Those with a mistake in their configuration, as far as notices tell: of who never was valid they alone do."""
         self.managed: Callable[[], Mapping[TargetRef, bool]] = dict
@@ -70,10 +74,7 @@ class MetricsRecorder:
             case Evaluation():
                 self._evaluation(fact)
             case BatchRead():
-                cluster = fact.cluster.bootstrap_servers
-                self._observe(table.READ_DURATION, fact.ended_at - fact.started_at, cluster)
-                self._count(table.TRIGGERS_READ, cluster, by=fact.triggers)
-                self._count(table.TRIGGERS_UNREADABLE, cluster, by=fact.unreadable)
+                self._batch_read(fact)
             case Departed():
                 self._forget(fact.ref)
             case EpisodePhase():
@@ -118,6 +119,22 @@ class MetricsRecorder:
             return frozenset()
         managed = self.managed()
         return frozenset(ref for ref, wrong in managed.items() if wrong) | (self._refused.copy() - managed.keys())
+
+    def _batch_read(self, read: BatchRead) -> None:
+        servers = read.cluster.bootstrap_servers
+        self._observe(table.READ_DURATION, read.ended_at - read.started_at, servers)
+        self._count(table.TRIGGERS_READ, servers, by=read.triggers)
+        self._count(table.TRIGGERS_UNREADABLE, servers, by=read.unreadable)
+        self._read_at[servers] = read.ended_at
+        before = read.ended_at - CLUSTER_GONE_AFTER
+        for gone in [other for other, read_at in self._read_at.items() if read_at < before]:
+            self._forget_cluster(gone)
+
+    def _forget_cluster(self, servers: str) -> None:
+        del self._read_at[servers]
+        self._histograms[table.READ_DURATION].remove(servers)
+        for metric in (table.TRIGGERS_READ, table.TRIGGERS_UNREADABLE):
+            self._counters[metric].remove(servers)
 
     def _forget(self, ref: TargetRef) -> None:
         self._last.pop(ref, None)

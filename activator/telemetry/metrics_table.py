@@ -250,7 +250,7 @@ def metrics_markdown() -> str:
         "",
         "Made from `activator/telemetry/metrics_table.py`; do not edit.",
         "The process's own (`process_cpu_seconds_total`, `process_resident_memory_bytes`, ...) are there too.",
-        "Series of a target come from the replica that leads.",
+        "Series of a target come from the replica that leads; those of a cluster end a day after it was last read.",
         "",
         "| metric | type | labels | meaning |",
         "| --- | --- | --- | --- |",

@@ -157,6 +157,20 @@ def test_reads_are_timed_and_counted_by_cluster(world: World) -> None:
     assert world.value("wakegate_triggers_unreadable_total", cluster="kafka:9092") == 5
 
 
+def test_a_cluster_that_is_read_no_more_has_no_series_after_a_day(world: World) -> None:
+    """Its name is what somebody wrote at a workload: a process that lives for months keeps none of them for good."""
+    other, day = replace(KAFKA, bootstrap_servers="other:9092"), 86_400
+    metrics = ("lag_read_duration_seconds_count", "triggers_read_total", "triggers_unreadable_total")
+    for fact in (batch_read(0), replace(batch_read(30), cluster=other), batch_read(day)):
+        world.recorder.record(fact)
+    assert all(world.value(f"wakegate_{name}", cluster="other:9092") is not None for name in metrics)
+    world.recorder.record(batch_read(day + 60))
+    assert all(world.value(f"wakegate_{name}", cluster="other:9092") is None for name in metrics)
+    assert world.value("wakegate_triggers_read_total", cluster="kafka:9092") == 36
+    world.recorder.record(replace(batch_read(day + 90), cluster=other))
+    assert world.value("wakegate_triggers_read_total", cluster="other:9092") == 12
+
+
 def test_episodes_are_timed_by_stretch(world: World) -> None:
     """Wake to ready and wake to first commit are the numbers that a user feels; what never came is counted."""
     whole = new_ids()
