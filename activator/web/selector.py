@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 _KEY = r"(?P<key>[A-Za-z0-9](?:[-A-Za-z0-9_./]*[A-Za-z0-9])?)"
 _VALUE = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?)?"
-_BETWEEN_TERMS = re.compile(r",(?![^()]*\))")
-"""A comma that does not stand inside parentheses."""
+# Not `_VALUE(\s*,\s*_VALUE)*`: around a value that may be empty each space has two places, and of a list that does not
+# end every combination is tried, on the event loop.
+_VALUES = r"\((?!\s+[A-Za-z0-9])(?P<values>[^()]*)\)"
+_LISTED = re.compile(_VALUE)
+_UP_TO_PARENTHESIS = re.compile(r"[^()]*[()]?")
 
 
 class SelectorError(ValueError):
@@ -71,8 +74,8 @@ _FORMS = (
     (re.compile(_KEY), Operator.EXISTS),
     (re.compile(rf"{_KEY}\s*==?\s*(?P<values>{_VALUE})"), Operator.IN),
     (re.compile(rf"{_KEY}\s*!=\s*(?P<values>{_VALUE})"), Operator.NOT_IN),
-    (re.compile(rf"{_KEY}\s+in\s*\((?P<values>{_VALUE}(?:\s*,\s*{_VALUE})*)\s*\)"), Operator.IN),
-    (re.compile(rf"{_KEY}\s+notin\s*\((?P<values>{_VALUE}(?:\s*,\s*{_VALUE})*)\s*\)"), Operator.NOT_IN),
+    (re.compile(rf"{_KEY}\s+in\s*{_VALUES}"), Operator.IN),
+    (re.compile(rf"{_KEY}\s+notin\s*{_VALUES}"), Operator.NOT_IN),
 )
 
 
@@ -82,8 +85,18 @@ def parse(text: str) -> Selector:
     Raises:
         SelectorError: a term is none of the forms that Kubernetes writes.
     """
-    terms = [term.strip() for term in _BETWEEN_TERMS.split(text)] if text.strip() else []
-    return Selector(tuple(_requirement(term) for term in terms))
+    terms = _terms(text) if text.strip() else []
+    return Selector(tuple(_requirement(term.strip()) for term in terms))
+
+
+def _terms(text: str) -> list[str]:
+    """Split at the commas that do not stand inside parentheses: the next parenthesis does not close any."""
+    terms = [""]
+    for piece in _UP_TO_PARENTHESIS.findall(text):
+        first, *others = [piece] if piece.endswith(")") else piece.split(",")
+        terms[-1] += first
+        terms += others
+    return terms
 
 
 def _requirement(term: str) -> Requirement:
@@ -91,7 +104,8 @@ def _requirement(term: str) -> Requirement:
         if found := form.fullmatch(term):
             listed = found.groupdict().get("values")
             values = frozenset() if listed is None else frozenset(value.strip() for value in listed.split(","))
-            return Requirement(found["key"], operator, values)
+            if all(map(_LISTED.fullmatch, values)):
+                return Requirement(found["key"], operator, values)
     raise SelectorError(
         f"label selector term {term!r} cannot be read; allowed: key, !key, key=value, key!=value, "
         "key in (a,b), key notin (a,b), joined by commas"

@@ -51,6 +51,18 @@ def test_what_cannot_be_read_is_refused_with_the_term(text: str) -> None:
         selector.parse(text)
 
 
+@pytest.mark.parametrize("opened", ["a in (", "a notin (", "a=b", ""])
+@pytest.mark.parametrize("ended", [" x y)", " x y", ")", ""])
+def test_a_long_text_is_refused_without_trying_all_its_readings(opened: str, ended: str) -> None:
+    """Who may read a metric may send any text, and everybody waits while it is read: this one simply ends."""
+    spaced = opened + ",     " * 10_000 + ended
+    if opened.endswith("(") and ended == ")":
+        assert selector.parse(spaced).requirements[0].values == {""}
+    else:
+        with pytest.raises(selector.SelectorError, match="label selector term"):
+            selector.parse(spaced)
+
+
 NAMES = st.from_regex(r"[a-z]([a-z0-9.-]{0,10}[a-z0-9])?", fullmatch=True)
 
 
