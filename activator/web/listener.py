@@ -64,6 +64,7 @@ class Listener:
         self._ssl_context = ssl_context
         self._max_connections = max_connections
         self._server: asyncio.Server | None = None
+        self._awaited: dict[_Connection, asyncio.TimerHandle] = {}
         self._closed = False
 
     @property
@@ -105,16 +106,28 @@ class Listener:
                     connection.retire()
 
     def _connection(self) -> asyncio.Protocol:
-        server = self._runner.server
-        if server is None or len(server.connections) >= self._max_connections:
+        server, loop = self._runner.server, asyncio.get_running_loop()
+        if server is None or len(server.connections) + len(self._awaited) >= self._max_connections:
+            if self._ssl_context is not None:
+                # Nothing is logged, and the socket goes with its last reference. A protocol would be told once TLS is
+                # agreed on, and asyncio keeps 256 KiB for each client that does not get there.
+                raise ConnectionRefusedError(f"{self._max_connections} connections are open")
             return _Refusal()
-        return _Connection(
+        connection = _Connection(
             server,
             lambda: self._closed,
-            loop=asyncio.get_running_loop(),
+            self._begun,
+            loop=loop,
             keepalive_timeout=_IDLE_SECONDS,
             access_log=None,  # None switches it off, as aiohttp's own runner does
         )
+        # It counts from here on. Of a handshake that fails nobody is told: it counts until it would have to be over.
+        self._awaited[connection] = loop.call_later(_HANDSHAKE_SECONDS, self._awaited.pop, connection, None)
+        return connection
+
+    def _begun(self, connection: _Connection) -> None:
+        if awaited := self._awaited.pop(connection, None):
+            awaited.cancel()
 
 
 class _Connection(web.RequestHandler):
@@ -123,13 +136,17 @@ class _Connection(web.RequestHandler):
     aiohttp itself would wait for a stalled reader for ever.
     """
 
-    __slots__ = ("_body", "_head_bytes", "_too_late")
+    __slots__ = ("_begun", "_body", "_head_bytes", "_too_late")
 
-    def __init__(self, manager: web.Server, too_late: Callable[[], bool], **options: Any) -> None:
+    def __init__(
+        self, manager: web.Server, too_late: Callable[[], bool], begun: Callable[[_Connection], None], **options: Any
+    ) -> None:
         super().__init__(manager, **options)
         self._too_late = too_late
+        self._begun = begun
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._begun(self)
         self._head_bytes = 0
         self._body = EMPTY_PAYLOAD  # of the newest request; once it is whole, what comes next is headers
         super().connection_made(transport)

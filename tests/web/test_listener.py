@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 from aiohttp import web
 
 from activator.web import listener
+from activator.web.certificates import SelfSigned
 from activator.web.listener import Listener, guard
 
 if TYPE_CHECKING:
@@ -34,10 +37,16 @@ async def serve() -> AsyncIterator[Serve]:
     """Return a function that starts a listener around the echo handler and is cleaned up after."""
     started: list[Listener] = []
 
-    async def start(*, seconds: float = 10.0, max_connections: int = 10, handler: object = echo) -> Listener:
+    async def start(
+        *,
+        seconds: float = 10.0,
+        max_connections: int = 10,
+        handler: object = echo,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> Listener:
         app = web.Application(middlewares=[guard(problem, seconds)])
         app.router.add_post("/", handler)  # type: ignore[arg-type]  # a test's handler
-        made = Listener(app, ("127.0.0.1", 0), max_connections=max_connections)
+        made = Listener(app, ("127.0.0.1", 0), ssl_context=ssl_context, max_connections=max_connections)
         await made.start()
         started.append(made)
         return made
@@ -64,6 +73,73 @@ async def test_a_connection_over_the_limit_is_closed_at_once(serve: Serve) -> No
     assert await reader.read() == b""
     for _, taken in [*held, (reader, writer)]:
         taken.close()
+
+
+async def asked(of: Listener, context: ssl.SSLContext | None) -> bool:
+    """Tell whether a request is answered; else the connection was closed."""
+    writer = None
+    with suppress(ConnectionError):
+        reader, writer = await asyncio.open_connection("127.0.0.1", of.port, ssl=context)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        line = await reader.readline()
+        writer.close()
+        return line.startswith(b"HTTP/1.1 200")
+    if writer is not None:
+        writer.close()
+    return False
+
+
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return that of a server, and that of a client that takes any certificate."""
+    serving, asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    SelfSigned(["localhost"], datetime(2026, 1, 1, tzinfo=UTC)).current().load_into(serving)
+    asking.check_hostname, asking.verify_mode = False, ssl.CERT_NONE
+    return serving, asking
+
+
+# asyncio leaves it to the last reference to close the socket of a connection that gets no protocol.
+unclosed = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+@unclosed
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+async def test_connections_count_before_they_say_anything(
+    tls: bool,  # noqa: FBT001 - a column
+    serve: Serve,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of clients that connect and are silent no more are held than may be, and nothing is logged of the others."""
+    made = await serve(max_connections=2, ssl_context=contexts()[0] if tls else None)
+    clients = [await connect(made) for _ in range(20)]
+    held, *over = [asyncio.gather(*(reader.read() for reader, _ in some)) for some in (clients[:2], clients[2:])]
+    async with asyncio.timeout(5):  # half of what a handshake may take
+        assert await over[0] == [b""] * 18
+    assert not held.done()
+    for _, writer in clients:
+        writer.close()
+    await held
+    assert caplog.messages == []
+
+
+@unclosed
+async def test_a_handshake_that_does_not_come_gives_its_room_back(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silent clients shut the others out for a bounded time; those that are served do not count twice."""
+    monkeypatch.setattr(listener, "_HANDSHAKE_SECONDS", 0.1)
+    serving, asking = contexts()
+    made = await serve(max_connections=1, ssl_context=serving)
+    reader, writer = await connect(made)
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+        while not await asked(made, asking):
+            pass
+    writer.close()
+    monkeypatch.setattr(listener, "_HANDSHAKE_SECONDS", 10.0)
+    async with asyncio.timeout(5):
+        for _ in range(2):
+            while not await asked(made, asking):
+                pass
 
 
 async def test_a_body_that_does_not_come_is_answered_in_time(serve: Serve) -> None:
