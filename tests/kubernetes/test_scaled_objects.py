@@ -343,7 +343,7 @@ SIGNS: dict[str, tuple[dict[str, dict[str, Any]], bool]] = {
     "somebody else's metrics API": ({API_SERVICE: api_service("datadog", "True")}, False),
     "its Lease is renewed": ({LEASE: lease(5)}, True),
     "its Lease is renewed, where its Helm chart was told to": ({LEASE_ELSEWHERE: lease(5)}, True),
-    "its Lease is old": ({LEASE: lease(600)}, False),
+    "its Lease is old": ({LEASE: lease(2 * 3600)}, False),
     "another operator's Lease": ({LEASE.replace("operator.keda.sh", "wakegate"): lease(5)}, False),
 }
 
