@@ -136,7 +136,9 @@ def _record(told: Explanation) -> list[str]:
     if told.memory is None:
         reached = [f"{told.memory_problem}; what follows is told by Events"] if told.memory_problem else []
         return [*reached, *(_record_of_event(told) or [_NO_MEMORY])]
-    push = (told.last_change or {}).get("push")
+    if told.last_change is None:
+        return _record_of_event(told) or ["none is remembered"]
+    push = told.last_change.get("push")
     if push is None:
         return ["none: the last change was due by itself, at a look or at the end of a cooldown"]
     place = push["topic"] if push.get("partition") is None else f"{push['topic']}[{push['partition']}]"

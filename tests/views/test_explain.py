@@ -71,7 +71,7 @@ EVENTS = (
     event("SuccessfulRescale", "New size: 3;\nreason: above target", "2026-03-01T12:00:20Z", "hpa-controller", 2),
 )
 DECIDED = {"trace": WOKEN, "kind": "decision", "problems": []}
-MEMORY = {
+MEMORY: dict[str, Any] = {
     "row": {"phase": "Awake", "replicas": 3, "ready": 2, "lag": 90, "reason": "lag", "text": "lag of 90"},
     "policy": {"triggers": [{"topic": "orders", "group": "shop", "cluster": "kafka:9092", "lagThreshold": 10}]},
     "entries": [
@@ -203,6 +203,20 @@ def test_a_dashboard_that_is_not_reached_is_said() -> None:
     )
     assert "dashboard http://x: no answer within 5 s" in spoken
     assert "the record at offset 36" in spoken
+
+
+def test_a_memory_without_a_change_leaves_the_record_to_the_event() -> None:
+    """A replica that has restarted knows of no change: the Event of the wake still names the record."""
+    looked = {**MEMORY, "entries": MEMORY["entries"][:1]}
+    spoken = told(Explanation(ref=REF, now=NOW, workload=WORKLOAD, events=EVENTS, memory=looked))
+    assert "Record\n  the record at offset 36 of partition 0 arrived on orders" in spoken
+    assert "Record\n  none is remembered\n" in told(Explanation(ref=REF, now=NOW, memory=looked))
+
+
+def test_a_change_that_no_record_was_behind_is_said() -> None:
+    """As at the end of a cooldown: the replica that made it remembers that there was none."""
+    slept = {**MEMORY, "entries": [{**MEMORY["entries"][2], "push": None}]}
+    assert "Record\n  none: the last change was due by itself" in told(Explanation(ref=REF, now=NOW, memory=slept))
 
 
 def test_a_workload_that_is_not_managed() -> None:
