@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from activator.core.naming import ANNOTATION_PREFIX, FIELD_MANAGER
 from activator.core.steps.asking import ARRIVED
+from activator.views import hpa
 from activator.views.words import ago, moment, table
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def document(told: Explanation) -> dict[str, Any]:
         if change
         else None,
         "patchEvent": _event_row(told.patch_event, told.now)[2] if told.patch_event else None,
-        "hpa": _hpa_summary(told.hpa),
+        "hpa": hpa.summary(told.hpa) if told.hpa is not None else None,
         "events": [
             {"reason": event.get("reason"), "message": event.get("message"), "at": _when(event)}
             for event in _newest(told.events)
@@ -201,19 +202,10 @@ def _patch(told: Explanation) -> list[str]:
 
 
 def _hpa(told: Explanation) -> list[str]:
-    summary = _hpa_summary(told.hpa)
-    if summary is None:
-        direct = told.workload is None or told.status.get("handoff") == "direct"
-        return ["none: wakegate itself moves it between 1 and N" if direct else "none"]
-    wants, sees = _count(summary["desired"]), _count(summary["current"])
-    found = [f"{summary['name']} {summary['min']}..{summary['max']}: wants {wants}, sees {sees}"]
-    if scaled := ago(moment(summary["lastScaleTime"]), told.now):
-        found.append(f"scaled last {scaled}")
-    found += [f"{metric['name']} {metric['current']}, {metric['target']} a replica" for metric in summary["metrics"]]
-    found += [
-        f"{condition['type']} {condition['status']}: {condition['message']}" for condition in summary["conditions"]
-    ]
-    return found
+    if told.hpa is not None:
+        return list(hpa.lines(hpa.summary(told.hpa), told.now))
+    direct = told.workload is None or told.status.get("handoff") == "direct"
+    return ["none: wakegate itself moves it between 1 and N" if direct else "none"]
 
 
 def _events(told: Explanation) -> list[str]:
@@ -264,41 +256,6 @@ def _trace_of_change(told: Explanation) -> str | None:
         return str(told.last_change["trace"])
     found = _TRACE.search(str(told.patch_event.get("message", ""))) if told.patch_event else None
     return found[1] if found else None
-
-
-def _hpa_summary(hpa: Document | None) -> dict[str, Any] | None:
-    if hpa is None:
-        return None
-    spec, status = hpa["spec"], hpa.get("status") or {}
-    current = [(item.get("external") or {}).get("current") or {} for item in status.get("currentMetrics") or ()]
-    metrics = []
-    for number, metric in enumerate(spec.get("metrics") or ()):
-        external = metric.get("external") or {}
-        seen = current[number].get("averageValue") if number < len(current) else None
-        metrics.append(
-            {
-                "name": external.get("metric", {}).get("name", metric.get("type")),
-                "target": external.get("target", {}).get("averageValue"),
-                "current": "unknown" if seen is None else seen,
-            }
-        )
-    return {
-        "name": hpa["metadata"]["name"],
-        "min": spec.get("minReplicas", 1),
-        "max": spec["maxReplicas"],
-        "desired": status.get("desiredReplicas"),
-        "current": status.get("currentReplicas"),
-        "lastScaleTime": status.get("lastScaleTime"),
-        "metrics": metrics,
-        "conditions": [
-            {key: condition.get(key, "") for key in ("type", "status", "reason", "message")}
-            for condition in status.get("conditions") or ()
-        ],
-    }
-
-
-def _count(replicas: int | None) -> str:
-    return "none yet" if replicas is None else str(replicas)
 
 
 def _newest(events: Sequence[Document]) -> list[Document]:

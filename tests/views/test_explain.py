@@ -37,14 +37,20 @@ HPA = {
         "minReplicas": 1,
         "maxReplicas": 5,
         "metrics": [
-            {"external": {"metric": {"name": "s0-kafka-orders"}, "target": {"averageValue": "10"}}, "type": "External"}
+            {
+                "external": {
+                    "metric": {"name": "s0-kafka-orders"},
+                    "target": {"type": "AverageValue", "averageValue": "10"},
+                },
+                "type": "External",
+            }
         ],
     },
     "status": {
         "desiredReplicas": 3,
         "currentReplicas": 3,
         "lastScaleTime": "2026-03-01T12:00:20Z",
-        "currentMetrics": [{"external": {"current": {"averageValue": "40"}}}],
+        "currentMetrics": [{"type": "External", "external": {"current": {"averageValue": "40"}}}],
         "conditions": [{"type": "ScalingActive", "status": "True", "message": "it could calculate", "reason": "V"}],
     },
 }
@@ -247,7 +253,9 @@ def test_json() -> None:
     assert document["target"] == {"namespace": "shop", "kind": "Deployment", "name": "orders"}
     assert (document["phase"], document["replicas"], document["reading"]["lag"]) == ("Awake", 3, 120)
     assert (document["changeTraceId"], document["traceId"]) == (WOKEN, LOOKED)
-    assert document["hpa"]["metrics"] == [{"name": "s0-kafka-orders", "target": "10", "current": "40"}]
+    assert document["hpa"]["metrics"] == [
+        {"name": "s0-kafka-orders", "type": "AverageValue", "target": "10", "current": "40"}
+    ]
     remembered = explain.document(Explanation(ref=REF, now=NOW, memory=MEMORY))
     assert remembered["record"]["offset"] == 36
     assert remembered["patch"] == {
