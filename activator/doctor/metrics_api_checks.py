@@ -141,7 +141,7 @@ def certificate(facts: Facts) -> Verdict:
 def _of_whom_and_until(facts: Facts, found: Certificate) -> Verdict:
     namespace, name = facts.settings.metrics_api_service
     wanted = f"{name}.{namespace}.svc"
-    if wanted not in found.names:
+    if not any(_is_for(pattern, wanted) for pattern in found.names):
         return fail(
             f"{found.source} is not for {wanted}",
             f"it is for {', '.join(found.names) or 'no name'}",
@@ -156,6 +156,15 @@ def _of_whom_and_until(facts: Facts, found: Certificate) -> Verdict:
             fix="renew it; it is taken up without a restart",
         )
     return ok(f"{found.source} is good until {found.expires:%Y-%m-%d}" if found.expires else f"{found.source} is good")
+
+
+def _is_for(pattern: str, name: str) -> bool:
+    """Whether the API server takes a certificate's name for this one.
+
+    Source: Go, crypto/x509, matchHostnames: in any case, and a wildcard stands for the whole left-most label alone.
+    """
+    _, _, parent = name.partition(".")
+    return pattern.lower() in {name.lower(), f"*.{parent}".lower()}
 
 
 def leads_to_us(facts: Facts) -> bool:

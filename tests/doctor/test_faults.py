@@ -360,6 +360,25 @@ def test_what_is_not_known_is_no_fault_and_not_fine(name: str) -> None:
     assert problems(results) == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        (SERVICE_DNS, OK),
+        ("Wakegate-Metrics.wakegate-system.SVC", OK),
+        ("*.wakegate-system.svc", OK),
+        ("*.svc", FAIL),
+        ("*.*.svc", FAIL),
+        ("wakegate-*.wakegate-system.svc", FAIL),
+        ("*.wakegate-metrics.wakegate-system.svc", FAIL),
+    ],
+)
+def test_a_certificate_is_for_whom_the_api_server_takes_it(name: str, level: Level) -> None:
+    """Go's TLS compares in any case, and lets a wildcard stand for the whole left-most label alone."""
+    certified = Certificate(SECRET, names=("other.example.org", name))
+    results = {result.check.id: result.verdict.level for result in examine(facts(certificate=certified))}
+    assert results["metrics-api-certificate"] is level
+
+
 def test_two_faults_are_both_told() -> None:
     """A fault hides only what would repeat it."""
     spoilt = facts(crd=None, clusters=(KafkaCluster(SERVERS, problem="refused"),))
