@@ -177,6 +177,8 @@ def deployment(facts: Facts) -> Verdict:
 
 def settings(facts: Facts) -> Verdict:
     """Its settings can be read."""
+    if facts.settings.unread:
+        return skipped(facts.settings.unread)
     if facts.settings.problem:
         return fail(
             "a setting of the Deployment cannot be used",

@@ -55,6 +55,8 @@ class InstalledSettings:
     """WAKEGATE_IDENTITY is set."""
     problem: str = ""
     """Why they cannot be read as they are written; the rest is defaults then."""
+    unread: str = ""
+    """Why not all of them could be looked at; what was not is defaults then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from activator.wiring.installation import (
     installed_settings,
     needs,
     secret_of,
+    takes_config,
 )
 from activator.wiring.kafka_inspection import KafkaInspection, look_at_kafka, nobody
 from activator.wiring.parts import Clock, annotation_defaults
@@ -77,12 +78,17 @@ class Inspection:
             deployment = await self._find((namespace,))
             return installation_of(namespace, deployment, self.environment)
         deployment = await self._find((self.namespace,) if self.namespace else ())
-        if isinstance(deployment, Unknown | None):
-            return installation_of(self.namespace or DEFAULT_NAMESPACE, deployment, self.environment)
+        if isinstance(deployment, Unknown):
+            namespace = self.namespace or DEFAULT_NAMESPACE
+            return installation_of(namespace, deployment, {}, f"Deployment {namespace}/wakegate: {deployment.reason}")
+        if deployment is None:
+            return installation_of(self.namespace or DEFAULT_NAMESPACE, None, self.environment)
         namespace = deployment["metadata"]["namespace"]
-        config = await inspection.read(self.client, paths.member("v1", "configmaps", namespace, "wakegate"))
-        data = config.get("data") or {} if isinstance(config, dict) else {}
-        return installation_of(namespace, deployment, environment_of(deployment, data))
+        config = await self._config(deployment)
+        if isinstance(config, Unknown):
+            known, unread = environment_of(deployment, {}), f"ConfigMap {namespace}/wakegate: {config.reason}"
+            return installation_of(namespace, deployment, known, unread)
+        return installation_of(namespace, deployment, environment_of(deployment, config))
 
     async def facts(self) -> Facts:
         """Gather everything about an installation."""
@@ -224,6 +230,13 @@ class Inspection:
             return found
         return found[0] if found else None
 
+    async def _config(self, deployment: Document) -> Mapping[str, str] | Unknown:
+        """Read the settings that stand beside a Deployment, where it takes any from there."""
+        if not takes_config(deployment):
+            return {}
+        found = await self._member("v1", "configmaps", (deployment["metadata"]["namespace"], "wakegate"))
+        return found if isinstance(found, Unknown) else (found or {}).get("data") or {}
+
     async def _version(self) -> tuple[int, int] | Unknown:
         found = await inspection.read(self.client, "/version")
         if not isinstance(found, dict):
@@ -246,7 +259,7 @@ class Inspection:
     async def _certificate(self, installed: Installation) -> Certificate | Unknown | None:
         chain, key = installed.settings.metrics_api_tls_cert, installed.settings.metrics_api_tls_key
         if not chain or not key:
-            return None
+            return Unknown(installed.unread) if installed.unread else None
         if self.in_pod:
             return await asyncio.to_thread(_certificate_in_files, Path(chain), Path(key))
         name = secret_of(installed.deployment, chain)

@@ -30,6 +30,8 @@ class Installation:
     problem: str = ""
     """Why the settings cannot be read; they are the defaults then."""
     account: str = "wakegate"
+    unread: str = ""
+    """Why not all of the settings could be looked at; what was not is defaults then."""
 
     @property
     def account_name(self) -> str:
@@ -42,13 +44,18 @@ def environment_of(deployment: Document, config: Mapping[str, str]) -> dict[str,
     metadata = deployment["metadata"]
     container = deployment["spec"]["template"]["spec"]["containers"][0]
     known = {"POD_NAMESPACE": metadata["namespace"]}
-    if container.get("envFrom"):
+    if takes_config(deployment):
         known |= config
     for variable in container.get("env") or ():
         if (value := _value(variable, metadata["namespace"])) is not None:
             # Kubernetes expands what stands before; a reference to what is not known stays as it is.
             known[variable["name"]] = _REFERENCE.sub(lambda match: known.get(match[1], match[0]), value)
     return {name: value for name, value in known.items() if name.startswith(ENVIRONMENT_PREFIX)}
+
+
+def takes_config(deployment: Document) -> bool:
+    """Whether a Deployment's Pods have settings from ConfigMap `wakegate`."""
+    return bool(deployment["spec"]["template"]["spec"]["containers"][0].get("envFrom"))
 
 
 def _value(variable: Mapping[str, Any], namespace: str) -> str | None:
@@ -59,15 +66,16 @@ def _value(variable: Mapping[str, Any], namespace: str) -> str | None:
 
 
 def installation_of(
-    namespace: str, deployment: Document | Unknown | None, environment: Mapping[str, str]
+    namespace: str, deployment: Document | Unknown | None, environment: Mapping[str, str], unread: str = ""
 ) -> Installation:
-    """Read an installation; a setting that cannot be used is part of the answer."""
+    """Read an installation; a setting that cannot be used, or not be looked at, is part of the answer."""
     spec = {} if isinstance(deployment, Unknown | None) else deployment["spec"]["template"]["spec"]
     account = spec.get("serviceAccountName", "wakegate")
     try:
-        return Installation(namespace, deployment, read_settings(environment=environment), account=account)
+        settings, problem = read_settings(environment=environment), ""
     except SettingsError as error:
-        return Installation(namespace, deployment, Settings(), problem=str(error), account=account)
+        settings, problem = Settings(), str(error)
+    return Installation(namespace, deployment, settings, problem, account, unread)
 
 
 def installed_settings(installed: Installation) -> InstalledSettings:
@@ -82,6 +90,7 @@ def installed_settings(installed: Installation) -> InstalledSettings:
         shared_certificate=settings.metrics_api_shared_certificate,
         names_itself=bool(settings.identity),
         problem=installed.problem,
+        unread=installed.unread,
     )
 
 
