@@ -39,10 +39,7 @@ class DashboardClient:
         try:
             async with asyncio.timeout(DEADLINE_SECONDS), aiohttp.ClientSession() as session:  # noqa: SIM117
                 async with session.get(self.url + path) as answer:
-                    body = await answer.content.read(_MOST_BYTES)
-                    while chunk := await answer.content.read(_MOST_BYTES):
-                        body += chunk
-                    status = answer.status
+                    body, status = await _body(where, answer), answer.status
             if status == 404:  # noqa: PLR2004 - HTTP's Not Found
                 raise NotFoundError(f"{where}: {body.decode(errors='replace').strip()}")
             found = json.loads(body)
@@ -54,6 +51,15 @@ class DashboardClient:
         if status >= 300 or not isinstance(found, dict):  # noqa: PLR2004 - HTTP's successes end there
             raise UnavailableError(where, f"answered {status}: this is no dashboard of wakegate")
         return found
+
+
+async def _body(where: str, answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise UnavailableError(where, f"its answer is larger than {_MOST_BYTES} bytes, and was not read to its end")
+    return bytes(body)
 
 
 def _place(ref: TargetRef) -> tuple[str, str, str]:
