@@ -71,7 +71,10 @@ def _texts(names: list[str]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for name in names:
         if name == "-":
-            texts["-"] = sys.stdin.read()
+            try:
+                texts["-"] = sys.stdin.read()
+            except UnicodeDecodeError as error:
+                raise SettingsError(f"standard input: it cannot be read: {error}") from None
             continue
         path = Path(name)
         try:

@@ -147,7 +147,8 @@ def read(text: str, file: str) -> Manifests:
             case {"kind": "ScaledObject", "metadata": {"name": str(name)}}:
                 scaled_objects.append(ScaledObjectSpec(document, place, node))
             case {"kind": str(kind), "metadata": {"name": str(name), **metadata}} if kind in KINDS:
-                annotations: Any = metadata.get("annotations") or {}
+                where = f"{place}: {kind} {name}: metadata.annotations"
+                annotations = _mapping(metadata.get("annotations") or {}, where)
                 annotated = any(str(key).startswith(ANNOTATION_PREFIX) for key in annotations)
                 ref = TargetRef(str(metadata.get("namespace") or "default"), kind, name)
                 candidates.append(Candidate(ref, document, place, node, annotated))
@@ -220,7 +221,9 @@ def workload_of(candidate: Candidate) -> WorkloadSpec:
     template = _mapping(spec.get("template"), f"{place_of}: spec.template")
     pod = _mapping(template.get("spec"), f"{place_of}: spec.template.spec")
     replicas = _count(spec.get("replicas", 1), f"{place_of}: spec.replicas")
-    pod_annotations = _mapping((template.get("metadata") or {}).get("annotations") or {}, f"{place_of}: annotations")
+    pod_metadata = _mapping(template.get("metadata") or {}, f"{place_of}: spec.template.metadata")
+    where = f"{place_of}: spec.template.metadata.annotations"
+    pod_annotations = _mapping(pod_metadata.get("annotations") or {}, where)
     grace = pod.get("terminationGracePeriodSeconds", _DEFAULT_GRACE_SECONDS)
     annotations = _mapping(metadata.get("annotations") or {}, f"{place_of}: metadata.annotations")
     ours = {key: value for key, value in annotations.items() if str(key).startswith(ANNOTATION_PREFIX)}
@@ -244,7 +247,8 @@ def _container(pod: Mapping[str, Any], chosen: Any, place_of: str) -> ContainerS
     containers = pod.get("containers")
     if not isinstance(containers, list) or not containers:
         raise SpecError(f"{place_of}: {where}", None, "a list of at least one container")
-    named = [index for index, entry in enumerate(containers) if chosen and (entry or {}).get("name") == chosen]
+    names = [entry.get("name") if isinstance(entry, Mapping) else None for entry in containers]
+    named = [index for index, name in enumerate(names) if chosen and name == chosen]
     index = named[0] if named else 0
     where = f"{place_of}: {where}[{index}]"
     entry = _mapping(containers[index], where)
@@ -260,11 +264,14 @@ def _container(pod: Mapping[str, Any], chosen: Any, place_of: str) -> ContainerS
     environment = entry.get("env") or []
     if not isinstance(environment, list):
         raise SpecError(f"{where}.env", None, "a list of variables")
+    directory = entry.get("workingDir")
+    if directory is not None and not isinstance(directory, str):
+        raise SpecError(f"{where}.workingDir", str(directory), "a string")
     return ContainerSpec(
         name=str(entry.get("name") or ""),
         command=tuple(command),
         environment=tuple(_variable(variable, f"{where}.env[{at}]") for at, variable in enumerate(environment)),
-        working_directory=entry.get("workingDir"),
+        working_directory=directory,
     )
 
 
@@ -278,9 +285,10 @@ def _variable(entry: Any, where: str) -> EnvironmentVariable:
             shown = ", ".join(source)
             raise SpecError(f"{where}.valueFrom", shown, "fieldRef in local mode; write the value itself as `value`")
         case {"name": str(name), **rest}:
-            value = rest.get("value") or ""
+            value = "" if rest.get("value") is None else rest["value"]
             if not isinstance(value, str):
-                raise SpecError(f"{where}.value", str(value), f'a string: write "{value}" in quotes')
+                shown = str(value).lower() if isinstance(value, bool) else str(value)
+                raise SpecError(f"{where}.value", shown, f'a string: write "{shown}" in quotes')
             return EnvironmentVariable(name, value)
     raise SpecError(where, None, "a mapping with a name and a value")
 

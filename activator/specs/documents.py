@@ -20,8 +20,9 @@ def documents(text: str, file: str) -> Iterator[tuple[yaml.Node, Any]]:
 
     Of a List, as `kubectl get -o yaml` writes one, each item is a document.
     """
-    loader = yaml.SafeLoader(text)
+    loader: yaml.SafeLoader | None = None
     try:
+        loader = yaml.SafeLoader(text)
         while loader.check_node():
             node = loader.get_node()
             if node is not None:
@@ -30,10 +31,15 @@ def documents(text: str, file: str) -> Iterator[tuple[yaml.Node, Any]]:
         mark = error.problem_mark or error.context_mark
         place = f"{file}:{mark.line + 1}" if mark else file
         raise SpecError(place, None, f"this is not YAML: {error.problem or error.context}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        what = f"the character {chr(error.character)!r} is not allowed"
+        raise SpecError(f"{file}:{line}", None, f"this is not YAML: {what}") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise SpecError(file, None, f"this is not YAML: {str(error).splitlines()[0]}") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _items(node: yaml.Node, value: Any) -> Iterator[tuple[yaml.Node, Any]]:

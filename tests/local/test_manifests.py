@@ -172,6 +172,47 @@ def test_references_in_env(row: str, value: str, expected: str) -> None:
     assert command == ("run", "pizza-0")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  template:\n", "  template:\n    metadata: abc\n", "spec.template.metadata is 'abc'"),
+        ("[python, -m]", "[python, -m]\n          workingDir: 5", "workingDir is '5'"),
+        ('value: "kafka:9092"', "value: 0", "env[0].value is '0'"),
+        ('value: "kafka:9092"', "value: false", "env[0].value is 'false'"),
+    ],
+)
+def test_a_value_of_the_wrong_type(old: str, new: str, said: str) -> None:
+    """A value of the wrong type is a mistake like any other, also where it counts as empty in Python."""
+    with pytest.raises(SpecError) as caught:
+        read(WORKLOAD.replace(old, new, 1), "f.yaml")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "kind: Deployment\nmetadata: {name: a, annotations: 5}",
+            "f.yaml:1: Deployment a: metadata.annotations is '5'",
+        ),
+        (
+            (
+                "kind: Deployment\nmetadata: {name: a, annotations: {wakegate.dev/topic: t}}\n"
+                "spec:\n  template:\n    metadata: {annotations: {kubectl.kubernetes.io/default-container: c}}\n    spec: {containers: [x]}"
+            ),
+            "f.yaml:1: Deployment a: spec.template.spec.containers[0] is 'x'",
+        ),
+        ("a: 1\nb: \x1b", "f.yaml:2: this is not YAML: the character '\\x1b' is not allowed"),
+        ("a: 1\nb: \0", "f.yaml:2: this is not YAML: the character '\\x00' is not allowed"),
+    ],
+)
+def test_a_file_that_is_wrong_in_its_form(text: str, said: str) -> None:
+    """What is no mapping, or no YAML at all, is told with its file and line."""
+    with pytest.raises(SpecError) as caught:
+        read(text, "f.yaml")
+    assert str(caught.value).startswith(said)
+
+
 def test_another_kafka() -> None:
     """Taken to another Kafka, the annotation and every equal value of env follow, and nothing else."""
     (spec,) = read(WORKLOAD, "f").workloads
