@@ -38,6 +38,17 @@ class _File:
     said: Manifests
 
 
+def _signature(path: Path) -> _Signature | None:
+    """Return what changes with a file; None: it has gone since the folder was listed."""
+    for look in (path.stat, path.lstat):  # a link that leads nowhere is there, and reading it says what is wrong
+        try:
+            status = look()
+        except OSError:
+            continue
+        return status.st_mtime_ns, status.st_size, status.st_ino
+    return None
+
+
 class FolderCatalog:
     """Reads a folder, keeps `LocalReplicas` as it says, and delivers what changes of either.
 
@@ -135,21 +146,16 @@ class FolderCatalog:
 
     def _signatures(self) -> dict[Path, _Signature]:
         try:
-            found = {
-                path: (status.st_mtime_ns, status.st_size, status.st_ino)
-                for path in sorted(self._folder.iterdir())
-                if path.suffix in _SUFFIXES and not path.name.startswith(".")
-                for status in [path.stat()]
-            }
+            paths = sorted(self._folder.iterdir())
         except FileNotFoundError:
-            if self._folder.is_dir():  # a file went away between the two looks at it
-                return {}
             raise SettingsError(f"{self._folder}: there is no such folder") from None
         except NotADirectoryError:
             raise SettingsError(f"{self._folder}: this is not a folder") from None
         except OSError as error:
             raise SettingsError(f"{self._folder}: it cannot be read: {error.strerror}") from None
-        return found
+        wanted = [path for path in paths if path.suffix in _SUFFIXES and not path.name.startswith(".")]
+        signatures = {path: _signature(path) for path in wanted}
+        return {path: signature for path, signature in signatures.items() if signature is not None}
 
     # ------------------------------------------------------------------------------------------------ what has changed
 
@@ -182,24 +188,39 @@ class FolderCatalog:
                 first = workloads[spec.ref].place
                 problems.append(SpecError(f"{spec.place}: {spec.ref}", None, f"it stands in {first} already"))
             else:
-                workloads[spec.ref] = self._translate(spec)
+                try:
+                    workloads[spec.ref] = self._translate(spec)
+                except SpecError as error:
+                    problems.append(error)
+                    if spec.ref in self._workloads:
+                        workloads[spec.ref] = self._workloads[spec.ref]
         self._put(workloads)
 
     def _driven(self, problems: list[SpecError]) -> dict[TargetRef, WorkloadSpec]:
-        """Return the workloads that ScaledObjects drive."""
+        """Return the workloads that ScaledObjects drive; where one has a mistake, what it drove before."""
         found = driven([file.said for file in self._files.values()])
-        problems.extend(found.problems)
         for sentence in found.not_followed:
             self._say_once(sentence)
         workloads: dict[TargetRef, WorkloadSpec] = {}
+        mistaken = list(found.problems)
         for spec in found.workloads:
             try:
                 self._replicas.check(spec)
-            except SpecError as error:
-                problems.append(error)
-            else:
                 workloads[spec.ref] = self._translate(spec)
-        return workloads
+            except SpecError as error:
+                if spec.driver is not None:
+                    mistaken.append((spec.driver, error))
+        problems.extend(error for _, error in mistaken)
+        return {**self._kept({scaled_object.key for scaled_object, _ in mistaken}), **workloads}
+
+    def _kept(self, keys: set[tuple[str, str]]) -> dict[TargetRef, WorkloadSpec]:
+        """Return what some ScaledObjects drove before, as far as it is still in the folder."""
+        there = {candidate.ref for file in self._files.values() for candidate in file.said.candidates}
+        return {
+            ref: spec
+            for ref, spec in self._workloads.items()
+            if spec.driver is not None and spec.driver.key in keys and ref in there
+        }
 
     def _say_once(self, sentence: str) -> None:
         if sentence not in self._said:

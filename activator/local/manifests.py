@@ -60,6 +60,12 @@ class ScaledObjectSpec:
     """``FILE:LINE`` of the document."""
     node: yaml.Node = field(compare=False, repr=False)
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its namespace and name."""
+        metadata = self.document["metadata"]
+        return str(metadata.get("namespace") or "default"), metadata["name"]
+
     def __str__(self) -> str:
         return f"{self.place}: ScaledObject {self.document['metadata']['name']}"
 

@@ -24,7 +24,8 @@ class Driven(NamedTuple):
     """With the ScaledObject in the place of annotations."""
     not_followed: tuple[str, ...]
     """One sentence for each that drives nothing here, with its place."""
-    problems: tuple[SpecError, ...]
+    problems: tuple[tuple[ScaledObjectSpec, SpecError], ...]
+    """Each with the ScaledObject that it keeps from its workload."""
 
 
 def driven(files: Collection[Manifests]) -> Driven:
@@ -32,11 +33,12 @@ def driven(files: Collection[Manifests]) -> Driven:
     candidates = {candidate.ref: candidate for said in files for candidate in said.candidates}
     found: dict[TargetRef, WorkloadSpec] = {}
     sentences: list[str] = []
-    problems: list[SpecError] = []
+    problems: list[tuple[ScaledObjectSpec, SpecError]] = []
     for scaled_object in (each for said in files for each in said.scaled_objects):
         ref = target_of(scaled_object.document)
         if ref is None:
-            problems.append(SpecError(f"{scaled_object}: spec.scaleTargetRef.name", None, "it is required"))
+            missing = SpecError(f"{scaled_object}: spec.scaleTargetRef.name", None, "it is required")
+            problems.append((scaled_object, missing))
         elif ref.kind not in KINDS:
             kinds = " and ".join(f"{kind}s" for kind in KINDS)
             sentences.append(f"{scaled_object} is not followed here: local mode runs {kinds}, not {ref}")
@@ -48,7 +50,7 @@ def driven(files: Collection[Manifests]) -> Driven:
             try:
                 spec = workload_of(candidates[ref])
             except SpecError as error:
-                problems.append(error)
+                problems.append((scaled_object, error))
             else:
                 found[ref] = _with(spec, scaled_object, candidates[ref].document)
     return Driven(tuple(found.values()), tuple(sentences), tuple(problems))

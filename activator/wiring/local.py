@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from activator.core.model import Cluster, Handover
 from activator.core.naming import ANNOTATION_PREFIX
-from activator.errors import UnavailableError
+from activator.errors import SpecError, UnavailableError
 from activator.kafka.client import Connections
 from activator.kafka.commits import KafkaGroupOffsets
 from activator.kafka.connection import no_credentials
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from activator.core.model import Policy
-    from activator.errors import SpecError
     from activator.local.manifests import WorkloadSpec
     from activator.ports import Recorder
     from activator.wiring.parts import Clock, Observability
@@ -135,7 +134,7 @@ async def start(options: LocalOptions, clock: Clock, terminal: Terminal) -> Asyn
                 for trigger in policy.triggers:
                     if not trigger.topic:  # its group's commits say which
                         continue
-                    _create_topic(broker, trigger.topic, known.get(trigger.topic, options.partitions))
+                    _create_topic(broker, trigger.topic, known.get(trigger.topic, options.partitions), spec)
             written, _ = _read(spec.annotations, servers)
             named = {trigger.cluster.bootstrap_servers for trigger in (written.triggers if written else ())}
             return with_bootstrap_servers(spec, servers, named)
@@ -258,11 +257,10 @@ def _taken(address: tuple[str, int], error: BaseException | None, flag: str) -> 
     return UnavailableError(f"{address[0]}:{address[1]}", f"{why}; choose another with {flag}")
 
 
-def _create_topic(broker: EmbeddedBroker, name: str, partitions: int) -> None:
+def _create_topic(broker: EmbeddedBroker, name: str, partitions: int, spec: WorkloadSpec) -> None:
     try:
         broker.create_topic(name, partitions)
     except ApiError as error:
         if error.code != ErrorCode.TOPIC_ALREADY_EXISTS:
-            raise UnavailableError(
-                "the embedded Kafka", f"topic {name} cannot be created: {error.message or error.code.name}"
-            ) from None
+            why = f"the embedded Kafka cannot create topic {name}: {error.message or error.code.name}"
+            raise SpecError(f"{spec.place}: {spec.ref.kind} {spec.ref.name}", None, why) from None

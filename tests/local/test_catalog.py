@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from activator.core.model import TargetRef
-from activator.errors import SettingsError, UnavailableError
+from activator.errors import SettingsError, SpecError, UnavailableError
 from activator.local import catalog
 from activator.local.catalog import FolderCatalog
 from activator.local.process import Reaper
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from activator.core.model import Workload
+    from activator.local.manifests import WorkloadSpec
     from activator.ports import ManagedWorkload
 
 SECONDS = 20.0
@@ -89,7 +90,16 @@ class Bed:
             self.replicas,
             lambda found: (parse_packed if is_packed(found) else parse)(found, AnnotationDefaults()),
             say=self.say,
+            translate=self.translate,
         )
+        self.refused = ""
+        """A topic that the embedded Kafka does not create."""
+
+    def translate(self, spec: WorkloadSpec) -> WorkloadSpec:
+        """Change nothing."""
+        if spec.annotations.get("wakegate.dev/topic", "") == self.refused != "":
+            raise SpecError(spec.place, None, "refused")
+        return spec
 
     def say(self, sentence: str) -> None:
         """Keep a sentence."""
@@ -211,6 +221,28 @@ async def test_a_command_that_goes_wrong_leaves_what_was_there(bed: Bed) -> None
         assert bed.catalog.workloads[0].container.command == ("sh",)
 
 
+async def test_a_topic_that_is_refused_leaves_what_was_there(bed: Bed) -> None:
+    """A topic that the embedded Kafka does not create is told of, and the workload stays with the old one."""
+    bed.write(manifest())
+    bed.refused = "bad"
+    async with running(bed):
+        bed.write(manifest(annotation="topic: bad"))
+        await bed.until(lambda: bool(bed.said))
+        assert bed.said == [f"{bed.folder}/pizza.yaml:1: refused. What was there before stays in force."]
+        assert bed.catalog.workloads[0].annotations["wakegate.dev/topic"] == "orders"
+
+
+async def test_a_link_that_leads_nowhere_leaves_the_others(bed: Bed) -> None:
+    """A broken link is told of as a file that cannot be read, and the other files stay in force."""
+    bed.write(manifest())
+    bed.catalog.load()
+    async with running(bed):
+        (bed.folder / "broken.yaml").symlink_to(bed.folder / "nowhere")
+        await bed.until(lambda: any("broken.yaml: it cannot be read" in sentence for sentence in bed.said))
+        assert [spec.ref for spec in bed.catalog.workloads] == [PIZZA]
+        assert not bed.listener.removals
+
+
 async def test_a_typo_is_told_with_its_line_and_delivered_as_such(bed: Bed) -> None:
     """An annotation that does not exist is told with file, line and the right name; the loop gets the mistake."""
     bed.write(manifest())
@@ -316,6 +348,23 @@ WEB = textwrap.dedent(
     """
 )
 WEB_REF = TargetRef("default", "Deployment", "web")
+
+
+@pytest.mark.parametrize(
+    ("web", "target"),
+    [("command: [no-such-program-here]", "name: web"), ("command: [5]", "name: web"), ("command: [sh]", "nmae: x")],
+)
+async def test_a_mistake_leaves_what_a_scaled_object_drove(bed: Bed, web: str, target: str) -> None:
+    """A mistake in a ScaledObject's target, or in its workload, leaves the workload as it was."""
+    bed.write(WEB + scaled_object())
+    bed.catalog.load()
+    async with running(bed):
+        before = bed.catalog.workloads
+        bed.write(WEB.replace("command: [sh]", web) + scaled_object(target=target))
+        await bed.until(lambda: bool(bed.said))
+        assert bed.said[0].endswith("What was there before stays in force.")
+        assert bed.catalog.workloads == before
+        assert not bed.listener.removals
 
 
 async def test_a_scaled_object_drives_its_workload(bed: Bed) -> None:
