@@ -57,6 +57,19 @@ async def test_wakes_and_sleeps_and_follows_the_folder(folder: Path) -> None:
     await assert_gone(started)
 
 
+async def test_a_topic_that_the_embedded_kafka_refuses(folder: Path) -> None:
+    """A name that collides with another topic's is a mistake of the folder, told with its file."""
+    manifest = (folder / "pizza.yaml").read_text()
+    for file, topic in (("a.yaml", "orders_new"), ("b.yaml", "orders.new")):
+        text = manifest.replace("pizzaOrders", topic).replace("name: pizza", f"name: {file[0]}-pizza")
+        (folder / file).write_text(text)
+    async with wakegate("local", str(folder), *FREE) as process:
+        code, _, errors = await output(process)
+    assert code == 2
+    assert "b.yaml:" in errors
+    assert "the embedded Kafka cannot create topic orders.new" in errors
+
+
 async def test_a_kafka_that_is_there_already(folder: Path) -> None:
     """With --bootstrap-servers no Kafka is started; annotation and env both lead to the one that is named."""
     async with EmbeddedBroker(now=Clock().now) as broker:

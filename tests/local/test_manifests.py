@@ -198,7 +198,8 @@ def test_a_value_of_the_wrong_type(old: str, new: str, said: str) -> None:
         (
             (
                 "kind: Deployment\nmetadata: {name: a, annotations: {wakegate.dev/topic: t}}\n"
-                "spec:\n  template:\n    metadata: {annotations: {kubectl.kubernetes.io/default-container: c}}\n    spec: {containers: [x]}"
+                "spec:\n  template:\n    metadata: {annotations: {kubectl.kubernetes.io/default-container: c}}\n"
+                "    spec: {containers: [x]}"
             ),
             "f.yaml:1: Deployment a: spec.template.spec.containers[0] is 'x'",
         ),
