@@ -11,7 +11,9 @@ import hashlib
 import json
 import re
 from importlib import resources
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from aiohttp.typedefs import Handler
+
     from activator.web.board import Board
     from activator.web.board_views import Message
 
@@ -32,6 +36,7 @@ _HEARTBEAT_SECONDS = 5.0
 """A stream without changes says this often that the server is there; the page gives up on it after three."""
 _WRITE_SECONDS = 5.0
 _MOST_STREAMS = 64
+_LONGEST_SHOWN = 80
 _TARGET = "/api/targets/{namespace}/{kind}/{name}"
 
 
@@ -70,6 +75,8 @@ class Dashboard:
         self._closing = asyncio.Event()
         self._streams = 0
         app = web.Application(middlewares=[guard(_problem, unbounded=frozenset({"/api/stream"}))])
+        if _is_loopback(address[0]):
+            app.middlewares.append(_under_local_names)
         app.add_routes(
             [
                 web.get("/", self._index),
@@ -154,6 +161,39 @@ class Dashboard:
 
 
 _HARDENED = {"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "no-referrer"}
+
+
+@web.middleware
+async def _under_local_names(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a page of elsewhere that lets its own name lead to this machine (DNS rebinding) to read what is here."""
+    host = request.headers.get("Host", "")
+    if _is_local_name(host):
+        return await handler(request)
+    return _problem(
+        403,
+        f"the dashboard was asked for as {host[:_LONGEST_SHOWN]!r}; allowed where it listens on this machine alone: "
+        "an IP address or localhost (--dashboard-listen has it listen elsewhere)",
+    )
+
+
+def _is_local_name(host: str) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # brackets that do not match
+        return False
+    return name == "localhost" or _is_address(name)
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 async def _send(response: web.StreamResponse, event: str, document: object) -> None:

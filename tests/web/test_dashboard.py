@@ -37,9 +37,13 @@ class World:
         """Return a URL of it."""
         return f"http://127.0.0.1:{self.dashboard.port}{path}"
 
-    async def get(self, path: str) -> tuple[int, str, aiohttp.ClientResponse]:
+    async def get(self, path: str, **headers: str) -> tuple[int, str, aiohttp.ClientResponse]:
         """Return status, text and the response."""
-        async with aiohttp.ClientSession() as session, session.get(self.url(path)) as response:
+        limit = aiohttp.ClientTimeout(total=10)  # a stream that is let in has no end
+        async with (
+            aiohttp.ClientSession(timeout=limit) as session,
+            session.get(self.url(path), headers=headers) as response,
+        ):
             return response.status, await response.text(), response
 
     @asynccontextmanager
@@ -110,6 +114,41 @@ async def test_the_data_is_there_for_scripts_too(world: World) -> None:
     assert json.loads(text)["row"]["phase"] == "Asleep"
     status, text, _ = await world.get("/api/targets/shop/Deployment/none")
     assert (status, text) == (404, "no target shop/Deployment/none is managed by this replica\n")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8081", "[::1]:8081", "localhost:9", "LocalHost", "10.0.0.7:8081"])
+async def test_it_is_read_by_an_address_or_as_localhost(world: World, host: str) -> None:
+    """Whichever port it was forwarded to."""
+    status, _, _ = await world.get("/api/targets", Host=host)
+    assert status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/api/targets", "/api/targets/shop/Deployment/orders", "/api/stream", "/none"])
+@pytest.mark.parametrize("host", ["evil.example:8081", "127.0.0.1.evil.example", "localhost.evil.example", "[::1", ""])
+async def test_a_page_whose_name_was_led_here_reads_nothing(world: World, host: str, path: str) -> None:
+    """A browser sends the name under which it asks, and lets the page of that name read the answer."""
+    world.board.record(evaluation(0))
+    status, text, _ = await world.get(path, Host=host)
+    assert status == 403
+    assert text == (
+        f"the dashboard was asked for as {host!r}; allowed where it listens on this machine alone: "
+        "an IP address or localhost (--dashboard-listen has it listen elsewhere)\n"
+    )
+
+
+async def test_a_dashboard_for_other_machines_is_read_by_any_name() -> None:
+    """Whoever lets it listen there has a name for it, such as that of a Service."""
+    served = Dashboard(("0.0.0.0", 0), board=Board(), now=lambda: START)  # noqa: S104 - what it is about
+    await served.start()
+    url = f"http://127.0.0.1:{served.port}/api/targets"
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(url, headers={"Host": "wakegate.ops.svc"}) as response,
+        ):
+            assert response.status == 200
+    finally:
+        await served.close()
 
 
 async def test_a_stream_begins_whole_and_goes_on_with_changes(world: World) -> None:
