@@ -42,6 +42,8 @@ class DashboardClient:
                     body, status = await _body(where, answer), answer.status
             if status == 404:  # noqa: PLR2004 - HTTP's Not Found
                 raise NotFoundError(f"{where}: {body.decode(errors='replace').strip()}")
+            if status == 403:  # noqa: PLR2004 - HTTP's Forbidden: it is asked for under a name that it does not know
+                raise UnavailableError(where, body.decode(errors="replace").strip())
             found = json.loads(body)
         except TimeoutError as error:
             raise UnavailableError(where, f"no answer within {DEADLINE_SECONDS:g} s") from error

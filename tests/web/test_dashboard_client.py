@@ -20,11 +20,11 @@ MOST = 1000
 
 
 @asynccontextmanager
-async def answering(body: bytes) -> AsyncIterator[str]:
+async def answering(body: bytes, status: int = 200) -> AsyncIterator[str]:
     """Something that has the same answer to everything; its URL."""
 
     async def answer(_request: web.Request) -> web.Response:
-        return web.Response(body=body, content_type="application/json")
+        return web.Response(body=body, status=status, content_type="application/json")
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
@@ -50,3 +50,11 @@ async def test_an_answer_that_is_too_large_is_given_up(monkeypatch: pytest.Monke
         with pytest.raises(UnavailableError) as told:
             await DashboardClient(url).overview()
     assert str(told.value) == f"dashboard {url}: its answer is larger than {MOST} bytes, and was not read to its end"
+
+
+async def test_a_refusal_is_told_as_it_stands() -> None:
+    """A dashboard on loopback that is asked for under another name says which names it answers to."""
+    async with answering(b"the dashboard was asked for as 'ops'\n", status=403) as url:
+        with pytest.raises(UnavailableError) as told:
+            await DashboardClient(url).overview()
+    assert str(told.value) == f"dashboard {url}: the dashboard was asked for as 'ops'"
