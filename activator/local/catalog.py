@@ -39,14 +39,15 @@ class _File:
 
 
 def _signature(path: Path) -> _Signature | None:
-    """Return what changes with a file; None: it has gone since the folder was listed."""
-    for look in (path.stat, path.lstat):  # a link that leads nowhere is there, and reading it says what is wrong
+    """Return what changes with a file; None: it has gone since the folder was listed. Raises OSError."""
+    try:
+        status = path.stat()
+    except OSError:
         try:
-            status = look()
-        except OSError:
-            continue
-        return status.st_mtime_ns, status.st_size, status.st_ino
-    return None
+            status = path.lstat()  # a link that leads nowhere is there, and reading it says what is wrong
+        except FileNotFoundError:
+            return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 class FolderCatalog:
@@ -146,15 +147,14 @@ class FolderCatalog:
 
     def _signatures(self) -> dict[Path, _Signature]:
         try:
-            paths = sorted(self._folder.iterdir())
+            paths = [path for path in sorted(self._folder.iterdir()) if path.suffix in _SUFFIXES]
+            signatures = {path: _signature(path) for path in paths if not path.name.startswith(".")}
         except FileNotFoundError:
             raise SettingsError(f"{self._folder}: there is no such folder") from None
         except NotADirectoryError:
             raise SettingsError(f"{self._folder}: this is not a folder") from None
         except OSError as error:
             raise SettingsError(f"{self._folder}: it cannot be read: {error.strerror}") from None
-        wanted = [path for path in paths if path.suffix in _SUFFIXES and not path.name.startswith(".")]
-        signatures = {path: _signature(path) for path in wanted}
         return {path: signature for path, signature in signatures.items() if signature is not None}
 
     # ------------------------------------------------------------------------------------------------ what has changed

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -270,23 +270,30 @@ def test_wrong_credentials_are_told_at_once(tmp_path: Path) -> None:
         asyncio.run(make())
 
 
-@pytest.fixture
+@contextmanager
 def bare_root_logger() -> Iterator[None]:
-    """A root logger as a process begins with; it and ours are put back as they were afterwards."""
+    """A root logger as a process begins with; it and ours are put back as they were afterwards.
+
+    No fixture: pytest gives the root logger handlers of its own once the test begins, and `basicConfig` does nothing
+    where there are some.
+    """
     loggers = [logging.getLogger(name) for name in ("", "gateway", "activator", "aiokafka")]
     levels, handlers = [logger.level for logger in loggers], loggers[0].handlers[:]
     loggers[0].handlers.clear()
-    yield
-    loggers[0].handlers[:] = handlers
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        loggers[0].handlers[:] = handlers
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
-@pytest.mark.usefixtures("bare_root_logger")
 def test_debug_is_for_its_own_lines() -> None:
     """Client libraries write whole requests at debug, with the secrets in them: they are held at info."""
-    assert command.main(["--check", "--bootstrap-servers", "kafka:9092", "--log-level", "debug"]) == 0
-    assert logging.getLogger("gateway.tokens").isEnabledFor(logging.DEBUG)
-    assert logging.getLogger("activator.kafka.connection").isEnabledFor(logging.DEBUG)
-    for client in ("aiokafka.conn", "aiohttp.client", "urllib3.connectionpool", "of.another.library"):
-        assert not logging.getLogger(client).isEnabledFor(logging.DEBUG), client
+    with bare_root_logger():
+        assert command.main(["--check", "--bootstrap-servers", "kafka:9092", "--log-level", "debug"]) == 0
+        assert logging.getLogger("of.another.library").getEffectiveLevel() == logging.INFO
+        assert logging.getLogger("gateway.tokens").isEnabledFor(logging.DEBUG)
+        assert logging.getLogger("activator.kafka.connection").isEnabledFor(logging.DEBUG)
+        for client in ("aiokafka.conn", "aiohttp.client", "urllib3.connectionpool"):
+            assert not logging.getLogger(client).isEnabledFor(logging.DEBUG), client

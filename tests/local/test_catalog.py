@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +25,6 @@ from activator.specs.keda.scaled_object import is_packed, parse_packed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from pathlib import Path
 
     from activator.core.model import Workload
     from activator.local.manifests import WorkloadSpec
@@ -241,6 +242,21 @@ async def test_a_link_that_leads_nowhere_leaves_the_others(bed: Bed) -> None:
         await bed.until(lambda: any("broken.yaml: it cannot be read" in sentence for sentence in bed.said))
         assert [spec.ref for spec in bed.catalog.workloads] == [PIZZA]
         assert not bed.listener.removals
+
+
+def test_a_file_that_cannot_be_looked_at_is_not_taken_for_deleted(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a network drive that is away for a moment."""
+    bed.write(manifest())
+    bed.catalog.load()
+
+    def away(path: Path, **_options: bool) -> os.stat_result:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+
+    monkeypatch.setattr(Path, "stat", away)
+    monkeypatch.setattr(Path, "lstat", away)
+    with pytest.raises(SettingsError, match="it cannot be read: Stale file handle"):
+        bed.catalog.load()
+    assert [spec.ref for spec in bed.catalog.workloads] == [PIZZA]
 
 
 async def test_a_typo_is_told_with_its_line_and_delivered_as_such(bed: Bed) -> None:
